@@ -1,0 +1,382 @@
+//! An attribute: a column of a collection, stored or computed.
+//!
+//! What a user asks for names other attributes by key ([`DefinitionInput`]); what is recorded names them by id
+//! ([`Definition`]). The step between, with all its checks, is [`crate::schema::resolve`].
+
+use std::collections::BTreeSet;
+
+use ecow::EcoString;
+use serde::{Deserialize, Serialize};
+
+use super::Facts;
+use crate::formula::Expression;
+use crate::id::{AttributeId, CollectionId, Key, TenantId};
+use crate::rejection::{Rejection, check_name};
+use crate::rollup::Rollup;
+use crate::schema::resolve;
+
+/// An attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its id.
+    pub id: AttributeId,
+    /// The tenant that it belongs to.
+    pub tenant_id: TenantId,
+    /// The collection that it is a column of.
+    pub collection_id: CollectionId,
+    /// Its key, unique in the collection.
+    pub key: Key,
+    /// Its display name.
+    pub name: EcoString,
+    /// What it holds.
+    pub definition: Definition,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+/// What an attribute holds. Part of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Definition {
+    /// Text.
+    Text {
+        /// The most characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_length: Option<u32>,
+    },
+    /// A decimal number.
+    Number {
+        /// How many decimal places are kept; all if unset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scale: Option<u32>,
+    },
+    /// Yes or no.
+    Checkbox {},
+    /// A day.
+    Date {},
+    /// An instant.
+    Datetime {},
+    /// One of these options.
+    SingleSelect {
+        /// The options, in order.
+        options: Vec<EcoString>,
+    },
+    /// Some of these options.
+    MultiSelect {
+        /// The options, in order.
+        options: Vec<EcoString>,
+    },
+    /// Entities of one collection. The entity with the link holds it.
+    Link {
+        /// The collection that it leads to.
+        collection_id: CollectionId,
+        /// Whether it may lead to more than one entity.
+        multiple: bool,
+        /// The attribute there that shows the other direction.
+        backlink_id: AttributeId,
+    },
+    /// The other direction of a link: the entities that link here.
+    Backlink {
+        /// The collection that the link is in.
+        collection_id: CollectionId,
+        /// The link.
+        link_id: AttributeId,
+    },
+    /// Computed from the entity's own attributes.
+    Formula {
+        /// The formula.
+        expression: Expression,
+    },
+    /// Another entity's attribute, seen through a link.
+    Lookup {
+        /// A link or backlink of this collection.
+        link_id: AttributeId,
+        /// An attribute of the collection that it leads to.
+        attribute_id: AttributeId,
+    },
+    /// A summary over linked entities.
+    Rollup {
+        /// A link or backlink of this collection.
+        link_id: AttributeId,
+        /// An attribute of the collection that it leads to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attribute_id: Option<AttributeId>,
+        /// Which summary.
+        #[serde(with = "crate::rollup::by_name")]
+        function: &'static Rollup,
+        /// A formula over the linked entity: only those count for which it is true.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<Expression>,
+    },
+}
+
+impl Definition {
+    /// The word for it in messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Definition::Text { .. } => "text",
+            Definition::Number { .. } => "number",
+            Definition::Checkbox {} => "checkbox",
+            Definition::Date {} => "date",
+            Definition::Datetime {} => "datetime",
+            Definition::SingleSelect { .. } => "single select",
+            Definition::MultiSelect { .. } => "multi select",
+            Definition::Link { .. } => "link",
+            Definition::Backlink { .. } => "backlink",
+            Definition::Formula { .. } => "formula",
+            Definition::Lookup { .. } => "lookup",
+            Definition::Rollup { .. } => "rollup",
+        }
+    }
+
+    /// Whether its values are computed and never written.
+    pub fn is_computed(&self) -> bool {
+        matches!(self, Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. })
+    }
+
+    /// The collection that it leads to, if it is a link or backlink.
+    pub fn leads_to(&self) -> Option<CollectionId> {
+        match self {
+            Definition::Link { collection_id, .. } | Definition::Backlink { collection_id, .. } => Some(*collection_id),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a link, in either direction, that may lead to more than one entity.
+    pub fn is_multiple_link(&self) -> bool {
+        matches!(self, Definition::Link { multiple: true, .. } | Definition::Backlink { .. })
+    }
+}
+
+/// What a user asks an attribute to hold.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the variants and fields are those of `Definition`")]
+pub enum DefinitionInput {
+    Text {
+        max_length: Option<i64>,
+    },
+    Number {
+        scale: Option<i64>,
+    },
+    Checkbox,
+    Date,
+    Datetime,
+    SingleSelect {
+        options: Vec<String>,
+    },
+    MultiSelect {
+        options: Vec<String>,
+    },
+    /// `backlink_id` is the id that the backlink will have.
+    Link {
+        collection_id: CollectionId,
+        multiple: bool,
+        backlink_id: AttributeId,
+        backlink_key: Key,
+        backlink_name: Option<String>,
+    },
+    Formula {
+        expression: String,
+    },
+    Lookup {
+        link: String,
+        attribute: String,
+    },
+    Rollup {
+        link: String,
+        attribute: Option<String>,
+        function: &'static Rollup,
+        filter: Option<String>,
+    },
+}
+
+/// What can be asked of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the state")]
+pub enum AttributeCommand {
+    /// Makes an attribute; a link also its backlink.
+    CreateAttribute { id: AttributeId, collection_id: CollectionId, key: Key, name: Option<String>, definition: DefinitionInput },
+    /// Changes what is given.
+    UpdateAttribute { id: AttributeId, key: Option<Key>, name: Option<String>, definition: Option<DefinitionInput> },
+    /// Deletes it; a link also its backlink, and the other way round.
+    DeleteAttribute { id: AttributeId },
+}
+
+/// What happened to an attribute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of the state")]
+pub enum AttributeEvent {
+    /// There is a new attribute.
+    AttributeCreated {
+        id: AttributeId,
+        tenant_id: TenantId,
+        collection_id: CollectionId,
+        key: Key,
+        name: EcoString,
+        definition: Definition,
+    },
+    /// It goes by another key or name.
+    AttributeRenamed { id: AttributeId, collection_id: CollectionId, key: Key, name: EcoString },
+    /// It holds something else.
+    AttributeDefinitionChanged { id: AttributeId, collection_id: CollectionId, definition: Definition },
+    /// It is gone.
+    AttributeDeleted { id: AttributeId, collection_id: CollectionId },
+}
+
+impl AttributeCommand {
+    /// The attribute that it is about.
+    pub fn id(&self) -> AttributeId {
+        match self {
+            Self::CreateAttribute { id, .. } | Self::UpdateAttribute { id, .. } | Self::DeleteAttribute { id } => *id,
+        }
+    }
+}
+
+impl AttributeEvent {
+    /// The attribute that it happened to.
+    pub fn id(&self) -> AttributeId {
+        match self {
+            Self::AttributeCreated { id, .. }
+            | Self::AttributeRenamed { id, .. }
+            | Self::AttributeDefinitionChanged { id, .. }
+            | Self::AttributeDeleted { id, .. } => *id,
+        }
+    }
+
+    /// The collection that the attribute is a column of.
+    pub fn collection_id(&self) -> CollectionId {
+        match self {
+            Self::AttributeCreated { collection_id, .. }
+            | Self::AttributeRenamed { collection_id, .. }
+            | Self::AttributeDefinitionChanged { collection_id, .. }
+            | Self::AttributeDeleted { collection_id, .. } => *collection_id,
+        }
+    }
+}
+
+/// The most attributes that a collection may have.
+pub const ATTRIBUTES_MAX: usize = 10_000;
+
+/// Events, those of a link's other direction included, or a refusal.
+pub fn decide(
+    state: Option<&Attribute>,
+    command: &AttributeCommand,
+    tenant: TenantId,
+    facts: Facts<'_>,
+) -> Result<Vec<AttributeEvent>, Rejection> {
+    let schema = facts.tenant(tenant)?;
+    let attribute = || state.filter(|attribute| !attribute.deleted).ok_or_else(|| Rejection::not_found("attribute", command.id()));
+    match command {
+        AttributeCommand::CreateAttribute { id, collection_id, key, name, definition } => {
+            let collection = schema.collection(*collection_id).ok_or_else(|| Rejection::not_found("collection", collection_id))?;
+            if state.is_some() || schema.attribute(*id).is_some() {
+                return Err(Rejection::InvalidInput(format!("attribute `{id}` exists already")));
+            }
+            if collection.attributes().len() >= ATTRIBUTES_MAX {
+                return Err(Rejection::TooLarge(format!("a collection has {ATTRIBUTES_MAX} attributes at most")));
+            }
+            check_key_is_free(collection, key)?;
+            let name = checked_name(name.as_deref(), key)?;
+            let resolved = resolve::definition(schema, collection, *id, definition)?;
+            let mut events = vec![AttributeEvent::AttributeCreated {
+                id: *id,
+                tenant_id: tenant,
+                collection_id: *collection_id,
+                key: key.clone(),
+                name,
+                definition: resolved.clone(),
+            }];
+            if let (
+                Definition::Link { collection_id: target, backlink_id, .. },
+                DefinitionInput::Link { backlink_key, backlink_name, .. },
+            ) = (&resolved, definition)
+            {
+                let target = schema.collection(*target).ok_or_else(|| Rejection::not_found("collection", target))?;
+                check_key_is_free(target, backlink_key)?;
+                if target.id() == *collection_id && backlink_key == key {
+                    return Err(Rejection::KeyTaken { key: key.clone(), what: "a link and its backlink need a key each".into() });
+                }
+                events.push(AttributeEvent::AttributeCreated {
+                    id: *backlink_id,
+                    tenant_id: tenant,
+                    collection_id: target.id(),
+                    key: backlink_key.clone(),
+                    name: checked_name(backlink_name.as_deref(), backlink_key)?,
+                    definition: Definition::Backlink { collection_id: *collection_id, link_id: *id },
+                });
+            }
+            Ok(events)
+        }
+        AttributeCommand::UpdateAttribute { id, key, name, definition } => {
+            let attribute = attribute()?;
+            let collection_id = attribute.collection_id;
+            let collection = schema.collection(collection_id).ok_or_else(|| Rejection::not_found("collection", collection_id))?;
+            let mut events = Vec::new();
+            let new_key = key.as_ref().unwrap_or(&attribute.key);
+            if *new_key != attribute.key {
+                check_key_is_free(collection, new_key)?;
+            }
+            let new_name =
+                name.as_deref().map(|name| checked_name(Some(name), new_key)).transpose()?.unwrap_or_else(|| attribute.name.clone());
+            if *new_key != attribute.key || new_name != attribute.name {
+                events.push(AttributeEvent::AttributeRenamed { id: *id, collection_id, key: new_key.clone(), name: new_name });
+            }
+            if let Some(input) = definition {
+                let resolved = resolve::changed_definition(schema, collection, attribute, input)?;
+                if resolved != attribute.definition {
+                    events.push(AttributeEvent::AttributeDefinitionChanged { id: *id, collection_id, definition: resolved });
+                }
+            }
+            Ok(events)
+        }
+        AttributeCommand::DeleteAttribute { id } => {
+            let attribute = attribute()?;
+            let mut gone = BTreeSet::from([(*id, attribute.collection_id)]);
+            match &attribute.definition {
+                Definition::Link { collection_id, backlink_id: other, .. } | Definition::Backlink { collection_id, link_id: other } => {
+                    gone.insert((*other, *collection_id));
+                }
+                _ => {}
+            }
+            Ok(gone.into_iter().map(|(id, collection_id)| AttributeEvent::AttributeDeleted { id, collection_id }).collect())
+        }
+    }
+}
+
+fn check_key_is_free(collection: &crate::schema::CollectionSchema, key: &Key) -> Result<(), Rejection> {
+    match collection.by_key(key.as_str()) {
+        Some(_) => {
+            let what = format!("collection `{}` has an attribute of that key", collection.key());
+            Err(Rejection::KeyTaken { key: key.clone(), what })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The display name: the key if none is given. Braces would make it impossible to refer to.
+fn checked_name(name: Option<&str>, key: &Key) -> Result<EcoString, Rejection> {
+    let Some(name) = name else { return Ok(key.as_str().into()) };
+    check_name(name)?;
+    if name.contains(['{', '}']) {
+        return Err(Rejection::InvalidInput("an attribute's name has no braces".into()));
+    }
+    Ok(name.into())
+}
+
+/// The next state.
+pub fn evolve(state: Option<Attribute>, event: &AttributeEvent) -> Option<Attribute> {
+    match event {
+        AttributeEvent::AttributeCreated { id, tenant_id, collection_id, key, name, definition } => Some(Attribute {
+            id: *id,
+            tenant_id: *tenant_id,
+            collection_id: *collection_id,
+            key: key.clone(),
+            name: name.clone(),
+            definition: definition.clone(),
+            deleted: false,
+        }),
+        AttributeEvent::AttributeRenamed { key, name, .. } => state.map(|a| Attribute { key: key.clone(), name: name.clone(), ..a }),
+        AttributeEvent::AttributeDefinitionChanged { definition, .. } => state.map(|a| Attribute { definition: definition.clone(), ..a }),
+        AttributeEvent::AttributeDeleted { .. } => state.map(|a| Attribute { deleted: true, ..a }),
+    }
+}

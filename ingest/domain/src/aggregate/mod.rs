@@ -1,0 +1,45 @@
+//! The aggregates: the write side's units of consistency. Each file has a state, commands, events, `decide` and `evolve`.
+//!
+//! `decide` turns a state and a command into events, or refuses; it alone refuses. `evolve` turns a state and an event into
+//! the next state; it cannot fail, for the event already happened. Both are pure. What an aggregate must know of others it
+//! reads from [`Facts`].
+
+pub mod attribute;
+pub mod collection;
+pub mod entity;
+pub mod space;
+pub mod tenant;
+pub mod user;
+
+use std::sync::Arc;
+
+use crate::id::{EntityId, TenantId};
+use crate::schema::{Catalog, TenantSchema};
+
+/// The entities as they are now.
+pub trait Entities {
+    /// The entity of this id, of whatever tenant.
+    fn entity(&self, id: EntityId) -> Option<Arc<entity::Entity>>;
+}
+
+impl<F: Fn(EntityId) -> Option<Arc<entity::Entity>>> Entities for F {
+    fn entity(&self, id: EntityId) -> Option<Arc<entity::Entity>> {
+        self(id)
+    }
+}
+
+/// What decisions may know beside their own aggregate: everything that was accepted so far.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// All tenants and their schemas.
+    pub catalog: &'a Catalog,
+    /// All entities.
+    pub entities: &'a dyn Entities,
+}
+
+impl<'a> Facts<'a> {
+    /// The schema of the tenant on whose behalf a command runs.
+    pub(crate) fn tenant(&self, id: TenantId) -> Result<&'a Arc<TenantSchema>, crate::rejection::Rejection> {
+        self.catalog.tenant(id).ok_or_else(|| crate::rejection::Rejection::not_found("tenant", id))
+    }
+}

@@ -1,0 +1,112 @@
+//! Sums that retract exactly.
+//!
+//! A sum of 28-digit decimals rounds when the scales lie far apart, and then taking a number out again does not give back
+//! what was there before. So sums are kept in a 256-bit integer at the largest scale that a decimal may have, where adding
+//! and subtracting are exact in any order, and are rounded once, when shown.
+
+use ethnum::I256;
+use rust_decimal::Decimal;
+
+/// The scale of the accumulator: the most decimal places that a [`Decimal`] has.
+const SCALE: u32 = 28;
+
+/// The largest mantissa of a [`Decimal`]: 96 bits.
+const MANTISSA_MAX: u128 = (1 << 96) - 1;
+
+/// A sum of decimals, in units of 10⁻²⁸. A group under addition: `add` and `subtract` undo one another to the last digit.
+///
+/// Room: a decimal takes at most 96 + 93 bits here, so 2⁶⁵ of the largest fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExactSum(I256);
+
+impl Default for ExactSum {
+    fn default() -> Self {
+        Self(I256::ZERO)
+    }
+}
+
+impl ExactSum {
+    /// Adds one number.
+    pub fn add(&mut self, number: Decimal) {
+        self.0 += fixed(number);
+    }
+
+    /// Takes one number out again.
+    pub fn subtract(&mut self, number: Decimal) {
+        self.0 -= fixed(number);
+    }
+
+    /// The sum, rounded half to even if it has more digits than a decimal; `None` if it is too large for one.
+    pub fn total(&self) -> Option<Decimal> {
+        self.divided_by(1)
+    }
+
+    /// The sum divided by `count`, rounded once; `None` if that is too large for a decimal, or `count` is zero.
+    pub fn divided_by(&self, count: u64) -> Option<Decimal> {
+        if count == 0 {
+            return None;
+        }
+        let magnitude = self.0.unsigned_abs();
+        let mut divisor = ethnum::U256::from(count);
+        for scale in (0..=SCALE).rev() {
+            let (quotient, remainder) = (magnitude / divisor, magnitude % divisor);
+            let rest = divisor - remainder;
+            let up = remainder > rest || (remainder == rest && quotient.as_u8() & 1 == 1);
+            let rounded = if up { quotient + 1 } else { quotient };
+            if rounded <= ethnum::U256::from(MANTISSA_MAX) {
+                let mut number = Decimal::from_i128_with_scale(rounded.as_i128(), scale);
+                number.set_sign_negative(self.0.is_negative() && rounded != 0);
+                return Some(number.normalize());
+            }
+            divisor *= 10;
+        }
+        None
+    }
+}
+
+fn fixed(number: Decimal) -> I256 {
+    I256::from(number.mantissa()) * I256::new(10).pow(SCALE - number.scale())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decimal() -> impl Strategy<Value = Decimal> {
+        (any::<i64>(), any::<u32>(), 0u32..=28).prop_map(|(a, b, s)| Decimal::from_i128_with_scale(a as i128 * b as i128, s))
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(numbers in prop::collection::vec(decimal(), 1..40), seed in any::<usize>()) {
+            let mut sum = ExactSum::default();
+            let base = numbers[seed % numbers.len()];
+            sum.add(base);
+            for n in &numbers { sum.add(*n); }
+            for n in numbers.iter().rev() { sum.subtract(*n); }
+            prop_assert_eq!(sum.total(), Some(base.normalize()));
+        }
+    }
+
+    #[test]
+    fn rounds_once() {
+        let mut sum = ExactSum::default();
+        for n in ["1e-28", "79228162514264337593543950335", "-79228162514264337593543950335"] {
+            sum.add(n.parse().or_else(|_| Decimal::from_scientific(n)).unwrap());
+        }
+        assert_eq!(sum.total().unwrap().to_string(), "0.0000000000000000000000000001");
+        let mut thirds = ExactSum::default();
+        thirds.add(Decimal::from(10));
+        assert_eq!(thirds.divided_by(3).unwrap().to_string(), "3.3333333333333333333333333333");
+        thirds.add(Decimal::from(10));
+        assert_eq!(thirds.divided_by(3).unwrap().to_string(), "6.6666666666666666666666666667");
+        let mut large = ExactSum::default();
+        large.add(Decimal::MAX);
+        assert_eq!(large.total(), Some(Decimal::MAX));
+        large.add(Decimal::MAX);
+        assert_eq!(large.total(), None);
+        assert_eq!(large.divided_by(2), Some(Decimal::MAX));
+    }
+}

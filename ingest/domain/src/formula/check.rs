@@ -1,0 +1,161 @@
+//! Tree to typed program: finds attributes and functions, and refuses what could never work.
+
+use super::ast::{Node, NodeKind, Operator};
+use super::eval::{Expr, Program};
+use super::functions::{self, Call, Function, Kind};
+use super::types::Type;
+use super::{FormulaError, FormulaErrorKind, Span, did_you_mean};
+use crate::id::AttributeId;
+use crate::value::{ErrorKind, Value};
+
+/// The attributes that a formula may refer to.
+pub trait Attributes {
+    /// What goes by this name: an attribute's id, key or display name.
+    fn resolve(&self, name: &str) -> Resolved;
+    /// All names, to suggest one.
+    fn names(&self) -> Vec<String>;
+}
+
+/// What a name in a formula stands for.
+pub enum Resolved {
+    /// An attribute whose cells have this type.
+    Attribute(AttributeId, Type),
+    /// An attribute that is there but cannot be used so; says why.
+    Unusable(String),
+    /// An attribute that was deleted: evaluates to an error.
+    Gone,
+    /// Nothing.
+    Unknown,
+}
+
+/// The typed program of a syntax tree.
+pub fn check(node: &Node, attributes: &dyn Attributes) -> Result<Program, FormulaError> {
+    let mut checker = Checker { attributes, references: Vec::new() };
+    let (expr, result) = checker.node(node)?;
+    let mut references = checker.references;
+    references.sort_unstable();
+    references.dedup();
+    Ok(Program { expr, result, references })
+}
+
+struct Checker<'a> {
+    attributes: &'a dyn Attributes,
+    references: Vec<AttributeId>,
+}
+
+impl Checker<'_> {
+    fn node(&mut self, node: &Node) -> Result<(Expr, Type), FormulaError> {
+        match &node.kind {
+            NodeKind::Number(number) => Ok((Expr::Constant(Value::number(*number)), Type::Number)),
+            NodeKind::Text(text) => Ok((Expr::Constant(Value::Text(text.clone())), Type::Text)),
+            NodeKind::Attribute(name) => self.attribute(name, node.span),
+            NodeKind::Negate(operand) => {
+                let (expr, ty) = self.node(operand)?;
+                expect_number(&ty, "-", operand.span)?;
+                Ok((Expr::Negate(Box::new(expr)), Type::Number))
+            }
+            NodeKind::Binary(operator, left, right) => self.binary(*operator, left, right),
+            NodeKind::Call(name, arguments) => self.call(name, arguments, node.span),
+        }
+    }
+
+    fn attribute(&mut self, name: &str, span: Span) -> Result<(Expr, Type), FormulaError> {
+        match self.attributes.resolve(name) {
+            Resolved::Attribute(id, ty) => {
+                self.references.push(id);
+                Ok((Expr::Attribute(id), ty))
+            }
+            Resolved::Gone => {
+                Ok((Expr::Constant(Value::error(ErrorKind::Reference, "an attribute that the formula refers to was deleted")), Type::Any))
+            }
+            Resolved::Unusable(why) => Err(FormulaError::new(FormulaErrorKind::Type, span, why)),
+            Resolved::Unknown => {
+                let names = self.attributes.names();
+                let hint = did_you_mean(name, names.iter().map(String::as_str)).map(|near| format!("; did you mean {{{near}}}?"));
+                let message = format!("unknown attribute {{{name}}}{}", hint.unwrap_or_default());
+                Err(FormulaError::new(FormulaErrorKind::UnknownAttribute, span, message))
+            }
+        }
+    }
+
+    fn binary(&mut self, operator: Operator, left: &Node, right: &Node) -> Result<(Expr, Type), FormulaError> {
+        use Operator::*;
+        let (l, left_type) = self.node(left)?;
+        let (r, right_type) = self.node(right)?;
+        let (operator, ty) = match operator {
+            Add if left_type == Type::Text || right_type == Type::Text => {
+                // A text attribute that meets `+` is nearly always a mistake; literals are meant to be joined.
+                for (node, ty) in [(left, &left_type), (right, &right_type)] {
+                    if *ty == Type::Text && matches!(node.kind, NodeKind::Attribute(_)) {
+                        let message = "`+` adds numbers, and this attribute is text: join texts with `&`";
+                        return Err(FormulaError::new(FormulaErrorKind::Type, node.span, message));
+                    }
+                }
+                (Join, Type::Text)
+            }
+            Join => (Join, Type::Text),
+            Power | Multiply | Divide | Modulo | Add | Subtract => {
+                expect_number(&left_type, operator.symbol(), left.span)?;
+                expect_number(&right_type, operator.symbol(), right.span)?;
+                (operator, Type::Number)
+            }
+            Equal | NotEqual => (operator, Type::Bool),
+            Less | LessEqual | Greater | GreaterEqual => {
+                if !left_type.is_comparable(&right_type) {
+                    let message = format!("`{}` cannot put {left_type} and {right_type} in order", operator.symbol());
+                    return Err(FormulaError::new(FormulaErrorKind::Type, left.span.to(right.span), message));
+                }
+                (operator, Type::Bool)
+            }
+        };
+        Ok((Expr::Binary(operator, Box::new((l, r))), ty))
+    }
+
+    fn call(&mut self, name: &str, arguments: &[Node], span: Span) -> Result<(Expr, Type), FormulaError> {
+        let Some(function) = functions::find(name) else {
+            let hint = did_you_mean(name, functions::all().map(|f| f.name)).map(|near| format!("; did you mean {near}?"));
+            return Err(FormulaError::new(FormulaErrorKind::Type, span, format!("unknown function {name}{}", hint.unwrap_or_default())));
+        };
+        expect_count(function, arguments.len(), span)?;
+        let mut exprs = Vec::with_capacity(arguments.len());
+        let mut types = Vec::with_capacity(arguments.len());
+        for (i, argument) in arguments.iter().enumerate() {
+            let (expr, ty) = self.node(argument)?;
+            let kind = function.parameters.kind(i);
+            if !kind.accepts(&ty) {
+                let message = format!("{name} wants {kind} as argument {}, and this is {ty}", i + 1);
+                return Err(FormulaError::new(FormulaErrorKind::Type, argument.span, message));
+            }
+            if let (Kind::Unit, Expr::Constant(value)) = (kind, &expr) {
+                functions::Unit::of(value).map_err(|e| FormulaError::new(FormulaErrorKind::Type, argument.span, &e.message))?;
+            }
+            exprs.push(expr);
+            types.push(ty);
+        }
+        let ty = (function.returns)(&types);
+        let arguments = exprs.into_boxed_slice();
+        Ok((if matches!(function.call, Call::Strict(_)) { Expr::Call(function, arguments) } else { Expr::Lazy(function, arguments) }, ty))
+    }
+}
+
+fn expect_number(ty: &Type, what: &str, span: Span) -> Result<(), FormulaError> {
+    if Kind::Number.accepts(ty) {
+        return Ok(());
+    }
+    let hint = if ty.is_moment() { "; DATEADD and DATETIME_DIFF calculate with dates" } else { "" };
+    Err(FormulaError::new(FormulaErrorKind::Type, span, format!("`{what}` wants a number, and this is {ty}{hint}")))
+}
+
+fn expect_count(function: &Function, count: usize, span: Span) -> Result<(), FormulaError> {
+    let (least, most) = (function.parameters.required.len(), function.parameters.most());
+    if count >= least && most.is_none_or(|most| count <= most) {
+        return Ok(());
+    }
+    let wanted = match most {
+        Some(most) if most == least => format!("{least}"),
+        Some(most) => format!("{least} to {most}"),
+        None => format!("at least {least}"),
+    };
+    let plural = if wanted == "1" || wanted == "at least 1" { "argument" } else { "arguments" };
+    Err(FormulaError::new(FormulaErrorKind::Type, span, format!("{} wants {wanted} {plural} and got {count}", function.name)))
+}

@@ -1,0 +1,87 @@
+//! The formula language: text to syntax tree ([`parse`]), tree to typed program ([`check`]), program and row to value
+//! ([`eval`]).
+//!
+//! A formula that is stored refers to attributes by id, so that renaming never breaks it: [`Expression`]. What a user
+//! writes refers by key or name; [`Expression::from_user`] turns the one into the other and [`Expression::to_user`] back.
+//! A bad formula is refused before it is stored, with the place in the text; what can only go wrong with the data gives an
+//! error as a value. Nothing here panics, and all work is bounded by [`EXPRESSION_LENGTH_MAX`] and [`DEPTH_MAX`].
+
+pub mod ast;
+pub mod check;
+pub mod eval;
+mod expression;
+pub mod functions;
+pub mod parse;
+pub mod token;
+pub mod types;
+
+pub use check::{Attributes, Resolved, check};
+pub use eval::{Cells, Program};
+pub use expression::Expression;
+pub use types::Type;
+
+use std::fmt;
+
+/// The longest formula, in bytes.
+pub const EXPRESSION_LENGTH_MAX: usize = 32 * 1024;
+
+/// How deep a formula may be nested: brackets, calls, and chains of operators.
+pub const DEPTH_MAX: usize = 400;
+
+/// A range of bytes in a formula's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+}
+
+impl Span {
+    /// The range that covers both.
+    pub fn to(self, other: Span) -> Span {
+        Span { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+}
+
+/// What is wrong with a formula's text, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} (at byte {})", span.start)]
+pub struct FormulaError {
+    /// The kind of mistake.
+    pub kind: FormulaErrorKind,
+    /// What is wrong, and if possible what would be right.
+    pub message: String,
+    /// Where in the text.
+    pub span: Span,
+}
+
+/// The kinds of mistake in a formula's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormulaErrorKind {
+    /// The text is not a formula.
+    Syntax,
+    /// A function or operator got what it cannot work on, or does not exist.
+    Type,
+    /// No attribute goes by that name.
+    UnknownAttribute,
+    /// The text is too long or too deep.
+    TooLarge,
+}
+
+impl FormulaError {
+    pub(crate) fn new(kind: FormulaErrorKind, span: Span, message: impl fmt::Display) -> Self {
+        Self { kind, span, message: message.to_string() }
+    }
+}
+
+/// The candidate nearest to what was written, if one is near enough to be meant.
+pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&written, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,138 @@
+//! Cuts a formula's text into tokens.
+
+use ecow::EcoString;
+use rust_decimal::Decimal;
+
+use super::ast::Operator;
+use super::{EXPRESSION_LENGTH_MAX, FormulaError, FormulaErrorKind, Span};
+
+/// A token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Token {
+    /// A number's digits.
+    Number(Decimal),
+    /// A quoted text, without its quotes and escapes.
+    Text(EcoString),
+    /// What stands between braces.
+    Attribute(EcoString),
+    /// A function's name, in capitals.
+    Name(EcoString),
+    /// An operator.
+    Operator(Operator),
+    /// `(`
+    Open,
+    /// `)`
+    Close,
+    /// `,`
+    Comma,
+}
+
+/// The tokens of `text`, each with its place.
+pub fn tokens(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
+    if text.len() > EXPRESSION_LENGTH_MAX {
+        let message = format!("the formula has {} bytes; {EXPRESSION_LENGTH_MAX} are the most", text.len());
+        return Err(FormulaError::new(FormulaErrorKind::TooLarge, Span { start: EXPRESSION_LENGTH_MAX, end: text.len() }, message));
+    }
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        let start = at;
+        at += c.len_utf8();
+        let next = text[at..].chars().next();
+        let token = match c {
+            _ if c.is_whitespace() => continue,
+            '(' => Token::Open,
+            ')' => Token::Close,
+            ',' => Token::Comma,
+            '+' => Token::Operator(Operator::Add),
+            '-' => Token::Operator(Operator::Subtract),
+            '*' => Token::Operator(Operator::Multiply),
+            '/' => Token::Operator(Operator::Divide),
+            '%' => Token::Operator(Operator::Modulo),
+            '^' => Token::Operator(Operator::Power),
+            '&' => Token::Operator(Operator::Join),
+            '=' => Token::Operator(Operator::Equal),
+            '<' | '>' | '!' => {
+                let two = next.filter(|n| matches!((c, n), ('<' | '>' | '!', '=') | ('<', '>')));
+                at += two.map_or(0, char::len_utf8);
+                Token::Operator(match (c, two) {
+                    ('<', None) => Operator::Less,
+                    ('<', Some('=')) => Operator::LessEqual,
+                    ('>', None) => Operator::Greater,
+                    ('>', _) => Operator::GreaterEqual,
+                    ('!', None) => return Err(syntax(start, at, "`!` stands alone; `!=` compares and NOT(…) negates")),
+                    _ => Operator::NotEqual,
+                })
+            }
+            '"' | '\'' => {
+                let (content, end) = quoted(text, at, c).ok_or_else(|| syntax(start, text.len(), "this text is not closed"))?;
+                at = end;
+                Token::Text(content)
+            }
+            '{' => {
+                let end = text[at..].find('}').ok_or_else(|| syntax(start, text.len(), "this `{` is not closed"))?;
+                let name = text[at..at + end].trim();
+                at += end + 1;
+                if name.is_empty() {
+                    return Err(syntax(start, at, "an attribute's key or name stands between braces"));
+                }
+                Token::Attribute(name.into())
+            }
+            '0'..='9' | '.' => {
+                at = start + number_length(&text[start..]);
+                let digits = &text[start..at];
+                let number = digits.parse::<Decimal>().or_else(|_| Decimal::from_scientific(digits));
+                Token::Number(
+                    number.map_err(|_| syntax(start, at.max(start + 1), format!("`{digits}` is not a number of up to 28 digits")))?,
+                )
+            }
+            _ if c.is_alphabetic() || c == '_' => {
+                at = text[start..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |length| start + length);
+                Token::Name(text[start..at].to_uppercase().into())
+            }
+            _ => return Err(syntax(start, at, format!("`{c}` has no meaning here"))),
+        };
+        out.push((token, Span { start, end: at }));
+    }
+    Ok(out)
+}
+
+fn syntax(start: usize, end: usize, message: impl std::fmt::Display) -> FormulaError {
+    FormulaError::new(FormulaErrorKind::Syntax, Span { start, end }, message)
+}
+
+/// The content of a text that began before `at`, and the place after its closing quote.
+fn quoted(text: &str, at: usize, quote: char) -> Option<(EcoString, usize)> {
+    let mut content = EcoString::new();
+    let mut chars = text[at..].char_indices();
+    while let Some((i, c)) = chars.next() {
+        match c {
+            _ if c == quote => return Some((content, at + i + c.len_utf8())),
+            '\\' => match chars.next()?.1 {
+                'n' => content.push('\n'),
+                't' => content.push('\t'),
+                'r' => content.push('\r'),
+                other => content.push(other),
+            },
+            _ => content.push(c),
+        }
+    }
+    None
+}
+
+/// How many bytes at the start of `text` belong to one number: digits, one point, an exponent.
+fn number_length(text: &str) -> usize {
+    let digits = |from: usize| text[from..].bytes().take_while(u8::is_ascii_digit).count();
+    let mut length = digits(0);
+    if text[length..].starts_with('.') {
+        length += 1 + digits(length + 1);
+    }
+    if text[length..].starts_with(['e', 'E']) {
+        let sign = usize::from(text[length + 1..].starts_with(['+', '-']));
+        let exponent = digits(length + 1 + sign);
+        if exponent > 0 {
+            length += 1 + sign + exponent;
+        }
+    }
+    length
+}

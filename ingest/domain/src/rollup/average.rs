@@ -1,0 +1,22 @@
+//! The mean of the numbers; blank of none.
+
+use super::{Rollup, decimals, numbers, of_numbers};
+use crate::exact::ExactSum;
+use crate::value::Value;
+
+pub(super) static AVERAGE: Rollup = Rollup {
+    name: "AVERAGE",
+    of_attribute: true,
+    result: of_numbers,
+    admit: numbers,
+    naive: |values| {
+        let mut sum = ExactSum::default();
+        let count = decimals(values).map(|number| sum.add(number)).count();
+        shown(&sum, count as u64)
+    },
+};
+
+/// The mean as a value.
+pub fn shown(sum: &ExactSum, count: u64) -> Value {
+    sum.divided_by(count).map_or(Value::Blank, Value::number)
+}

@@ -1,0 +1,157 @@
+//! Rollups: summaries of what linked entities contribute. Each file has a rollup's type rule and its naive definition over
+//! a multiset; how it is kept up to date incrementally is the dataflow's affair, under the same name.
+
+pub mod average;
+mod count;
+mod countall;
+mod max;
+mod min;
+pub mod sum;
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::formula::Type;
+use crate::formula::eval::number;
+use crate::value::Value;
+
+/// Every rollup.
+pub const ROLLUPS: &[&Rollup] = &[&countall::COUNTALL, &count::COUNT, &sum::SUM, &average::AVERAGE, &min::MIN, &max::MAX];
+
+/// A summary of the values that linked entities contribute.
+pub struct Rollup {
+    /// Its name. Part of the log: never renamed, never reused.
+    pub name: &'static str,
+    /// Whether it summarises an attribute; otherwise it looks only at which entities are linked.
+    pub of_attribute: bool,
+    /// The type of the summary of values of this type, or what it would want instead.
+    pub result: fn(&Type) -> Result<Type, &'static str>,
+    /// What one contributed value counts as: the value itself, blank, or an error if it cannot be summarised.
+    pub admit: fn(&Value) -> Value,
+    /// What it means: the summary of `values`, which have been admitted, and hold neither lists nor errors.
+    pub naive: fn(&[Value]) -> Value,
+}
+
+impl Rollup {
+    /// The rollup of this name.
+    pub fn find(name: &str) -> Option<&'static Rollup> {
+        ROLLUPS.iter().copied().find(|rollup| rollup.name == name)
+    }
+
+    /// The summary of what the linked entities contribute. An error among the contributions is the result: the smallest,
+    /// so that it does not depend on their order.
+    pub fn summary(&self, contributions: &[Value]) -> Value {
+        let mut values = Vec::with_capacity(contributions.len());
+        contributions.iter().for_each(|value| each_item(value, &mut |item| values.push((self.admit)(item))));
+        match values.iter().filter(|value| value.is_error()).min() {
+            Some(error) => error.clone(),
+            None => (self.naive)(&values),
+        }
+    }
+}
+
+/// Calls `visit` with the value, or if it is a list with each of its items, to any depth.
+pub fn each_item<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
+    match value {
+        Value::List(items) => items.iter().for_each(|item| each_item(item, visit)),
+        other => visit(other),
+    }
+}
+
+/// Admits numbers and checkboxes; text that reads as a number, as formulas do.
+fn numbers(value: &Value) -> Value {
+    if value.is_blank() { Value::Blank } else { number(value).map_or_else(Value::Error, Value::number) }
+}
+
+/// Admits every value as it is.
+fn anything(value: &Value) -> Value {
+    value.clone()
+}
+
+/// The numbers among admitted values.
+fn decimals(values: &[Value]) -> impl Iterator<Item = rust_decimal::Decimal> {
+    values.iter().filter_map(|value| if let Value::Number(number) = value { Some(*number) } else { None })
+}
+
+fn of_numbers(ty: &Type) -> Result<Type, &'static str> {
+    match ty.item() {
+        Type::Number | Type::Bool | Type::Blank | Type::Any => Ok(Type::Number),
+        _ => Err("numbers"),
+    }
+}
+
+fn of_ordered(ty: &Type) -> Result<Type, &'static str> {
+    match ty.item() {
+        item @ (Type::Number | Type::Date | Type::DateTime | Type::Blank | Type::Any) => Ok(item.clone()),
+        _ => Err("numbers or dates"),
+    }
+}
+
+impl fmt::Debug for Rollup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Rollup {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Rollup {}
+
+/// A rollup's name, as events hold it.
+pub(crate) mod by_name {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(rollup: &&'static Rollup, serializer: S) -> Result<S::Ok, S::Error> {
+        rollup.name.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Rollup, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Rollup::find(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown rollup {name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::ErrorKind;
+
+    fn check(name: &str, values: &[Value], expected: Value) {
+        assert_eq!(Rollup::find(name).unwrap().summary(values), expected, "{name} of {values:?}");
+    }
+
+    #[test]
+    fn of_nothing() {
+        for (name, expected) in [
+            ("COUNTALL", Value::from(0)),
+            ("COUNT", Value::from(0)),
+            ("SUM", Value::from(0)),
+            ("AVERAGE", Value::Blank),
+            ("MIN", Value::Blank),
+            ("MAX", Value::Blank),
+        ] {
+            check(name, &[], expected);
+        }
+    }
+
+    #[test]
+    fn blanks_are_left_out_and_lists_taken_apart() {
+        let values = [Value::Blank, Value::from(2), Value::list([Value::from(5), Value::Blank, Value::from(2)])];
+        for (name, expected) in [("COUNT", 3), ("SUM", 9), ("AVERAGE", 3), ("MIN", 2), ("MAX", 5)] {
+            check(name, &values, Value::from(expected));
+        }
+    }
+
+    #[test]
+    fn the_smallest_error_wins() {
+        let (a, b) = (Value::error(ErrorKind::Div0, "a"), Value::error(ErrorKind::Value, "b"));
+        for rollup in ROLLUPS {
+            assert_eq!(rollup.summary(&[Value::from(1), b.clone(), a.clone()]), a, "{rollup:?}");
+        }
+    }
+}

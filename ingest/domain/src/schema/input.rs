@@ -1,0 +1,141 @@
+//! From a value as the API takes it to a value of an attribute.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::Value as Json;
+
+use crate::aggregate::attribute::{Attribute, Definition};
+use crate::aggregate::entity::{TARGETS_MAX, link_value};
+use crate::id::EntityId;
+use crate::rejection::Rejection;
+use crate::value::Value;
+
+/// The longest text of a cell, in bytes.
+pub const TEXT_LENGTH_MAX: usize = 100_000;
+
+/// The value of `json` for this attribute. `null` is blank for every type.
+pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
+    let mismatch = |expected: String| Rejection::ValueTypeMismatch { attribute: attribute.key.to_string(), expected, found: found(json) };
+    if json.is_null() {
+        return Ok(Value::Blank);
+    }
+    match &attribute.definition {
+        Definition::Text { max_length } => {
+            let text = json.as_str().ok_or_else(|| mismatch("text".into()))?;
+            let characters_max = max_length.map_or(usize::MAX, |max| max as usize);
+            if text.len() > TEXT_LENGTH_MAX || (text.len() > characters_max && text.chars().count() > characters_max) {
+                let most =
+                    if text.len() > TEXT_LENGTH_MAX { format!("{TEXT_LENGTH_MAX} bytes") } else { format!("{characters_max} characters") };
+                return Err(Rejection::TooLarge(format!(
+                    "attribute `{}` takes {most} at most, and this text has {} bytes",
+                    attribute.key,
+                    text.len()
+                )));
+            }
+            Ok(Value::text(text))
+        }
+        Definition::Number { scale } => {
+            let number = json.as_number().and_then(|number| decimal(number.as_str()));
+            let number = number.ok_or_else(|| mismatch("a number of up to 28 digits".into()))?;
+            Ok(Value::number(scale.map_or(number, |scale| number.round_dp_with_strategy(scale, RoundingStrategy::MidpointAwayFromZero))))
+        }
+        Definition::Checkbox {} => json.as_bool().map(Value::Bool).ok_or_else(|| mismatch("true or false".into())),
+        Definition::Date {} => {
+            let date = json.as_str().filter(|text| text.len() == 10).and_then(|text| Date::from_str(text).ok());
+            date.map(Value::Date).ok_or_else(|| mismatch("a date as \"2013-01-31\"".into()))
+        }
+        Definition::Datetime {} => {
+            let at = json.as_str().and_then(|text| Timestamp::from_str(text).ok());
+            at.map(Value::DateTime).ok_or_else(|| mismatch("a datetime as \"2013-01-31T10:00:00Z\"".into()))
+        }
+        Definition::SingleSelect { options } => {
+            let chosen = json.as_str().filter(|text| options.iter().any(|option| option == text));
+            chosen.map(Value::text).ok_or_else(|| mismatch(format!("one of {}", list(options))))
+        }
+        Definition::MultiSelect { options } => {
+            let items = json.as_array().ok_or_else(|| mismatch(format!("a list of {}", list(options))))?;
+            let mut chosen: Vec<Value> = Vec::new();
+            for item in items {
+                let option = item.as_str().filter(|text| options.iter().any(|option| option == text));
+                let option = Value::text(option.ok_or_else(|| mismatch(format!("a list of {}", list(options))))?);
+                if !chosen.contains(&option) {
+                    chosen.push(option);
+                }
+            }
+            Ok(Value::list(chosen))
+        }
+        Definition::Link { multiple, .. } => {
+            let ids: Option<Vec<EntityId>> = match json {
+                Json::String(id) => id.parse().ok().map(|id| vec![id]),
+                Json::Array(ids) => ids.iter().map(|id| id.as_str().and_then(|id| id.parse().ok())).collect(),
+                _ => None,
+            };
+            let mut ids = ids.ok_or_else(|| mismatch(if *multiple { "a list of entity ids" } else { "an entity's id" }.into()))?;
+            let mut seen = std::collections::BTreeSet::new();
+            ids.retain(|id| seen.insert(*id));
+            if !multiple && ids.len() > 1 {
+                return Err(mismatch("one entity's id".into()));
+            }
+            if ids.len() > TARGETS_MAX {
+                return Err(Rejection::TooLarge(format!(
+                    "a link leads to {TARGETS_MAX} entities at most, and this list has {}",
+                    ids.len()
+                )));
+            }
+            Ok(link_value(&ids))
+        }
+        computed => Err(Rejection::NotWritable { attribute: attribute.key.to_string(), kind: computed.kind() }),
+    }
+}
+
+/// The number with exactly these digits; `None` if a decimal has no room for all of them.
+pub fn decimal(digits: &str) -> Option<Decimal> {
+    if digits.contains(['e', 'E']) {
+        let (mantissa, exponent) = digits.split_once(['e', 'E'])?;
+        let (mantissa, exponent) = (Decimal::from_str_exact(mantissa).ok()?, exponent.parse::<i32>().ok()?);
+        if mantissa.is_zero() {
+            return Some(Decimal::ZERO);
+        }
+        let mantissa = mantissa.normalize();
+        let scale = i64::from(mantissa.scale()) - i64::from(exponent);
+        return match scale {
+            0..=28 => Decimal::try_from_i128_with_scale(mantissa.mantissa(), scale as u32).ok(),
+            -28..0 => 10i128
+                .checked_pow(-scale as u32)
+                .and_then(|p| mantissa.mantissa().checked_mul(p))
+                .and_then(|m| Decimal::try_from_i128_with_scale(m, 0).ok()),
+            _ => None,
+        };
+    }
+    Decimal::from_str_exact(digits).ok()
+}
+
+fn list(options: &[ecow::EcoString]) -> String {
+    let mut names: Vec<_> = options.iter().take(5).map(|option| format!("`{option}`")).collect();
+    if options.len() > names.len() {
+        names.push("…".into());
+    }
+    names.join(", ")
+}
+
+/// The value in a message: what it is, and what it says if that is short.
+fn found(json: &Json) -> String {
+    let short = |text: &str| {
+        let mut short: String = text.chars().take(40).collect();
+        if short.len() < text.len() {
+            short.push('…');
+        }
+        short
+    };
+    match json {
+        Json::Null => "blank".into(),
+        Json::Bool(b) => b.to_string(),
+        Json::Number(n) => short(n.as_str()),
+        Json::String(text) => format!("the text \"{}\"", short(text)),
+        Json::Array(items) => format!("a list of {}", items.len()),
+        Json::Object(_) => "an object".into(),
+    }
+}

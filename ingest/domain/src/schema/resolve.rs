@@ -1,0 +1,160 @@
+//! From the definition that a user asks for, which names attributes by key, to the one that is recorded, which names them
+//! by id; with everything that can be wrong on the way.
+
+use ecow::EcoString;
+
+use super::analysis::{self, CollectionScope, Compute};
+use super::{CollectionSchema, TenantSchema};
+use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput};
+use crate::formula::{Expression, Program};
+use crate::id::{AttributeId, CollectionId};
+use crate::rejection::Rejection;
+use crate::value::Value;
+
+/// The most options of a select, and the longest, in bytes.
+pub const OPTIONS_MAX: usize = 1_000;
+const OPTION_LENGTH_MAX: usize = 200;
+
+/// The definition of the new attribute `id` of `collection`.
+pub fn definition(
+    schema: &TenantSchema,
+    collection: &CollectionSchema,
+    id: AttributeId,
+    input: &DefinitionInput,
+) -> Result<Definition, Rejection> {
+    let resolved = match input {
+        DefinitionInput::Text { max_length } => Definition::Text { max_length: bounded(*max_length, "maxLength", 1, 100_000)? },
+        DefinitionInput::Number { scale } => Definition::Number { scale: bounded(*scale, "scale", 0, 28)? },
+        DefinitionInput::Checkbox => Definition::Checkbox {},
+        DefinitionInput::Date => Definition::Date {},
+        DefinitionInput::Datetime => Definition::Datetime {},
+        DefinitionInput::SingleSelect { options } => Definition::SingleSelect { options: checked_options(options)? },
+        DefinitionInput::MultiSelect { options } => Definition::MultiSelect { options: checked_options(options)? },
+        DefinitionInput::Link { collection_id, multiple, backlink_id, .. } => {
+            schema.collection(*collection_id).ok_or_else(|| Rejection::not_found("collection", collection_id))?;
+            Definition::Link { collection_id: *collection_id, multiple: *multiple, backlink_id: *backlink_id }
+        }
+        DefinitionInput::Formula { expression } => {
+            Definition::Formula { expression: formula(schema, collection.id(), expression, "the formula")?.0 }
+        }
+        DefinitionInput::Lookup { link, attribute } => {
+            let (link_id, target) = link_of(schema, collection, link)?;
+            Definition::Lookup { link_id, attribute_id: target_attribute(target, attribute)?.id }
+        }
+        DefinitionInput::Rollup { link, attribute, function, filter } => {
+            let (link_id, target) = link_of(schema, collection, link)?;
+            let attribute_id = match (attribute, function.of_attribute) {
+                (Some(key), true) => Some(target_attribute(target, key)?.id),
+                (None, true) => return Err(Rejection::InvalidInput(format!("{function:?} needs an attribute to summarise"))),
+                (_, false) => None,
+            };
+            let filter = filter.as_ref().map(|filter| formula(schema, target.id(), filter, "the filter")).transpose()?;
+            Definition::Rollup { link_id, attribute_id, function, filter: filter.map(|(expression, _)| expression) }
+        }
+    };
+    check(schema, collection.id(), id, &resolved)?;
+    Ok(resolved)
+}
+
+/// The new definition of an attribute that is there. Its type may not change, for what is stored has the old one.
+pub fn changed_definition(
+    schema: &TenantSchema,
+    collection: &CollectionSchema,
+    attribute: &Attribute,
+    input: &DefinitionInput,
+) -> Result<Definition, Rejection> {
+    let resolved = match (&attribute.definition, input) {
+        (Definition::Link { .. } | Definition::Backlink { .. }, _) | (_, DefinitionInput::Link { .. }) => {
+            let message = format!("attribute `{}`: a link's definition cannot be changed; delete it and make another", attribute.key);
+            return Err(Rejection::InvalidInput(message));
+        }
+        _ => definition(schema, collection, attribute.id, input)?,
+    };
+    let before = &attribute.definition;
+    let same_kind = std::mem::discriminant(before) == std::mem::discriminant(&resolved);
+    if !same_kind && !(before.is_computed() && resolved.is_computed()) {
+        let message = format!("attribute `{}` is a {} and cannot become a {}", attribute.key, before.kind(), resolved.kind());
+        return Err(Rejection::InvalidInput(message));
+    }
+    Ok(resolved)
+}
+
+/// Refuses a definition that depends on itself or on values it cannot work with.
+fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, definition: &Definition) -> Result<(), Rejection> {
+    let refuse = |value: &Value| match value {
+        Value::Error(error) => Rejection::InvalidInput(error.message.to_string()),
+        _ => Rejection::InvalidInput("the definition does not work".into()),
+    };
+    let analyzed = match analysis::analyze_definition(schema, collection, id, definition) {
+        Ok(analyzed) => analyzed,
+        Err(error) => {
+            // A rollup of values that it cannot summarise is a mistake of types, though no formula was written.
+            if let (Definition::Rollup { .. }, Value::Error(error)) = (definition, &error) {
+                let span = crate::formula::Span { start: 0, end: 0 };
+                let error =
+                    crate::formula::FormulaError { kind: crate::formula::FormulaErrorKind::Type, message: error.message.to_string(), span };
+                return Err(Rejection::Formula { what: "the rollup".into(), error });
+            }
+            return Err(refuse(&error));
+        }
+    };
+    if let Compute::Broken(error) = &analyzed.compute {
+        return Err(refuse(error));
+    }
+    match analysis::cycle(schema, id, &analyzed.reads) {
+        Some(cycle) => Err(Rejection::FormulaCycle { path: cycle.path.into_iter().map(|id| schema.path(id)).collect() }),
+        None => Ok(()),
+    }
+}
+
+/// What a user wrote as a formula over `collection`: the form that is stored, and the program.
+pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what: &str) -> Result<(Expression, Program), Rejection> {
+    let scope = CollectionScope { schema, collection_id: collection };
+    Expression::from_user(text, &scope).map_err(|error| Rejection::Formula { what: what.into(), error })
+}
+
+fn link_of<'a>(
+    schema: &'a TenantSchema,
+    collection: &CollectionSchema,
+    key: &str,
+) -> Result<(AttributeId, &'a CollectionSchema), Rejection> {
+    let attribute = collection.attribute_or_refuse(key)?;
+    let target = attribute.definition.leads_to().and_then(|id| schema.collection(id));
+    let target =
+        target.ok_or_else(|| Rejection::InvalidInput(format!("attribute `{key}` is not a link but a {}", attribute.definition.kind())))?;
+    Ok((attribute.id, target))
+}
+
+fn target_attribute<'a>(target: &'a CollectionSchema, key: &str) -> Result<&'a Attribute, Rejection> {
+    let attribute = target.attribute_or_refuse(key)?;
+    if attribute.definition.is_multiple_link() {
+        let message = format!("`{}.{key}` leads to many entities; make a lookup or rollup there and show that", target.key());
+        return Err(Rejection::InvalidInput(message));
+    }
+    Ok(attribute)
+}
+
+fn bounded(given: Option<i64>, what: &str, least: i64, most: i64) -> Result<Option<u32>, Rejection> {
+    match given {
+        Some(n) if !(least..=most).contains(&n) => {
+            Err(Rejection::InvalidInput(format!("{what} lies between {least} and {most}, and this is {n}")))
+        }
+        given => Ok(given.map(|n| n as u32)),
+    }
+}
+
+fn checked_options(options: &[String]) -> Result<Vec<EcoString>, Rejection> {
+    if options.is_empty() || options.len() > OPTIONS_MAX {
+        return Err(Rejection::InvalidInput(format!("a select has 1 to {OPTIONS_MAX} options, and this one {}", options.len())));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for option in options {
+        if option.trim().is_empty() || option.len() > OPTION_LENGTH_MAX {
+            return Err(Rejection::InvalidInput(format!("an option is not empty and has {OPTION_LENGTH_MAX} bytes at most")));
+        }
+        if !seen.insert(option) {
+            return Err(Rejection::InvalidInput(format!("the option `{option}` is given twice")));
+        }
+    }
+    Ok(options.iter().map(EcoString::from).collect())
+}

@@ -2,9 +2,10 @@
 //!
 //! Everything here is pure: no I/O, no clock, no randomness, no async. Ids and times arrive with the command.
 //! Read in this order: [`id`], [`value`], [`formula`], [`rollup`], [`aggregate`], [`schema`], [`command`],
-//! [`rejection`], [`event`], [`delta`].
+//! [`rejection`], [`event`], [`delta`], [`arrangements`].
 
 pub mod aggregate;
+pub mod arrangements;
 pub mod command;
 pub mod delta;
 pub mod event;

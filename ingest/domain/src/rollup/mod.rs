@@ -61,7 +61,11 @@ pub fn each_item<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
 
 /// Admits numbers and checkboxes; text that reads as a number, as formulas do.
 fn numbers(value: &Value) -> Value {
-    if value.is_blank() { Value::Blank } else { number(value).map_or_else(Value::Error, Value::number) }
+    match value {
+        Value::Error(_) => value.clone(),
+        value if value.is_blank() => Value::Blank,
+        value => number(value).map_or_else(Value::Error, Value::number),
+    }
 }
 
 /// Admits every value as it is.

@@ -1,1 +1,26 @@
-//! x
+//! Events in, arrangements and deltas out. The only crate that knows timely and differential.
+//!
+//! ```text
+//!             worker 0 takes what is queued: one batch, one timestamp, its last position
+//!                 │
+//!   events ─▶ exchange by entity ─▶ [compute: fold, then one round for each level] ─▶ rows, members, links ─▶ arranged
+//!                 ▲                                            │                                                │
+//!                 └──────────── links and contributions ───────┘                    snapshot + delta ◀──────────┘
+//! ```
+//! Reading order: [`engine`] (threads, batches, publication), [`render`] (the graph), [`compute`] (the one operator that
+//! folds, evaluates and crosses links), [`plan`] (the schema as that operator sees it), [`rollup`] (how summaries are kept),
+//! [`snapshot`] (reading from any thread). [`oracle`] computes everything again from scratch, for tests.
+
+mod compute;
+pub mod engine;
+mod message;
+#[cfg(any(test, feature = "test-util"))]
+pub mod oracle;
+mod plan;
+mod render;
+mod rollup;
+pub mod snapshot;
+mod types;
+
+pub use engine::{Engine, EngineConfig, EngineError};
+pub use snapshot::Arranged;

@@ -5,7 +5,7 @@
 //! and subtracting are exact in any order, and are rounded once, when shown.
 
 use ethnum::I256;
-use rust_decimal::Decimal;
+pub use rust_decimal::Decimal;
 
 /// The scale of the accumulator: the most decimal places that a [`Decimal`] has.
 const SCALE: u32 = 28;

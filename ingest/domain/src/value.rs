@@ -100,9 +100,10 @@ impl Value {
         Value::Text(text.into())
     }
 
-    /// A list.
+    /// A list. Blanks are not listed, and a list of nothing is blank.
     pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
-        Value::List(items.into_iter().collect())
+        let items: Arc<[Value]> = items.into_iter().filter(|item| !item.is_blank()).collect();
+        if items.is_empty() { Value::Blank } else { Value::List(items) }
     }
 
     /// An error.

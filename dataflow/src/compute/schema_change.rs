@@ -1,0 +1,55 @@
+//! A change of the schema: what it makes dirty is computed anew from the state, at the same timestamp.
+
+use decidr_domain::id::TenantId;
+
+use super::Outbox;
+use super::store::Store;
+use crate::message::WireEvent;
+use crate::plan::Plan;
+
+impl Store {
+    /// Applies events of the schema, and marks every entity that has a cell to compute, or contributes to one.
+    pub(super) fn change_schema(&mut self, events: Vec<(TenantId, WireEvent)>, outbox: &mut Outbox) {
+        let mut tenants = Vec::new();
+        for (tenant, event) in events {
+            self.catalog.apply(tenant, &event.0);
+            tenants.push(tenant);
+        }
+        tenants.sort_unstable();
+        tenants.dedup();
+        for tenant in tenants {
+            let Some(schema) = self.catalog.tenant(tenant) else { continue };
+            let plan = Plan::new(schema);
+            let change = plan.change_from(self.plans.get(&tenant).unwrap_or(&Plan::default()));
+            self.plans.insert(tenant, plan);
+            if change.is_empty() {
+                continue;
+            }
+            let Some(plan) = self.plans.get(&tenant) else { continue };
+            for (attribute, collection) in &change.gone {
+                for id in self.members.get(collection).into_iter().flatten() {
+                    let Some(record) = self.records.get_mut(id) else { continue };
+                    record.held.retain(|(held, _)| held != attribute);
+                    Self::touch(&mut self.touched, record, *id);
+                }
+            }
+            for (id, collection) in &plan.collections {
+                let members = self.members.get(id).map_or(&[][..], Vec::as_slice);
+                let mut levels = Vec::new();
+                levels.extend(collection.formulas.iter().filter(|f| change.dirty.contains(&f.attribute)).map(|f| f.level));
+                levels.extend(collection.exports.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_level()));
+                let crossings: Vec<_> = collection.crossings.iter().filter(|x| change.dirty.contains(&x.attribute)).collect();
+                levels.extend(crossings.iter().map(|x| x.level));
+                levels.sort_unstable();
+                levels.dedup();
+                for member in members {
+                    outbox.marks.extend(levels.iter().map(|level| (*level, *member)));
+                    if let (false, Some(record)) = (crossings.is_empty(), self.records.get_mut(member)) {
+                        record.held.retain(|(held, _)| crossings.iter().all(|crossing| crossing.attribute != *held));
+                    }
+                }
+            }
+            self.dirty.extend(change.dirty);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! What one worker knows: its entities, and during a timestamp what it did to them.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use decidr_domain::aggregate::entity::{self, Entity};
+use decidr_domain::delta::{Change, Row};
+use decidr_domain::formula::Cells;
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
+use decidr_domain::schema::{Catalog, Summary};
+use decidr_domain::value::Value;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Finished, Outbox, Round};
+use crate::message::{Contribution, Message, WireEvent};
+use crate::plan::{CollectionPlan, CrossingPlan, Plan};
+use crate::rollup::Group;
+use crate::types::Time;
+
+/// A row in an arrangement. Two rows of one entity are the same if they are so since the same position, for a timestamp
+/// gives an entity at most one new row; so that differential need never compare what is in them.
+#[derive(Clone, Debug)]
+pub(crate) struct RowRef(pub(crate) Arc<Row>);
+
+impl PartialEq for RowRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.since == other.0.since
+    }
+}
+impl Eq for RowRef {}
+impl PartialOrd for RowRef {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for RowRef {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.since.cmp(&other.0.since)
+    }
+}
+
+/// The rows that changed in the timestamps that are complete, for whoever publishes them.
+pub(crate) type Changes = Rc<RefCell<Vec<Change>>>;
+
+/// One worker's share of the state.
+pub(crate) struct Store {
+    pub(super) catalog: Catalog,
+    pub(super) plans: FxHashMap<TenantId, Plan>,
+    pub(super) records: FxHashMap<EntityId, Record>,
+    pub(super) members: FxHashMap<CollectionId, Vec<EntityId>>,
+    in_sight: FxHashMap<CollectionId, u64>,
+    changes: Changes,
+    /// Of this timestamp: the entities that it touched.
+    pub(super) touched: FxHashMap<EntityId, Touched>,
+    /// Of this timestamp: attributes whose definition changed, so that every cell is computed anew.
+    pub(super) dirty: FxHashSet<AttributeId>,
+    links: Vec<((AttributeId, EntityId), EntityId, isize)>,
+}
+
+/// One entity.
+#[derive(Default)]
+pub(super) struct Record {
+    /// Its state after all events.
+    pub(super) entity: Option<Arc<Entity>>,
+    /// Its row as of the last complete timestamp.
+    pub(super) row: Option<Arc<Row>>,
+    /// Who links here, by link.
+    pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
+    /// What its sources contribute, by lookup or rollup.
+    pub(super) held: Vec<(AttributeId, Held)>,
+}
+
+/// What the sources of one cell contribute.
+pub(super) enum Held {
+    /// The one source of a lookup through a single link, and its value.
+    Only(Option<(EntityId, Value)>),
+    /// The values of a list, by source.
+    List(BTreeMap<EntityId, Value>),
+    /// A rollup's state.
+    Group(Box<Group>),
+}
+
+/// What a timestamp did to one entity.
+pub(super) struct Touched {
+    /// Its row before.
+    pub(super) before: Option<Arc<Row>>,
+    /// Its computed cells so far, sorted by attribute, blanks left out.
+    pub(super) cells: Vec<(AttributeId, Value)>,
+    /// The attributes whose cells changed so far.
+    pub(super) changed: Vec<AttributeId>,
+    /// Links to it that came (`true`) or went, with their holders.
+    pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
+    /// Whether an event of its own was folded.
+    folded: bool,
+}
+
+impl Touched {
+    /// Whether it was not there before this timestamp.
+    pub(super) fn is_new(&self) -> bool {
+        self.before.is_none()
+    }
+
+    /// Sets a computed cell; returns whether that changed it.
+    pub(super) fn set(&mut self, attribute: AttributeId, value: Value) -> bool {
+        match (self.cells.binary_search_by_key(&attribute, |(id, _)| *id), value.is_blank()) {
+            (Ok(at), _) if self.cells[at].1 == value => return false,
+            (Ok(at), true) => drop(self.cells.remove(at)),
+            (Ok(at), false) => self.cells[at].1 = value,
+            (Err(_), true) => return false,
+            (Err(at), false) => self.cells.insert(at, (attribute, value)),
+        }
+        self.changed.push(attribute);
+        true
+    }
+}
+
+/// An entity's cells in the middle of a timestamp.
+pub(super) struct View<'a> {
+    pub(super) entity: &'a Entity,
+    pub(super) cells: &'a [(AttributeId, Value)],
+}
+
+impl Cells for View<'_> {
+    fn cell(&self, attribute: AttributeId) -> Value {
+        match self.entity.values.get(attribute) {
+            Value::Blank => self.cells.binary_search_by_key(&attribute, |(id, _)| *id).map_or(Value::Blank, |at| self.cells[at].1.clone()),
+            stored => stored.clone(),
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(summary: &Summary) -> Self {
+        match summary {
+            Summary::Only => Held::Only(None),
+            Summary::List => Held::List(BTreeMap::new()),
+            Summary::Rollup(rollup) => Held::Group(Box::new(Group::new(rollup))),
+        }
+    }
+
+    pub(super) fn take_in(&mut self, Contribution { source, old, new, .. }: Contribution) {
+        match self {
+            Held::Only(only) => match new {
+                Some(value) => *only = Some((source, value)),
+                // Another source may have come before this one went.
+                None if only.as_ref().is_some_and(|(there, _)| *there == source) => *only = None,
+                None => {}
+            },
+            Held::List(list) => match new {
+                Some(value) => drop(list.insert(source, value)),
+                None => drop(list.remove(&source)),
+            },
+            Held::Group(group) => {
+                if let Some(old) = old {
+                    group.remove(&old);
+                }
+                if let Some(new) = new {
+                    group.add(&new);
+                }
+            }
+        }
+    }
+
+    /// The cell that it makes.
+    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &Entity) -> Value {
+        match self {
+            Held::Only(only) => only.as_ref().map_or(Value::Blank, |(_, value)| value.clone()),
+            Held::List(list) => {
+                let mut items = Vec::with_capacity(list.len());
+                let mut push = |value: &Value| decidr_domain::rollup::each_item(value, &mut |item| items.push(item.clone()));
+                if crossing.is_list_in_link_order() {
+                    host.values.get(crossing.link()).targets().iter().filter_map(|source| list.get(source)).for_each(&mut push);
+                } else {
+                    list.values().for_each(&mut push);
+                }
+                Value::list(items)
+            }
+            Held::Group(group) => group.summary(),
+        }
+    }
+}
+
+impl Store {
+    pub(crate) fn new(changes: Changes) -> Self {
+        Self {
+            catalog: Catalog::default(),
+            plans: FxHashMap::default(),
+            records: FxHashMap::default(),
+            members: FxHashMap::default(),
+            in_sight: FxHashMap::default(),
+            changes,
+            touched: FxHashMap::default(),
+            dirty: FxHashSet::default(),
+            links: Vec::new(),
+        }
+    }
+
+    /// Computes one round: takes its messages in, and visits the entities that were marked for it.
+    pub(super) fn round(&mut self, _time: Time, round: Round, messages: Vec<Message>, mut visits: Vec<EntityId>, outbox: &mut Outbox) {
+        let mut contributions: FxHashMap<EntityId, Vec<Contribution>> = FxHashMap::default();
+        let (mut schema, mut folded) = (Vec::new(), Vec::new());
+        for message in messages {
+            match message {
+                Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
+                Message::Entity { id, event } => {
+                    self.fold(id, &event);
+                    folded.push(id);
+                }
+                Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, &mut visits, outbox),
+                Message::Contribution(contribution) => {
+                    visits.push(contribution.host);
+                    contributions.entry(contribution.host).or_default().push(*contribution);
+                }
+            }
+        }
+        if round == 0 {
+            self.change_schema(schema, outbox);
+            folded.sort_unstable();
+            folded.dedup();
+            for id in folded {
+                self.announce(id, outbox);
+            }
+            return;
+        }
+        visits.sort_unstable();
+        visits.dedup();
+        for id in visits {
+            self.visit(id, round - 1, contributions.remove(&id).unwrap_or_default(), outbox);
+        }
+    }
+
+    /// The entity's entry among those that this timestamp touched.
+    pub(super) fn touch<'a>(touched: &'a mut FxHashMap<EntityId, Touched>, record: &Record, id: EntityId) -> &'a mut Touched {
+        touched.entry(id).or_insert_with(|| Touched {
+            before: record.row.clone(),
+            cells: record.row.as_ref().map_or_else(Vec::new, |row| row.computed.to_vec()),
+            changed: Vec::new(),
+            linked: Vec::new(),
+            folded: false,
+        })
+    }
+
+    /// Applies one event to its entity, as the write side does.
+    fn fold(&mut self, id: EntityId, event: &WireEvent) {
+        let Some(event) = event.entity() else { return };
+        let record = self.records.entry(id).or_default();
+        Self::touch(&mut self.touched, record, id).folded = true;
+        let is_new = record.entity.is_none();
+        let state = record.entity.take().map(Arc::unwrap_or_clone);
+        record.entity = entity::evolve(state, event).map(Arc::new);
+        if let (true, Some(entity)) = (is_new, &record.entity) {
+            self.members.entry(entity.collection_id).or_default().push(id);
+        }
+    }
+
+    /// After all events of a timestamp: what changed about this entity, and who must hear of it.
+    fn announce(&mut self, id: EntityId, outbox: &mut Outbox) {
+        let (Some(record), Some(touched)) = (self.records.get(&id), self.touched.get_mut(&id)) else { return };
+        let Some(entity) = &record.entity else { return };
+        let before = touched.before.as_ref().map(|row| &*row.entity);
+        for (attribute, old, new) in differences(before, entity) {
+            touched.changed.push(attribute);
+            let (old, new) = (old.targets(), new.targets());
+            let mut linked = |target: &EntityId, added| {
+                outbox.messages.push(Message::Linked { target: *target, link: attribute, holder: id, added });
+            };
+            let (is_old, is_new) = (Members::of(old), Members::of(new));
+            old.iter().filter(|target| !is_new.has(target)).for_each(|target| linked(target, false));
+            new.iter().filter(|target| !is_old.has(target)).for_each(|target| linked(target, true));
+        }
+        let Some(plan) = collection_plan(&self.plans, entity) else { return };
+        if before.is_none_or(|before| before.archived != entity.archived) {
+            outbox.marks.extend((0..plan.levels).map(|level| (level, id)));
+        } else {
+            for attribute in &touched.changed {
+                let levels = plan.readers(*attribute).iter().chain(plan.through(*attribute));
+                outbox.marks.extend(levels.map(|level| (*level, id)));
+            }
+        }
+    }
+
+    /// A link to this entity came or went.
+    fn linked(
+        &mut self,
+        target: EntityId,
+        link: AttributeId,
+        holder: EntityId,
+        added: bool,
+        visits: &mut Vec<EntityId>,
+        outbox: &mut Outbox,
+    ) {
+        let Some(record) = self.records.get_mut(&target) else { return };
+        let place = match record.incoming.iter().position(|(id, _)| *id == link) {
+            Some(place) => place,
+            None => {
+                record.incoming.push((link, BTreeSet::new()));
+                record.incoming.len() - 1
+            }
+        };
+        let holders = &mut record.incoming[place].1;
+        let changed = if added { holders.insert(holder) } else { holders.remove(&holder) };
+        debug_assert!(changed, "a holder announces each change of a link once");
+        self.links.push(((link, target), holder, if added { 1 } else { -1 }));
+        let touched = Self::touch(&mut self.touched, record, target);
+        touched.linked.push((link, holder, added));
+        let plan = record.entity.as_ref().and_then(|entity| collection_plan(&self.plans, entity));
+        for &level in plan.map_or(&[][..], |plan| plan.through(link)) {
+            // Links arrive in the round that makes level 0 final: what that level sends is sent in this very round.
+            if level == 0 {
+                visits.push(target);
+            } else {
+                outbox.marks.push((level, target));
+            }
+        }
+    }
+
+    /// Ends a timestamp: makes the new rows, and forgets what only the timestamp needed.
+    pub(super) fn finish(&mut self, time: Time) -> Finished {
+        let mut finished = Finished::default();
+        let mut ids: Vec<EntityId> = self.touched.keys().copied().collect();
+        ids.sort_unstable();
+        let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
+        let mut changes = self.changes.borrow_mut();
+        for id in ids {
+            let (Some(touched), Some(record)) = (self.touched.remove(&id), self.records.get_mut(&id)) else { continue };
+            let Some(entity) = &record.entity else { continue };
+            let Touched { before, mut cells, folded, .. } = touched;
+            let computed = collection_plan(&self.plans, entity).map(|plan| &plan.computed);
+            cells.retain(|(attribute, _)| computed.is_some_and(|computed| computed.contains(attribute)));
+            if !folded && before.as_ref().is_some_and(|row| *row.computed == *cells) {
+                continue;
+            }
+            let row = Arc::new(Row { since: time, entity: entity.clone(), computed: cells.into_boxed_slice() });
+            if let Some(before) = &before {
+                finished.rows.push(((id, RowRef(before.clone())), time, -1));
+            }
+            finished.rows.push(((id, RowRef(row.clone())), time, 1));
+            let was_in_sight = before.as_ref().is_some_and(|row| !row.entity.archived);
+            if was_in_sight == entity.archived {
+                let diff = if entity.archived { -1 } else { 1 };
+                finished.members.push((((entity.collection_id, id), ()), time, diff));
+                *counted.entry(entity.collection_id).or_default() += diff as i64;
+            }
+            record.row = Some(row.clone());
+            changes.push(Change { entity_id: id, old: before, new: row });
+        }
+        for (collection, difference) in counted {
+            let count = self.in_sight.entry(collection).or_default();
+            if *count > 0 {
+                finished.counts.push(((collection, *count), time, -1));
+            }
+            *count = count.saturating_add_signed(difference);
+            if *count > 0 {
+                finished.counts.push(((collection, *count), time, 1));
+            }
+        }
+        finished.links.extend(self.links.drain(..).map(|(key, holder, diff)| ((key, holder), time, diff)));
+        self.dirty.clear();
+        self.touched.shrink_to(1024);
+        finished
+    }
+}
+
+/// Asks many times whether an entity is among some.
+pub(super) enum Members<'a> {
+    Few(&'a [EntityId]),
+    Many(FxHashSet<EntityId>),
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn of(ids: &'a [EntityId]) -> Self {
+        if ids.len() <= 16 { Members::Few(ids) } else { Members::Many(ids.iter().copied().collect()) }
+    }
+
+    pub(super) fn has(&self, id: &EntityId) -> bool {
+        match self {
+            Members::Few(ids) => ids.contains(id),
+            Members::Many(ids) => ids.contains(id),
+        }
+    }
+}
+
+/// The plan for an entity's collection.
+pub(super) fn collection_plan<'a>(plans: &'a FxHashMap<TenantId, Plan>, entity: &Entity) -> Option<&'a CollectionPlan> {
+    plans.get(&entity.tenant_id)?.collections.get(&entity.collection_id)
+}
+
+/// The stored values that differ, as (attribute, before, after).
+fn differences<'a>(before: Option<&'a Entity>, after: &'a Entity) -> Vec<(AttributeId, &'a Value, &'a Value)> {
+    static BLANK: Value = Value::Blank;
+    let mut old = before.into_iter().flat_map(|entity| entity.values.iter()).peekable();
+    let mut new = after.values.iter().peekable();
+    let mut out = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return out,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let a = if order != Ordering::Greater { old.next() } else { None };
+        let b = if order != Ordering::Less { new.next() } else { None };
+        let attribute = a.or(b).map(|(id, _)| *id);
+        let (a, b) = (a.map_or(&BLANK, |(_, value)| value), b.map_or(&BLANK, |(_, value)| value));
+        if a != b {
+            out.extend(attribute.map(|attribute| (attribute, a, b)));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One visit to one entity: makes its cells of one level final, and tells other entities what that changes for them.
+
+use decidr_domain::aggregate::entity::Entity;
+use decidr_domain::delta::Row;
+use decidr_domain::formula::Cells;
+use decidr_domain::formula::eval::truth;
+use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::schema::Direction;
+use decidr_domain::value::Value;
+use rustc_hash::FxHashSet;
+
+use super::Outbox;
+use super::store::{Held, Members, Record, Store, Touched, View, collection_plan};
+use crate::message::{Contribution, Message};
+use crate::plan::{CollectionPlan, CrossingPlan};
+
+impl Store {
+    /// Makes the cells of `level` final, after taking in what sources contribute.
+    pub(super) fn visit(&mut self, id: EntityId, level: u32, contributions: Vec<Contribution>, outbox: &mut Outbox) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        let touched = Self::touch(&mut self.touched, record, id);
+        let Some(entity) = record.entity.clone() else { return };
+        let Some(tenant) = self.plans.get(&entity.tenant_id) else { return };
+        let mut contributed = Vec::new();
+        for contribution in contributions {
+            let attribute = contribution.attribute;
+            let Some(crossing) = tenant.crossing(contribution.collection, attribute) else { continue };
+            held(record, crossing).take_in(contribution);
+            if contributed.last() != Some(&attribute) {
+                contributed.push(attribute);
+            }
+        }
+        let Some(plan) = collection_plan(&self.plans, &entity) else { return };
+        let mut visit = Visit { id, level, entity: &entity, plan, dirty: &self.dirty, outbox };
+        visit.cross(record, touched, &contributed);
+        visit.evaluate(touched);
+        visit.export(record, touched);
+    }
+}
+
+fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
+    let place = match record.held.iter().position(|(id, _)| *id == crossing.attribute) {
+        Some(place) => place,
+        None => {
+            record.held.push((crossing.attribute, Held::new(&crossing.crossing.summary)));
+            record.held.len() - 1
+        }
+    };
+    &mut record.held[place].1
+}
+
+/// A visit under way.
+struct Visit<'a> {
+    id: EntityId,
+    level: u32,
+    entity: &'a Entity,
+    plan: &'a CollectionPlan,
+    dirty: &'a FxHashSet<AttributeId>,
+    outbox: &'a mut Outbox,
+}
+
+impl Visit<'_> {
+    /// Summarises what sources contribute.
+    fn cross(&mut self, record: &mut Record, touched: &mut Touched, contributed: &[AttributeId]) {
+        let (crossings, level) = (&self.plan.crossings, self.level);
+        let start = crossings.partition_point(|crossing| crossing.level < level);
+        for crossing in crossings[start..].iter().take_while(|crossing| crossing.level == level) {
+            let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
+            if touched.is_new() || reordered || contributed.contains(&crossing.attribute) || self.dirty.contains(&crossing.attribute) {
+                let value = match record.held.iter().find(|(id, _)| *id == crossing.attribute) {
+                    Some((_, held)) => held.summary(crossing, self.entity),
+                    None => Held::new(&crossing.crossing.summary).summary(crossing, self.entity),
+                };
+                self.set(touched, crossing.attribute, value);
+            }
+        }
+    }
+
+    /// Evaluates the formulas that may come out otherwise than before.
+    fn evaluate(&mut self, touched: &mut Touched) {
+        let (formulas, level) = (&self.plan.formulas, self.level);
+        let start = formulas.partition_point(|formula| formula.level < level);
+        for formula in formulas[start..].iter().take_while(|formula| formula.level == level) {
+            let references = &formula.program.references;
+            let affected = || touched.changed.iter().any(|changed| references.binary_search(changed).is_ok());
+            if touched.is_new() || self.dirty.contains(&formula.attribute) || affected() {
+                let value = formula.program.evaluate(&View { entity: self.entity, cells: &touched.cells });
+                self.set(touched, formula.attribute, value);
+            }
+        }
+    }
+
+    fn set(&mut self, touched: &mut Touched, attribute: AttributeId, value: Value) {
+        if touched.set(attribute, value) && !touched.is_new() {
+            // What reads it at this level comes later in this visit; a new entity is visited at every level as it is.
+            let later = self.plan.readers(attribute).iter().filter(|level| **level > self.level);
+            self.outbox.marks.extend(later.map(|level| (*level, self.id)));
+        }
+    }
+
+    /// Sends hosts the difference between what this entity contributed before the timestamp and what it does after.
+    fn export(&mut self, record: &Record, touched: &Touched) {
+        let (exports, level) = (&self.plan.exports, self.level);
+        let start = exports.partition_point(|export| export.export_level() < level);
+        let before = touched.before.as_deref().filter(|row| !row.entity.archived);
+        for export in exports[start..].iter().take_while(|export| export.export_level() == level) {
+            let link = export.link();
+            let dirty = self.dirty.contains(&export.attribute);
+            let link_changed = match export.crossing.direction {
+                Direction::Backward(_) => touched.changed.contains(&link),
+                Direction::Forward(_) => touched.linked.iter().any(|(id, ..)| *id == link),
+            };
+            let in_sight_changed = before.is_some() == self.entity.archived;
+            let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
+            if !(dirty || link_changed || in_sight_changed || touched.is_new() || cell_changed()) {
+                continue;
+            }
+            // Hosts have forgotten what came by a definition that changed.
+            let old = before.filter(|_| !dirty).and_then(|row| contribution(export, row));
+            let view = View { entity: self.entity, cells: &touched.cells };
+            let new = if self.entity.archived { None } else { contribution(export, &view) };
+            match export.crossing.direction {
+                Direction::Backward(_) => {
+                    let after = self.entity.values.get(link).targets();
+                    // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
+                    let was: &[EntityId] = touched.before.as_deref().map_or(&[], |row: &Row| row.entity.values.get(link).targets());
+                    let (is_after, is_was) = (Members::of(after), Members::of(was));
+                    for host in after {
+                        let old = if is_was.has(host) { &old } else { &None };
+                        self.send(export, *host, old, &new);
+                    }
+                    for host in was.iter().filter(|host| !is_after.has(host)) {
+                        self.send(export, *host, &old, &None);
+                    }
+                }
+                Direction::Forward(_) => {
+                    let changed = || touched.linked.iter().filter(|(id, ..)| *id == link);
+                    for (_, host, _) in changed().filter(|(.., added)| !added) {
+                        self.send(export, *host, &old, &None);
+                    }
+                    let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).collect();
+                    if old == new && !dirty {
+                        // Only links changed: those who stay have it already.
+                        for (_, host, _) in changed().filter(|(.., added)| *added) {
+                            self.send(export, *host, &None, &new);
+                        }
+                    } else if let Some((_, holders)) = record.incoming.iter().find(|(id, _)| *id == link) {
+                        for host in holders {
+                            let old = if come.contains(host) { &None } else { &old };
+                            self.send(export, *host, old, &new);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, export: &CrossingPlan, host: EntityId, old: &Option<Value>, new: &Option<Value>) {
+        if old != new {
+            self.outbox.messages.push(Message::Contribution(Box::new(Contribution {
+                host,
+                collection: export.host,
+                attribute: export.attribute,
+                source: self.id,
+                old: old.clone(),
+                new: new.clone(),
+            })));
+        }
+    }
+}
+
+/// What an entity with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
+/// contribution, for whether the entity counts is not known then.
+fn contribution(export: &CrossingPlan, cells: &dyn Cells) -> Option<Value> {
+    if let Some(filter) = &export.crossing.filter {
+        match filter.evaluate(cells) {
+            error @ Value::Error(_) => return Some(error),
+            value if !truth(&value) => return None,
+            _ => {}
+        }
+    }
+    // Without an attribute only its presence counts.
+    Some(export.crossing.value.map_or(Value::Bool(true), |attribute| cells.cell(attribute)))
+}

@@ -1,0 +1,109 @@
+//! What travels to an entity's worker: events from the log, and news from other entities.
+
+use decidr_domain::aggregate::entity::EntityEvent;
+use decidr_domain::event::{Event, Stored};
+use decidr_domain::id::{AggregateKind, AttributeId, CollectionId, EntityId, TenantId};
+use decidr_domain::value::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A message to one worker, for one round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// Round 0, to every worker: an event of the schema.
+    Schema {
+        /// Which worker.
+        worker: u64,
+        /// The tenant whose schema it is.
+        tenant: TenantId,
+        /// What happened.
+        event: WireEvent,
+    },
+    /// Round 0, to the entity's worker: an event of an entity.
+    Entity {
+        /// Which entity.
+        id: EntityId,
+        /// What happened.
+        event: WireEvent,
+    },
+    /// Round 1, to the worker of a link's target: the link came or went.
+    Linked {
+        /// The link's target.
+        target: EntityId,
+        /// The link.
+        link: AttributeId,
+        /// The entity that holds the link.
+        holder: EntityId,
+        /// Whether it came.
+        added: bool,
+    },
+    /// A later round, to the worker of a host: what a source contributes to one of the host's lookups or rollups.
+    Contribution(Box<Contribution>),
+}
+
+/// What one source contributes to one cell of a host, before and after the timestamp.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Contribution {
+    /// The host.
+    pub(crate) host: EntityId,
+    /// The host's collection.
+    pub(crate) collection: CollectionId,
+    /// The lookup, rollup or counted link.
+    pub(crate) attribute: AttributeId,
+    /// The source.
+    pub(crate) source: EntityId,
+    /// What it contributed before.
+    pub(crate) old: Option<Value>,
+    /// What it contributes after.
+    pub(crate) new: Option<Value>,
+}
+
+impl Message {
+    /// Where it goes: a number whose remainder by the count of workers is the worker.
+    pub(crate) fn route(&self) -> u64 {
+        match self {
+            Message::Schema { worker, .. } => *worker,
+            Message::Entity { id, .. } => route(*id),
+            Message::Linked { target, .. } => route(*target),
+            Message::Contribution(contribution) => route(contribution.host),
+        }
+    }
+}
+
+/// The route of everything about one entity. The same in every process; never stored.
+pub(crate) fn route(id: EntityId) -> u64 {
+    let bits = id.0.as_u128();
+    // The finaliser of splitmix64 (Steele, Lea, Flood 2014): ids that differ in a few bits must still spread.
+    let mut x = (bits >> 64) as u64 ^ bits as u64;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// An event that crosses between processes in its stored form, and between threads as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct WireEvent(pub(crate) Box<Event>);
+
+impl WireEvent {
+    /// The event of an entity.
+    pub(crate) fn entity(&self) -> Option<&EntityEvent> {
+        match &*self.0 {
+            Event::Entity(event) => Some(event),
+            _ => None,
+        }
+    }
+}
+
+impl Serialize for WireEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = self.0.to_stored();
+        (self.0.kind(), stored.event_type, stored.shape, stored.data).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for WireEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (kind, event_type, shape, data) = <(AggregateKind, String, u32, String)>::deserialize(deserializer)?;
+        let stored = Stored { event_type: event_type.into(), shape, data: data.into() };
+        Event::from_stored(kind, &stored).map(|event| WireEvent(Box::new(event))).map_err(serde::de::Error::custom)
+    }
+}

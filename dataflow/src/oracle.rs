@@ -1,0 +1,117 @@
+//! Everything computed again from scratch, the slow obvious way: the judge of what is computed incrementally.
+//!
+//! It folds events as the write side does and evaluates each cell on demand, remembering it. It knows neither levels nor
+//! kernels nor deltas.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use decidr_domain::aggregate::entity::{self, Entity};
+use decidr_domain::event::{Event, Recorded};
+use decidr_domain::formula::eval::truth;
+use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::rollup::each_item;
+use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, Summary, TenantSchema};
+use decidr_domain::value::Value;
+
+/// The state after some events.
+#[derive(Clone, Default)]
+pub struct Oracle {
+    /// The schema.
+    pub catalog: Catalog,
+    /// The entities.
+    pub entities: BTreeMap<EntityId, Entity>,
+}
+
+/// For every entity its computed cells, blanks left out, sorted by attribute.
+pub type Computed = BTreeMap<EntityId, Vec<(AttributeId, Value)>>;
+
+impl Oracle {
+    /// Applies one event.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Entity(event) => {
+                let state = entity::evolve(self.entities.remove(&event.id()), event);
+                self.entities.extend(state.map(|state| (event.id(), state)));
+            }
+            event => {
+                self.catalog.apply(recorded.tenant, event);
+            }
+        }
+    }
+
+    /// Every computed cell.
+    pub fn compute(&self) -> Computed {
+        let memory = RefCell::default();
+        let mut out = Computed::new();
+        for (id, entity) in &self.entities {
+            let Some(schema) = self.catalog.tenant(entity.tenant_id) else { continue };
+            let computation = Computation { oracle: self, schema, memory: &memory };
+            let attributes = schema.collection(entity.collection_id).into_iter().flat_map(|collection| collection.attributes());
+            let computed = attributes.filter(|a| schema.analyzed(a.id).is_some_and(|analyzed| analyzed.compute != Compute::Stored));
+            let mut cells: Vec<_> =
+                computed.map(|a| (a.id, computation.computed(entity, a.id))).filter(|(_, value)| !value.is_blank()).collect();
+            cells.sort_unstable_by_key(|(attribute, _)| *attribute);
+            out.insert(*id, cells);
+        }
+        out
+    }
+}
+
+struct Computation<'a> {
+    oracle: &'a Oracle,
+    schema: &'a TenantSchema,
+    memory: &'a RefCell<HashMap<(EntityId, AttributeId), Value>>,
+}
+
+impl Computation<'_> {
+    fn cell(&self, entity: &Entity, attribute: AttributeId) -> Value {
+        match entity.values.get(attribute) {
+            Value::Blank => self.computed(entity, attribute),
+            stored => stored.clone(),
+        }
+    }
+
+    fn computed(&self, entity: &Entity, attribute: AttributeId) -> Value {
+        if let Some(value) = self.memory.borrow().get(&(entity.id, attribute)) {
+            return value.clone();
+        }
+        let value = match self.schema.analyzed(attribute).map(|analyzed| &analyzed.compute) {
+            None | Some(Compute::Stored) => Value::Blank,
+            Some(Compute::Broken(error)) => error.clone(),
+            Some(Compute::Formula(program)) => program.evaluate(&|attribute| self.cell(entity, attribute)),
+            Some(Compute::Crossing(crossing)) => self.cross(entity, crossing),
+        };
+        self.memory.borrow_mut().insert((entity.id, attribute), value.clone());
+        value
+    }
+
+    fn cross(&self, host: &Entity, crossing: &Crossing) -> Value {
+        let sources: Vec<&Entity> = match crossing.direction {
+            Direction::Forward(link) => host.values.get(link).targets().iter().filter_map(|id| self.oracle.entities.get(id)).collect(),
+            Direction::Backward(link) => {
+                let all = self.oracle.entities.values();
+                all.filter(|source| source.collection_id == crossing.source && source.values.get(link).targets().contains(&host.id))
+                    .collect()
+            }
+        };
+        let mut contributions = Vec::new();
+        for source in sources.into_iter().filter(|source| !source.archived) {
+            let filter = crossing.filter.as_ref().map(|filter| filter.evaluate(&|attribute| self.cell(source, attribute)));
+            match filter {
+                Some(error @ Value::Error(_)) => contributions.push(error),
+                Some(value) if !truth(&value) => {}
+                _ => contributions.push(crossing.value.map_or(Value::Bool(true), |attribute| self.cell(source, attribute))),
+            }
+        }
+        match &crossing.summary {
+            Summary::Only => contributions.pop().unwrap_or_default(),
+            Summary::List => {
+                let mut items = Vec::new();
+                contributions.iter().for_each(|value| each_item(value, &mut |item| items.push(item.clone())));
+                Value::list(items)
+            }
+            Summary::Rollup(rollup) => rollup.summary(&contributions),
+        }
+    }
+}

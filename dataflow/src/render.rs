@@ -1,0 +1,90 @@
+//! The graph: one loop that computes, and behind it the arrangements that are read from outside.
+
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use differential_dataflow::operators::arrange::{TraceAgent, arrangement::arrange_core};
+use differential_dataflow::trace::TraceReader;
+use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatcher, OrdValBatcher};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::{Concat, ConnectLoop, Enter, Feedback, Leave, Probe};
+use timely::dataflow::{InputHandle, Scope};
+use timely::order::Product;
+use timely::progress::frontier::AntichainRef;
+
+use crate::compute::{Outputs, RowRef, Store, compute};
+use crate::message::Message;
+use crate::types::{Diff, KeyBatch, KeySpine, Time, ValBatch, ValSpine};
+
+/// The input of one worker.
+pub(crate) type Input = InputHandle<Time, timely::container::CapacityContainerBuilder<Vec<Message>>>;
+
+/// The traces of one worker.
+pub(crate) struct Traces {
+    rows: TraceAgent<ValSpine<EntityId, RowRef>>,
+    members: TraceAgent<KeySpine<(CollectionId, EntityId)>>,
+    counts: TraceAgent<ValSpine<CollectionId, u64>>,
+    links: TraceAgent<ValSpine<(AttributeId, EntityId), EntityId>>,
+}
+
+/// The sealed batches of one worker's traces, as of one timestamp.
+#[derive(Clone, Default)]
+pub(crate) struct Batches {
+    pub(crate) rows: Vec<ValBatch<EntityId, RowRef>>,
+    pub(crate) members: Vec<KeyBatch<(CollectionId, EntityId)>>,
+    pub(crate) counts: Vec<ValBatch<CollectionId, u64>>,
+    pub(crate) links: Vec<ValBatch<(AttributeId, EntityId), EntityId>>,
+}
+
+/// Builds the graph. Every stream is placed by entity already, so that arranging moves nothing between workers.
+pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, store: Store, probe: &ProbeHandle<Time>) -> Traces {
+    let events = input.to_stream(scope);
+    let (rows, members, counts, links) = scope.iterative::<u32, _, _>(|inner| {
+        let (handle, news) = inner.feedback(Product::new(Default::default(), 1));
+        let Outputs { messages, rows, members, counts, links } = compute(inner, events.enter(inner).concat(news), store);
+        messages.connect_loop(handle);
+        (rows.leave(scope), members.leave(scope), counts.leave(scope), links.leave(scope))
+    });
+    let rows =
+        arrange_core::<_, _, _, ValSpine<EntityId, RowRef>>(rows, Pipeline, "Rows", OrdValBatcher::<EntityId, RowRef, Time, Diff>::new);
+    let members = arrange_core::<_, _, _, KeySpine<(CollectionId, EntityId)>>(
+        members,
+        Pipeline,
+        "Members",
+        OrdKeyBatcher::<(CollectionId, EntityId), Time, Diff>::new,
+    );
+    let counts = arrange_core::<_, _, _, ValSpine<CollectionId, u64>>(
+        counts,
+        Pipeline,
+        "Counts",
+        OrdValBatcher::<CollectionId, u64, Time, Diff>::new,
+    );
+    let links = arrange_core::<_, _, _, ValSpine<(AttributeId, EntityId), EntityId>>(
+        links,
+        Pipeline,
+        "Links",
+        OrdValBatcher::<(AttributeId, EntityId), EntityId, Time, Diff>::new,
+    );
+    rows.stream.clone().probe_with(probe);
+    members.stream.clone().probe_with(probe);
+    counts.stream.clone().probe_with(probe);
+    links.stream.clone().probe_with(probe);
+    Traces { rows: rows.trace, members: members.trace, counts: counts.trace, links: links.trace }
+}
+
+impl Traces {
+    /// What is sealed up to `upper`; earlier times may be forgotten from now on.
+    pub(crate) fn publish(&mut self, upper: AntichainRef<'_, Time>) -> Batches {
+        Batches {
+            rows: sealed(&mut self.rows, upper),
+            members: sealed(&mut self.members, upper),
+            counts: sealed(&mut self.counts, upper),
+            links: sealed(&mut self.links, upper),
+        }
+    }
+}
+
+fn sealed<T: TraceReader<Time = Time>>(trace: &mut T, upper: AntichainRef<'_, Time>) -> Vec<T::Batch> {
+    trace.set_logical_compaction(upper);
+    trace.set_physical_compaction(upper);
+    trace.batches_through(upper).expect("the probe has passed `upper`, so that a batch ends there")
+}

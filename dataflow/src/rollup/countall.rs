@@ -1,0 +1,25 @@
+//! COUNTALL: one number.
+
+use decidr_domain::value::Value;
+
+use super::Kernel;
+
+struct CountAll(i64);
+
+pub(super) fn kernel() -> Box<dyn Kernel> {
+    Box::new(CountAll(0))
+}
+
+impl Kernel for CountAll {
+    fn add(&mut self, _: &Value) {
+        self.0 += 1;
+    }
+
+    fn remove(&mut self, _: &Value) {
+        self.0 -= 1;
+    }
+
+    fn summary(&self) -> Value {
+        Value::from(self.0)
+    }
+}

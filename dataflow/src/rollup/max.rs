@@ -1,0 +1,27 @@
+//! MAX: the largest of an ordered multiset, so that taking the largest out costs no more than any other.
+
+use decidr_domain::value::Value;
+
+use super::Kernel;
+use super::ordered::Ordered;
+
+#[derive(Default)]
+struct Max(Ordered);
+
+pub(super) fn kernel() -> Box<dyn Kernel> {
+    Box::<Max>::default()
+}
+
+impl Kernel for Max {
+    fn add(&mut self, value: &Value) {
+        self.0.add(value);
+    }
+
+    fn remove(&mut self, value: &Value) {
+        self.0.remove(value);
+    }
+
+    fn summary(&self) -> Value {
+        self.0.last().cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,27 @@
+//! MIN: the smallest of an ordered multiset, so that taking the smallest out costs no more than any other.
+
+use decidr_domain::value::Value;
+
+use super::Kernel;
+use super::ordered::Ordered;
+
+#[derive(Default)]
+struct Min(Ordered);
+
+pub(super) fn kernel() -> Box<dyn Kernel> {
+    Box::<Min>::default()
+}
+
+impl Kernel for Min {
+    fn add(&mut self, value: &Value) {
+        self.0.add(value);
+    }
+
+    fn remove(&mut self, value: &Value) {
+        self.0.remove(value);
+    }
+
+    fn summary(&self) -> Value {
+        self.0.first().cloned().unwrap_or_default()
+    }
+}

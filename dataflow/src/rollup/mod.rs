@@ -1,0 +1,133 @@
+//! How the summaries of linked entities are kept up to date: a [`Kernel`] for each rollup, one for each host.
+//!
+//! A rollup without a line in [`KERNELS`] works all the same: [`basic`] keeps the multiset of contributions and asks the
+//! naive definition, at a cost that grows with the group.
+
+mod average;
+mod basic;
+mod count;
+mod countall;
+mod max;
+mod min;
+mod ordered;
+mod sum;
+
+use std::collections::BTreeMap;
+
+use decidr_domain::rollup::{Rollup, each_item};
+use decidr_domain::value::Value;
+
+/// The incremental strategies, by the rollup's name.
+const KERNELS: &[(&str, fn() -> Box<dyn Kernel>)] = &[
+    ("COUNTALL", countall::kernel),
+    ("COUNT", count::kernel),
+    ("SUM", sum::kernel),
+    ("AVERAGE", average::kernel),
+    ("MIN", min::kernel),
+    ("MAX", max::kernel),
+];
+
+/// The state of one rollup over one group of values.
+///
+/// # Contract
+/// The caller admits values first, takes lists apart, keeps errors away, and removes only what it added.
+/// The implementor: `summary` depends on the multiset of values alone, never on the order in which they came and went, and
+/// equals the rollup's naive definition.
+pub(crate) trait Kernel {
+    /// One more value.
+    fn add(&mut self, value: &Value);
+    /// One value less.
+    fn remove(&mut self, value: &Value);
+    /// The summary of what is there.
+    fn summary(&self) -> Value;
+}
+
+/// A rollup over the contributions of one host's sources, errors among them included.
+pub(crate) struct Group {
+    rollup: &'static Rollup,
+    kernel: Box<dyn Kernel>,
+    errors: BTreeMap<Value, u32>,
+}
+
+impl Group {
+    pub(crate) fn new(rollup: &'static Rollup) -> Self {
+        let kernel = KERNELS.iter().find(|(name, _)| *name == rollup.name).map_or_else(|| basic::kernel(rollup), |(_, kernel)| kernel());
+        Self { rollup, kernel, errors: BTreeMap::new() }
+    }
+
+    /// Takes a contribution in.
+    pub(crate) fn add(&mut self, contribution: &Value) {
+        each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
+            error @ Value::Error(_) => *self.errors.entry(error).or_default() += 1,
+            value => self.kernel.add(&value),
+        });
+    }
+
+    /// Takes out one that was taken in.
+    pub(crate) fn remove(&mut self, contribution: &Value) {
+        each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
+            error @ Value::Error(_) => decrement(&mut self.errors, &error),
+            value => self.kernel.remove(&value),
+        });
+    }
+
+    /// The summary; the smallest error if there is one.
+    pub(crate) fn summary(&self) -> Value {
+        self.errors.keys().next().cloned().unwrap_or_else(|| self.kernel.summary())
+    }
+}
+
+/// Takes one occurrence of `value` out of a multiset.
+fn decrement(counts: &mut BTreeMap<Value, u32>, value: &Value) {
+    let left = counts.get_mut(value).map(|count| {
+        *count -= 1;
+        *count
+    });
+    debug_assert!(left.is_some(), "only what was added is removed");
+    if left == Some(0) {
+        counts.remove(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use decidr_domain::rollup::ROLLUPS;
+    use decidr_domain::value::ErrorKind;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            2 => Just(Value::Blank),
+            6 => (-50i64..50).prop_map(Value::from),
+            1 => Just(Value::number(rust_decimal_of("0.1"))),
+            1 => Just(Value::error(ErrorKind::Div0, "x")),
+            1 => prop::collection::vec((-3i64..3).prop_map(Value::from), 0..4).prop_map(Value::list),
+        ]
+    }
+
+    fn rust_decimal_of(text: &str) -> decidr_domain::exact::Decimal {
+        text.parse().unwrap()
+    }
+
+    proptest! {
+        /// Every kernel equals the naive definition after every change, whatever came and went before.
+        #[test]
+        fn oracle_kernels_equal_the_naive_definition(values in prop::collection::vec((value(), any::<prop::sample::Index>(), any::<bool>()), 1..120)) {
+            for rollup in ROLLUPS {
+                let (mut group, mut there): (Group, Vec<Value>) = (Group::new(rollup), Vec::new());
+                for (value, index, remove) in &values {
+                    if *remove && !there.is_empty() {
+                        let value = there.swap_remove(index.index(there.len()));
+                        group.remove(&value);
+                    } else {
+                        group.add(value);
+                        there.push(value.clone());
+                    }
+                    prop_assert_eq!(group.summary(), rollup.summary(&there), "{:?} of {:?}", rollup, there);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Reading the arrangements, from any thread, as of one position.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use decidr_domain::aggregate::entity::Entity;
+use decidr_domain::arrangements::Snapshot;
+use decidr_domain::delta::Row;
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position};
+use decidr_domain::schema::Catalog;
+use differential_dataflow::trace::cursor::{Cursor, cursor_list};
+
+use crate::message::route;
+use crate::render::Batches;
+
+/// Everything arranged, as of one position. Immutable; holding it keeps what it shows.
+pub struct Arranged {
+    pub(crate) position: Position,
+    pub(crate) catalog: Arc<Catalog>,
+    /// By worker.
+    pub(crate) workers: Vec<Batches>,
+}
+
+impl Arranged {
+    /// The row of an entity, of whatever tenant, archived or not.
+    pub fn row(&self, id: EntityId) -> Option<Arc<Row>> {
+        let (mut cursor, storage) = cursor_list(self.worker(id).rows.clone());
+        cursor.seek_key(&storage, &id);
+        if cursor.get_key(&storage) != Some(&id) {
+            return None;
+        }
+        while let Some(row) = cursor.get_val(&storage) {
+            let mut count = 0;
+            cursor.map_times(&storage, |_, diff| count += diff);
+            if count > 0 {
+                return Some(row.0.clone());
+            }
+            cursor.step_val(&storage);
+        }
+        None
+    }
+
+    /// Up to `limit` entities of a collection that are in sight, in the order of their ids, those after `after`.
+    pub fn members(&self, collection: CollectionId, after: Option<EntityId>, limit: usize) -> Vec<EntityId> {
+        let mut found = BTreeSet::new();
+        for worker in &self.workers {
+            let (mut cursor, storage) = cursor_list(worker.members.clone());
+            let start = (collection, after.unwrap_or(EntityId(uuid_nil())));
+            cursor.seek_key(&storage, &start);
+            let mut left = limit;
+            while let Some((of, id)) = cursor.get_key(&storage).filter(|(of, _)| *of == collection && left > 0) {
+                let _ = of;
+                let id = *id;
+                let mut count = 0;
+                while cursor.get_val(&storage).is_some() {
+                    cursor.map_times(&storage, |_, diff| count += diff);
+                    cursor.step_val(&storage);
+                }
+                if count > 0 && after != Some(id) {
+                    found.insert(id);
+                    left -= 1;
+                }
+                cursor.step_key(&storage);
+            }
+        }
+        found.into_iter().take(limit).collect()
+    }
+
+    /// How many entities of a collection are in sight.
+    pub fn count(&self, collection: CollectionId) -> u64 {
+        let mut total = 0;
+        for worker in &self.workers {
+            let (mut cursor, storage) = cursor_list(worker.counts.clone());
+            cursor.seek_key(&storage, &collection);
+            if cursor.get_key(&storage) != Some(&collection) {
+                continue;
+            }
+            while let Some(&here) = cursor.get_val(&storage) {
+                let mut count = 0;
+                cursor.map_times(&storage, |_, diff| count += diff);
+                if count > 0 {
+                    total += here;
+                }
+                cursor.step_val(&storage);
+            }
+        }
+        total
+    }
+
+    /// Up to `limit` entities that hold this link to `target`, archived or not, in the order of their ids, those after
+    /// `after`.
+    pub fn holders(&self, link: AttributeId, target: EntityId, after: Option<EntityId>, limit: usize) -> Vec<EntityId> {
+        let key = (link, target);
+        let (mut cursor, storage) = cursor_list(self.worker(target).links.clone());
+        cursor.seek_key(&storage, &key);
+        let mut found = Vec::new();
+        if cursor.get_key(&storage) != Some(&key) {
+            return found;
+        }
+        if let Some(after) = after {
+            cursor.seek_val(&storage, &after);
+        }
+        while let Some(&holder) = cursor.get_val(&storage) {
+            if found.len() == limit {
+                break;
+            }
+            let mut count = 0;
+            cursor.map_times(&storage, |_, diff| count += diff);
+            if count > 0 && after != Some(holder) {
+                found.push(holder);
+            }
+            cursor.step_val(&storage);
+        }
+        found
+    }
+
+    fn worker(&self, id: EntityId) -> &Batches {
+        &self.workers[(route(id) % self.workers.len() as u64) as usize]
+    }
+}
+
+/// The smallest id.
+fn uuid_nil() -> uuid::Uuid {
+    uuid::Uuid::nil()
+}
+
+impl Snapshot for Arranged {
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    fn entity(&self, id: EntityId) -> Option<Arc<Entity>> {
+        self.row(id).map(|row| row.entity.clone())
+    }
+}

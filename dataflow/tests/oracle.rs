@@ -1,0 +1,386 @@
+//! Incremental equals recomputed, at every position.
+//!
+//! Random commands make random schemas and change random entities: attributes of every kind come, change and go, links in
+//! both directions and to the same collection, archiving and restoring, several events in a timestamp. After each batch
+//! the arranged rows, and the rows that somebody has who only applied the deltas, are compared with the oracle's. A failure
+//! prints the words that the commands were made from, as few as proptest can find.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use decidr_dataflow::oracle::Oracle;
+use decidr_dataflow::{Arranged, Engine, EngineConfig};
+use decidr_domain::aggregate::Facts;
+use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput};
+use decidr_domain::aggregate::collection::CollectionCommand;
+use decidr_domain::aggregate::entity::EntityCommand;
+use decidr_domain::aggregate::space::SpaceCommand;
+use decidr_domain::aggregate::tenant::TenantCommand;
+use decidr_domain::arrangements::Arrangements;
+use decidr_domain::command::{Authority, Command, Request, decide};
+use decidr_domain::delta::{Delta, Row};
+use decidr_domain::event::{Metadata, Recorded};
+use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, EventId, Key, SpaceId, TenantId};
+use decidr_domain::rollup::ROLLUPS;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+/// Makes commands from words and decides them, so that only events come out which the write side would accept.
+struct World {
+    oracle: Oracle,
+    position: u64,
+    ids: u128,
+    tenant: TenantId,
+    collections: Vec<CollectionId>,
+    words: std::vec::IntoIter<u32>,
+    refused: usize,
+}
+
+impl World {
+    fn new(words: Vec<u32>) -> (Self, Vec<Recorded>) {
+        let mut world = World {
+            oracle: Oracle::default(),
+            position: 0,
+            ids: 0,
+            tenant: TenantId(Uuid::nil()),
+            collections: vec![],
+            words: words.into_iter(),
+            refused: 0,
+        };
+        let mut events = Vec::new();
+        world.tenant = TenantId(world.id());
+        let register = TenantCommand::RegisterTenant { id: world.tenant, key: Key::new("t").unwrap(), name: "T".into() };
+        events.extend(world.execute(Authority::Operator, Command::Tenant(register)));
+        let space_id = SpaceId(world.id());
+        let space = SpaceCommand::CreateSpace { id: space_id, key: Key::new("s").unwrap(), name: "S".into() };
+        events.extend(world.execute(Authority::Tenant(world.tenant), Command::Space(space)));
+        for key in ["a", "b", "c"] {
+            let id = CollectionId(world.id());
+            let collection = CollectionCommand::CreateCollection { id, space_id, key: Key::new(key).unwrap(), name: key.into() };
+            events.extend(world.execute(Authority::Tenant(world.tenant), Command::Collection(collection)));
+            world.collections.push(id);
+        }
+        (world, events)
+    }
+
+    fn id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid::from_u128(self.ids)
+    }
+
+    fn word(&mut self) -> Option<usize> {
+        self.words.next().map(|word| word as usize)
+    }
+
+    fn pick<T: Clone>(&mut self, items: &[T]) -> Option<T> {
+        let word = self.word()?;
+        if items.is_empty() { None } else { Some(items[word % items.len()].clone()) }
+    }
+
+    fn execute(&mut self, authority: Authority, command: Command) -> Vec<Recorded> {
+        let command_id = CommandId(self.id());
+        let request = Request { command_id, authority, actor: "test".into(), correlation_id: command_id.0, command };
+        let oracle = &self.oracle;
+        let entities = |id: EntityId| oracle.entities.get(&id).cloned().map(Arc::new);
+        let decision = match decide(&request, Facts { catalog: &oracle.catalog, entities: &entities }) {
+            Ok(decision) => decision,
+            Err(_) => {
+                self.refused += 1;
+                return vec![];
+            }
+        };
+        let mut recorded = Vec::new();
+        for (stream, event) in decision.events {
+            self.position += 1;
+            let metadata = Metadata {
+                event_id: EventId(self.id()),
+                command_id,
+                causation_id: command_id.0,
+                correlation_id: command_id.0,
+                actor: "test".into(),
+                recorded_at: Timestamp::UNIX_EPOCH,
+            };
+            let recorded_event = Recorded { position: self.position, stream, version: 1, tenant: decision.tenant, event, metadata };
+            self.oracle.apply(&recorded_event);
+            recorded.push(recorded_event);
+        }
+        recorded
+    }
+
+    /// The events of the next command; `None` when the words are used up.
+    fn step(&mut self) -> Option<Vec<Recorded>> {
+        let command = match self.word()? % 24 {
+            0..2 => self.create_stored()?,
+            2..4 => self.create_link()?,
+            4..10 => self.create_computed()?,
+            10 => AttributeCommand::DeleteAttribute { id: self.attribute()? }.into_command(),
+            11 => {
+                let id = self.attribute()?;
+                let home = self.oracle.catalog.tenant(self.tenant)?.attribute(id)?.collection_id;
+                let definition = Some(self.computed(home)?);
+                AttributeCommand::UpdateAttribute { id, key: None, name: None, definition }.into_command()
+            }
+            12..16 => {
+                let collection_id = self.pick(&self.collections.clone())?;
+                let values = self.values(collection_id, 4)?;
+                let id = EntityId(self.id());
+                Command::Entity(EntityCommand::CreateEntity { id, collection_id, values })
+            }
+            16..19 => {
+                let (id, collection) = self.entity()?;
+                let values = self.values(collection, 2)?;
+                Command::Entity(EntityCommand::SetValues { id, values, expected_version: None })
+            }
+            kind @ 19..22 => {
+                let (id, collection) = self.entity()?;
+                let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+                let links: Vec<_> =
+                    schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to().is_some()).cloned().collect();
+                let link = self.pick(&links)?;
+                let mut targets: Vec<_> =
+                    self.oracle.entities.values().filter(|e| Some(e.collection_id) == link.definition.leads_to()).map(|e| e.id).collect();
+                if kind == 21 {
+                    targets.retain(|target| self.oracle.entities[&id].values.get(link.id).targets().contains(target));
+                }
+                let mut target_ids = vec![self.pick(&targets)?];
+                if kind == 20 {
+                    target_ids.push(self.pick(&targets)?);
+                }
+                let attribute = link.key.to_string();
+                Command::Entity(match kind {
+                    21 => EntityCommand::UnlinkEntities { id, attribute, target_ids },
+                    _ => EntityCommand::LinkEntities { id, attribute, target_ids },
+                })
+            }
+            22 => Command::Entity(EntityCommand::ArchiveEntity { id: self.entity()?.0 }),
+            _ => {
+                let archived: Vec<_> = self.oracle.entities.values().filter(|e| e.archived).map(|e| e.id).collect();
+                Command::Entity(EntityCommand::RestoreEntity { id: self.pick(&archived)? })
+            }
+        };
+        Some(self.execute(Authority::Tenant(self.tenant), command))
+    }
+
+    fn key(&mut self) -> Key {
+        self.ids += 1;
+        Key::new(&format!("k{}", self.ids)).unwrap()
+    }
+
+    fn create(&mut self, collection_id: CollectionId, definition: DefinitionInput) -> Command {
+        let (id, key) = (AttributeId(self.id()), self.key());
+        AttributeCommand::CreateAttribute { id, collection_id, key, name: None, definition }.into_command()
+    }
+
+    fn create_stored(&mut self) -> Option<Command> {
+        let collection = self.pick(&self.collections.clone())?;
+        let definition = match self.word()? % 4 {
+            0 => DefinitionInput::Text { max_length: None },
+            1 => DefinitionInput::Checkbox,
+            _ => DefinitionInput::Number { scale: None },
+        };
+        Some(self.create(collection, definition))
+    }
+
+    fn create_link(&mut self) -> Option<Command> {
+        let collection = self.pick(&self.collections.clone())?;
+        let (collection_id, multiple) = (self.pick(&self.collections.clone())?, self.word()? % 2 == 0);
+        let (backlink_id, backlink_key) = (AttributeId(self.id()), self.key());
+        Some(self.create(collection, DefinitionInput::Link { collection_id, multiple, backlink_id, backlink_key, backlink_name: None }))
+    }
+
+    fn create_computed(&mut self) -> Option<Command> {
+        let collection = self.pick(&self.collections.clone())?;
+        let definition = self.computed(collection)?;
+        Some(self.create(collection, definition))
+    }
+
+    fn computed(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let links: Vec<_> =
+            schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to().is_some()).cloned().collect();
+        Some(match self.word()? % 4 {
+            0 => DefinitionInput::Formula { expression: self.formula(collection)? },
+            kind => {
+                let link = self.pick(&links)?;
+                let target = link.definition.leads_to()?;
+                let attributes: Vec<_> = schema.collection(target)?.attributes().iter().map(|a| a.key.to_string()).collect();
+                let attribute = self.pick(&attributes)?;
+                if kind == 1 {
+                    DefinitionInput::Lookup { link: link.key.to_string(), attribute }
+                } else {
+                    let function = self.pick(ROLLUPS)?;
+                    let filter = if self.word()? % 3 == 0 { Some(self.formula(target)?) } else { None };
+                    DefinitionInput::Rollup { link: link.key.to_string(), attribute: Some(attribute), function, filter }
+                }
+            }
+        })
+    }
+
+    fn formula(&mut self, collection: CollectionId) -> Option<String> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().map(|a| a.key.to_string()).collect();
+        let (a, b) = (self.pick(&attributes)?, self.pick(&attributes)?);
+        Some(match self.word()? % 7 {
+            0 => format!("{{{a}}} * 2 - {{{b}}}"),
+            1 => format!("IF({{{a}}}, {{{b}}}, 7)"),
+            2 => format!("{{{a}}} / {{{b}}}"),
+            3 => format!("{{{a}}} & '-' & {{{b}}}"),
+            4 => format!("{{{a}}} >= {{{b}}}"),
+            5 => format!("IF(ISERROR({{{a}}}), BLANK(), {{{a}}})"),
+            _ => format!("MAX({{{a}}}, {{{b}}}, 3)"),
+        })
+    }
+
+    fn attribute(&mut self) -> Option<AttributeId> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let all: Vec<_> = schema.collections().flat_map(|c| c.attributes().iter().map(|a| a.id)).collect();
+        self.pick(&all)
+    }
+
+    fn entity(&mut self) -> Option<(EntityId, CollectionId)> {
+        let all: Vec<_> = self.oracle.entities.values().map(|e| (e.id, e.collection_id)).collect();
+        self.pick(&all)
+    }
+
+    fn values(&mut self, collection: CollectionId, most: usize) -> Option<Map<String, Json>> {
+        use decidr_domain::aggregate::attribute::Definition;
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let stored = |d: &Definition| {
+            matches!(d, Definition::Text { .. } | Definition::Number { .. } | Definition::Checkbox {} | Definition::Link { .. })
+        };
+        let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().filter(|a| stored(&a.definition)).cloned().collect();
+        let mut out = Map::new();
+        for _ in 0..most.min(attributes.len()) {
+            let attribute = self.pick(&attributes)?;
+            let word = self.word()?;
+            let value = match &attribute.definition {
+                _ if word % 5 == 0 => Json::Null,
+                Definition::Text { .. } => json!(["", "x", "12", "-3.5"][word % 4]),
+                Definition::Checkbox {} => json!(word % 2 == 0),
+                Definition::Link { collection_id, .. } => {
+                    let targets: Vec<_> =
+                        self.oracle.entities.values().filter(|e| e.collection_id == *collection_id && !e.archived).map(|e| e.id).collect();
+                    match self.pick(&targets) {
+                        Some(target) => json!([target.to_string()]),
+                        None => Json::Null,
+                    }
+                }
+                _ => json!([0, 1, 2, 7, -4][word % 5]),
+            };
+            out.insert(attribute.key.to_string(), value);
+        }
+        Some(out)
+    }
+}
+
+trait IntoCommand {
+    fn into_command(self) -> Command;
+}
+
+impl IntoCommand for AttributeCommand {
+    fn into_command(self) -> Command {
+        Command::Attribute(self)
+    }
+}
+
+struct Running {
+    engine: Engine,
+    deltas: Receiver<(Arc<Delta>, Arc<Arranged>)>,
+    /// The rows of somebody who knows only deltas.
+    mirror: BTreeMap<EntityId, Arc<Row>>,
+}
+
+impl Running {
+    fn start(workers: usize) -> Self {
+        let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).unwrap();
+        let (sender, deltas) = channel();
+        engine.subscribe(Box::new(move |delta, arranged| drop(sender.send((delta.clone(), arranged.clone())))));
+        Self { engine, deltas, mirror: BTreeMap::new() }
+    }
+
+    /// Feeds one batch and compares what comes out with the oracle.
+    fn check(&mut self, batch: Vec<Recorded>, oracle: &Oracle) {
+        let position = batch.last().unwrap().position;
+        self.engine.accept(batch);
+        let (delta, arranged) = self.deltas.recv_timeout(std::time::Duration::from_secs(60)).expect("a delta comes");
+        assert_eq!(delta.position, position);
+        for change in &delta.changes {
+            let before = self.mirror.insert(change.entity_id, change.new.clone());
+            assert_eq!(before, change.old, "a delta's old row is the one that its reader has");
+            assert_ne!(Some(&change.new), change.old.as_ref(), "a delta holds no change that is none");
+        }
+        let computed = oracle.compute();
+        assert_eq!(self.mirror.len(), oracle.entities.len());
+        for (id, entity) in &oracle.entities {
+            let row = arranged.row(*id).expect("every entity has a row");
+            assert_eq!(*row.entity, *entity);
+            let named = |cells: &[(AttributeId, decidr_domain::value::Value)]| -> Vec<String> {
+                let schema = oracle.catalog.tenant(entity.tenant_id).unwrap();
+                cells.iter().map(|(a, v)| format!("{} = {v:?}", schema.path(*a))).collect()
+            };
+            assert_eq!(named(&row.computed), named(&computed[id]), "of {id} at {position}");
+            assert_eq!(row, self.mirror[id]);
+        }
+        let schema = oracle.catalog.tenants().next().unwrap();
+        for collection in schema.collections() {
+            let members: Vec<_> =
+                oracle.entities.values().filter(|e| e.collection_id == collection.id() && !e.archived).map(|e| e.id).collect();
+            assert_eq!(arranged.members(collection.id(), None, usize::MAX), members);
+            assert_eq!(arranged.count(collection.id()), members.len() as u64);
+        }
+    }
+}
+
+fn run(words: Vec<u32>, splits: Vec<u8>, workers: usize) {
+    let (mut world, setup) = World::new(words);
+    let mut running = Running::start(workers);
+    let mut log = setup.clone();
+    running.check(setup, &world.oracle);
+    let mut splits = splits.into_iter().cycle();
+    loop {
+        let (mut batch, mut ended) = (Vec::new(), false);
+        for _ in 0..splits.next().unwrap_or(0) % 6 + 1 {
+            match world.step() {
+                Some(events) => batch.extend(events),
+                None if world.words.len() == 0 => ended = true,
+                None => {}
+            }
+        }
+        if !batch.is_empty() {
+            log.extend(batch.iter().cloned());
+            running.check(batch, &world.oracle);
+        }
+        if ended {
+            break;
+        }
+    }
+    // Replayed from the log in one batch, it is the same.
+    Running::start(1).check_final(log, &world.oracle);
+}
+
+impl Running {
+    fn check_final(&mut self, log: Vec<Recorded>, oracle: &Oracle) {
+        self.check(log, oracle);
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("DECIDR_ORACLE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(48)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn oracle_one_worker(words in prop::collection::vec(any::<u32>(), 100..900), splits in prop::collection::vec(any::<u8>(), 1..20)) {
+        run(words, splits, 1);
+    }
+
+    #[test]
+    fn oracle_two_workers(words in prop::collection::vec(any::<u32>(), 100..900), splits in prop::collection::vec(any::<u8>(), 1..20)) {
+        run(words, splits, 2);
+    }
+}

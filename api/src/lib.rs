@@ -1,1 +1,13 @@
-//! x
+//! Wires everything and lets the outside in. Start with [`platform`]: the whole way from a command to a delta in one file.
+//!
+//! Only this crate knows GraphQL and HTTP, and only here are values turned into what clients see.
+
+pub mod auth;
+pub mod cli;
+pub mod csv_import;
+pub mod demo;
+pub mod graphql;
+pub mod http;
+pub mod platform;
+pub mod position;
+pub mod websocket;

@@ -10,8 +10,10 @@ use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position};
 use decidr_domain::schema::Catalog;
 use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 
+use crate::compute::RowRef;
 use crate::message::route;
 use crate::render::Batches;
+use crate::types::Diff;
 
 /// Everything arranged, as of one position. Immutable; holding it keeps what it shows.
 pub struct Arranged {
@@ -29,15 +31,7 @@ impl Arranged {
         if cursor.get_key(&storage) != Some(&id) {
             return None;
         }
-        while let Some(row) = cursor.get_val(&storage) {
-            let mut count = 0;
-            cursor.map_times(&storage, |_, diff| count += diff);
-            if count > 0 {
-                return Some(row.0.clone());
-            }
-            cursor.step_val(&storage);
-        }
-        None
+        current(&mut cursor, &storage)
     }
 
     /// Up to `limit` entities of a collection that are in sight, in the order of their ids, those after `after`.
@@ -64,6 +58,33 @@ impl Arranged {
             }
         }
         found.into_iter().take(limit).collect()
+    }
+
+    /// Calls `visit` with the rows of a collection's entities that are in sight, in the order of their ids, those after
+    /// `after`, until it returns `false`.
+    pub fn scan(&self, collection: CollectionId, after: Option<EntityId>, mut visit: impl FnMut(&Arc<Row>) -> bool) {
+        /// How many rows are looked up at a time; between times nothing is held but the last id.
+        const PAGE: usize = 4096;
+        let mut after = after;
+        loop {
+            let ids = self.members(collection, after, PAGE);
+            let mut cursors: Vec<_> = self.workers.iter().map(|worker| cursor_list(worker.rows.clone())).collect();
+            for id in &ids {
+                let (cursor, storage) = &mut cursors[(route(*id) % self.workers.len() as u64) as usize];
+                // Ids come in order, so that the cursor only ever moves on.
+                cursor.seek_key(storage, id);
+                if cursor.get_key(storage) == Some(id)
+                    && let Some(row) = current(cursor, storage)
+                    && !visit(&row)
+                {
+                    return;
+                }
+            }
+            match ids.last() {
+                Some(last) if ids.len() == PAGE => after = Some(*last),
+                _ => return,
+            }
+        }
     }
 
     /// How many entities of a collection are in sight.
@@ -117,6 +138,23 @@ impl Arranged {
     fn worker(&self, id: EntityId) -> &Batches {
         &self.workers[(route(id) % self.workers.len() as u64) as usize]
     }
+}
+
+/// The row that is there now, of the key that the cursor is at.
+fn current<C>(cursor: &mut C, storage: &C::Storage) -> Option<Arc<Row>>
+where
+    C: for<'a> Cursor<Val<'a> = &'a RowRef, DiffGat<'a> = &'a Diff>,
+{
+    while let Some(row) = cursor.get_val(storage) {
+        let row = row.0.clone();
+        let mut count = 0;
+        cursor.map_times(storage, |_, diff| count += diff);
+        if count > 0 {
+            return Some(row);
+        }
+        cursor.step_val(storage);
+    }
+    None
 }
 
 /// The smallest id.

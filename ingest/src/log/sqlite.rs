@@ -27,7 +27,7 @@ const EVENT_COLUMNS: usize = 13;
 
 /// A log in a SQLite file.
 pub struct SqliteLog {
-    writer: Mutex<SqlitePool>,
+    writer: Mutex<Option<SqlitePool>>,
     readers: SqlitePool,
     epoch: i64,
     lineage: u32,
@@ -76,11 +76,34 @@ impl SqliteLog {
             return Err(LogError::Damaged(format!("it has {count} events up to position {newest}, and should have {position}")));
         }
         let readers = one().max_connections(4).connect_with(options.read_only(true)).await.map_err(storage("open the file for reading"))?;
-        Ok(Self { writer: Mutex::new(writer), readers, epoch, lineage: lineage as u32, head: watch::Sender::new(position as Position) })
+        let writer = Mutex::new(Some(writer));
+        Ok(Self { writer, readers, epoch, lineage: lineage as u32, head: watch::Sender::new(position as Position) })
+    }
+
+    /// Opens the log in `file` for reading, also while another process writes it. Its head is the one at the time of
+    /// opening; to append to it is refused.
+    pub async fn open_for_reading(file: &Path) -> Result<Self, LogError> {
+        let options = SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(std::time::Duration::from_secs(10));
+        let readers =
+            SqlitePoolOptions::new().max_connections(2).connect_with(options).await.map_err(storage("open the file for reading"))?;
+        let row = sqlx::query("SELECT lineage, position FROM log WHERE id = 1")
+            .fetch_one(&readers)
+            .await
+            .map_err(storage("read the log's name"))?;
+        let (lineage, position): (i64, i64) = (row.get(0), row.get(1));
+        Ok(Self { writer: Mutex::new(None), readers, epoch: 0, lineage: lineage as u32, head: watch::Sender::new(position as Position) })
+    }
+
+    /// The events that registered tenants.
+    pub async fn tenants(&self) -> Result<Vec<Recorded>, LogError> {
+        let sql = "SELECT * FROM events WHERE event_type = 'TenantRegistered' ORDER BY position";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await.map_err(storage("read the tenants"))?;
+        rows.iter().map(recorded).collect()
     }
 
     async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, LogError> {
         let writer = self.writer.lock().await;
+        let writer = writer.as_ref().ok_or(LogError::Fenced)?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(storage("begin"))?;
         let row = sqlx::query("SELECT epoch, position FROM log WHERE id = 1")
             .fetch_one(&mut *transaction)
@@ -345,7 +368,7 @@ mod tests {
         log.append(&[super::super::conformance::create_space(1)]).await.unwrap();
         let writer = log.writer.lock().await;
         for sql in ["UPDATE events SET data = '{}'", "DELETE FROM events"] {
-            let error = sqlx::query(sql).execute(&*writer).await.unwrap_err();
+            let error = sqlx::query(sql).execute(writer.as_ref().unwrap()).await.unwrap_err();
             assert!(error.to_string().contains("immutable"), "{error}");
         }
     }

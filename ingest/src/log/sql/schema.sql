@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS events (
 
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_stream ON events (stream, version);
 
+CREATE INDEX IF NOT EXISTS events_of_new_tenants ON events (position) WHERE event_type = 'TenantRegistered';
+
 CREATE TRIGGER IF NOT EXISTS events_are_not_changed BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are immutable'); END;
 

@@ -1,0 +1,295 @@
+//! Entities, and pages of them.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use async_graphql::{Enum, ID, InputObject, Name, Object, SimpleObject, Value as Json};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use decidr_domain::aggregate::attribute::{Attribute, Definition};
+use decidr_domain::delta::Row;
+use decidr_domain::formula::{Cells, Program};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::schema::{CollectionSchema, resolve};
+use decidr_domain::value::Value;
+use decidr_sinks::LiveQuery;
+use serde::{Deserialize, Serialize};
+
+use super::scalars::{PositionToken, Values, cell};
+use super::{Refusal, TenantView};
+
+/// A row of a collection.
+pub(crate) struct Entity {
+    pub(crate) view: TenantView,
+    pub(crate) row: Arc<Row>,
+}
+
+#[Object]
+impl Entity {
+    async fn id(&self) -> ID {
+        self.row.entity.id.to_string().into()
+    }
+    async fn collection_id(&self) -> ID {
+        self.row.entity.collection_id.to_string().into()
+    }
+    async fn version(&self) -> u32 {
+        self.row.entity.version
+    }
+    async fn archived(&self) -> bool {
+        self.row.entity.archived
+    }
+    /// All attributes, or those named.
+    async fn values(&self, keys: Option<Vec<String>>) -> Result<Values, Refusal> {
+        let collection = self.collection()?;
+        let shown = |attribute: &Attribute| (Name::new(attribute.key.as_str()), cell(&self.row, attribute));
+        let fields = match keys {
+            None => collection.attributes().iter().map(|attribute| shown(attribute)).collect(),
+            Some(keys) => {
+                keys.iter().map(|key| collection.attribute_or_refuse(key).map(|attribute| shown(attribute))).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Values(Json::Object(fields)))
+    }
+    /// The entities that a link or backlink leads to.
+    async fn linked(
+        &self,
+        attribute: String,
+        filter: Option<String>,
+        order_by: Option<Vec<OrderBy>>,
+        #[graphql(default = 100)] first: i32,
+        after: Option<String>,
+    ) -> Result<EntityConnection, Refusal> {
+        let link = self.collection()?.attribute_or_refuse(&attribute)?;
+        let target = link.definition.leads_to().ok_or_else(|| {
+            Refusal::new("INVALID_INPUT", format!("attribute `{attribute}` is not a link but a {}", link.definition.kind()))
+        })?;
+        let page = Page::new(&self.view, target, filter.as_deref(), order_by.as_deref(), first, after.as_deref())?;
+        tokio::task::block_in_place(|| page.of_link(&self.row, link))
+    }
+}
+
+impl Entity {
+    fn collection(&self) -> Result<&Arc<CollectionSchema>, Refusal> {
+        let id = self.row.entity.collection_id;
+        self.view.schema.collection(id).ok_or_else(|| Refusal::internal("an entity's collection is not in its tenant's schema"))
+    }
+}
+
+/// `first` is at most 1000. Archived entities are not listed, and do not count in rollups.
+#[derive(SimpleObject)]
+pub(crate) struct EntityConnection {
+    pub(crate) nodes: Vec<Entity>,
+    edges: Vec<EntityEdge>,
+    page_info: PageInfo,
+    total_count: i64,
+    position: PositionToken,
+}
+
+/// An entity in a page.
+#[derive(SimpleObject)]
+pub(crate) struct EntityEdge {
+    cursor: String,
+    node: Entity,
+}
+
+/// Where a page lies.
+#[derive(SimpleObject)]
+pub(crate) struct PageInfo {
+    has_next_page: bool,
+    has_previous_page: bool,
+    start_cursor: Option<String>,
+    end_cursor: Option<String>,
+}
+
+/// A key to sort by.
+#[derive(InputObject)]
+pub(crate) struct OrderBy {
+    attribute: String,
+    #[graphql(default_with = "Direction::Asc")]
+    direction: Direction,
+}
+
+/// Which way to sort.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub(crate) enum Direction {
+    Asc,
+    Desc,
+}
+
+/// The most entities of a page.
+const FIRST_MAX: i32 = 1000;
+
+/// The most keys to sort by.
+const ORDER_MAX: usize = 8;
+
+/// A page to be read: which entities, in what order, from where, how many.
+pub(crate) struct Page {
+    view: TenantView,
+    collection: CollectionId,
+    filter: Option<Program>,
+    order: Vec<(AttributeId, Direction)>,
+    first: usize,
+    after: Option<Cursor>,
+}
+
+/// The place of an entity in an order: its values there, and its id for those that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    keys: Vec<Value>,
+    id: EntityId,
+}
+
+impl Cursor {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    }
+}
+
+impl Page {
+    pub(crate) fn new(
+        view: &TenantView,
+        collection: CollectionId,
+        filter: Option<&str>,
+        order_by: Option<&[OrderBy]>,
+        first: i32,
+        after: Option<&str>,
+    ) -> Result<Self, Refusal> {
+        let schema =
+            view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
+        if !(0..=FIRST_MAX).contains(&first) {
+            return Err(Refusal::new("INVALID_INPUT", format!("first lies between 0 and {FIRST_MAX}, and this is {first}")));
+        }
+        let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+        let order_by = order_by.unwrap_or_default();
+        if order_by.len() > ORDER_MAX {
+            return Err(Refusal::new("TOO_LARGE", format!("orderBy takes {ORDER_MAX} attributes at most")));
+        }
+        let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.id, order.direction));
+        let order: Vec<_> = order_by.iter().map(key).collect::<Result<_, Refusal>>()?;
+        let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len());
+        let after = match after {
+            Some(text) => Some(cursor(text).ok_or_else(|| Refusal::new("INVALID_INPUT", "after is not a cursor of this order"))?),
+            None => None,
+        };
+        Ok(Self { view: view.clone(), collection, filter: filter.map(|(_, program)| program), order, first: first as usize, after })
+    }
+
+    /// The page of all entities of the collection.
+    pub(crate) fn of_collection(self) -> EntityConnection {
+        let after = self.after.as_ref().map(|cursor| cursor.id);
+        if self.filter.is_none() && self.order.is_empty() {
+            let (mut rows, mut more) = (Vec::with_capacity(self.first), false);
+            self.view.arranged.scan(self.collection, after, |row| {
+                more = rows.len() == self.first;
+                if !more {
+                    rows.push(row.clone());
+                }
+                !more
+            });
+            let total = self.view.arranged.count(self.collection);
+            return self.connection(rows, more, total as usize);
+        }
+        let mut rows = Vec::new();
+        self.view.arranged.scan(self.collection, None, |row| {
+            if LiveQuery::matches(row, self.filter.as_ref()) {
+                rows.push(row.clone());
+            }
+            true
+        });
+        self.sorted(rows)
+    }
+
+    /// The page of the entities that a link of `host` leads to.
+    fn of_link(self, host: &Row, link: &Attribute) -> Result<EntityConnection, Refusal> {
+        let arranged = &self.view.arranged;
+        let in_sight = |id: &EntityId| arranged.row(*id).filter(|row| LiveQuery::matches(row, self.filter.as_ref()));
+        let rows: Vec<_> = match link.definition {
+            // Without a filter or an order a page of a backlink needs no more than the page.
+            Definition::Backlink { link_id, .. } if self.filter.is_none() && self.order.is_empty() => {
+                let (mut rows, mut after) = (Vec::new(), self.after.as_ref().map(|cursor| cursor.id));
+                while rows.len() <= self.first {
+                    let holders = arranged.holders(link_id, host.entity.id, after, self.first + 1);
+                    let Some(last) = holders.last() else { break };
+                    after = Some(*last);
+                    rows.extend(holders.iter().filter_map(in_sight));
+                }
+                let more = rows.len() > self.first;
+                rows.truncate(self.first);
+                let total = match host.computed(link.id) {
+                    Value::Number(count) => usize::try_from(*count).unwrap_or(0),
+                    _ => 0,
+                };
+                return Ok(self.connection(rows, more, total));
+            }
+            Definition::Backlink { link_id, .. } => {
+                arranged.holders(link_id, host.entity.id, None, usize::MAX).iter().filter_map(in_sight).collect()
+            }
+            _ => host.entity.values.get(link.id).targets().iter().filter_map(in_sight).collect(),
+        };
+        if self.order.is_empty() && matches!(link.definition, Definition::Link { .. }) {
+            // In the link's own order.
+            let total = rows.len();
+            let start = match &self.after {
+                Some(cursor) => rows.iter().position(|row| row.entity.id == cursor.id).map_or(total, |at| at + 1),
+                None => 0,
+            };
+            let more = total - start > self.first;
+            let rows = rows.into_iter().skip(start).take(self.first).collect();
+            return Ok(self.connection(rows, more, total));
+        }
+        Ok(self.sorted(rows))
+    }
+
+    fn sorted(self, rows: Vec<Arc<Row>>) -> EntityConnection {
+        let total = rows.len();
+        let mut rows: Vec<_> = rows.into_iter().map(|row| (self.cursor(&row), row)).collect();
+        if let Some(after) = &self.after {
+            rows.retain(|(cursor, _)| self.compare(cursor, after) == Ordering::Greater);
+        }
+        let more = rows.len() > self.first;
+        if more {
+            // Only the page need be in order.
+            rows.select_nth_unstable_by(self.first, |(a, _), (b, _)| self.compare(a, b));
+            rows.truncate(self.first);
+        }
+        rows.sort_unstable_by(|(a, _), (b, _)| self.compare(a, b));
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        self.connection(rows, more, total)
+    }
+
+    fn cursor(&self, row: &Row) -> Cursor {
+        Cursor { keys: self.order.iter().map(|(attribute, _)| row.cell(*attribute)).collect(), id: row.entity.id }
+    }
+
+    /// Blank comes first when ascending; those alike in all keys are ordered by id.
+    fn compare(&self, a: &Cursor, b: &Cursor) -> Ordering {
+        let keys = a.keys.iter().zip(&b.keys).zip(&self.order);
+        let by_keys = keys.map(|((a, b), (_, direction))| match direction {
+            Direction::Asc => a.cmp(b),
+            Direction::Desc => b.cmp(a),
+        });
+        by_keys.fold(Ordering::Equal, Ordering::then).then(a.id.cmp(&b.id))
+    }
+
+    fn connection(&self, rows: Vec<Arc<Row>>, has_next_page: bool, total: usize) -> EntityConnection {
+        let cursors: Vec<String> = rows.iter().map(|row| self.cursor(row).encode()).collect();
+        let node = |row: &Arc<Row>| Entity { view: self.view.clone(), row: row.clone() };
+        EntityConnection {
+            nodes: rows.iter().map(node).collect(),
+            page_info: PageInfo {
+                has_next_page,
+                has_previous_page: self.after.is_some(),
+                start_cursor: cursors.first().cloned(),
+                end_cursor: cursors.last().cloned(),
+            },
+            edges: rows.iter().zip(cursors).map(|(row, cursor)| EntityEdge { cursor, node: node(row) }).collect(),
+            total_count: total as i64,
+            position: self.view.position(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The GraphQL API. One file for each concept; [`scalars`] turns values into JSON and back.
+
+mod definition;
+mod entity;
+mod error;
+mod mutation;
+mod query;
+pub mod scalars;
+mod schema_types;
+mod subscription;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::{Context, Schema};
+use decidr_dataflow::Arranged;
+use decidr_domain::command::Authority;
+use decidr_domain::id::{Position, TenantId};
+use decidr_domain::schema::TenantSchema;
+
+use crate::platform::Platform;
+use crate::position::Token;
+
+pub use error::{Refusal, refusal_json};
+use scalars::PositionToken;
+
+/// The schema of the API.
+pub type ApiSchema = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
+
+/// How deep a query may be nested, and how many fields it may ask for.
+const DEPTH_MAX: usize = 16;
+const COMPLEXITY_MAX: usize = 2_000;
+
+/// The API of a platform.
+pub fn schema(platform: Arc<Platform>) -> ApiSchema {
+    Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
+        .data(platform)
+        .limit_depth(DEPTH_MAX)
+        .limit_complexity(COMPLEXITY_MAX)
+        .finish()
+}
+
+/// Who calls. Part of every request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// On whose behalf.
+    pub authority: Authority,
+    /// Who, for the record.
+    pub actor: String,
+}
+
+/// How long a query waits for the dataflow to reach what was in the log when it came.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a query waits for the position that it asked for.
+const POSITION_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a resolver needs.
+pub(crate) struct Request<'a> {
+    pub(crate) platform: &'a Arc<Platform>,
+    pub(crate) caller: &'a Caller,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn of(ctx: &Context<'a>) -> Result<Self, Refusal> {
+        let missing = |_| Refusal::internal("the request has no caller");
+        Ok(Self { platform: ctx.data::<Arc<Platform>>().map_err(missing)?, caller: ctx.data::<Caller>().map_err(missing)? })
+    }
+
+    /// The tenant on whose behalf it is.
+    pub(crate) fn tenant(&self) -> Result<TenantId, Refusal> {
+        match self.caller.authority {
+            Authority::Tenant(tenant) => Ok(tenant),
+            Authority::Operator => Err(Refusal::new("FORBIDDEN", "this needs a tenant's token, not an operator's")),
+        }
+    }
+
+    /// Everything that the tenant may read, as of now, or of `min_position` and later.
+    pub(crate) async fn view(&self, min_position: Option<PositionToken>) -> Result<TenantView, Refusal> {
+        let tenant = self.tenant()?;
+        let arranged = match min_position {
+            None => self.platform.fresh(PATIENCE).await,
+            Some(PositionToken(token)) => {
+                self.wait_for(token).await?;
+                self.platform.arranged()
+            }
+        };
+        let schema = arranged_schema(&arranged, tenant)?;
+        Ok(TenantView { arranged, schema, lineage: self.platform.lineage() })
+    }
+
+    async fn wait_for(&self, token: Token) -> Result<(), Refusal> {
+        if token.lineage != self.platform.lineage() || token.shard != 0 {
+            return Err(Refusal::new("INVALID_INPUT", "minPosition belongs to another log"));
+        }
+        if token.position > self.platform.head() {
+            return Err(Refusal::new("INVALID_INPUT", "minPosition lies behind the end of the log"));
+        }
+        match tokio::time::timeout(POSITION_PATIENCE, self.platform.reached(token.position)).await {
+            Ok(true) => Ok(()),
+            _ => Err(Refusal::new("UNAVAILABLE", "minPosition was not reached in time; try again")),
+        }
+    }
+}
+
+fn arranged_schema(arranged: &Arranged, tenant: TenantId) -> Result<Arc<TenantSchema>, Refusal> {
+    use decidr_domain::arrangements::Snapshot;
+    arranged.catalog().tenant(tenant).cloned().ok_or_else(|| Refusal::new("NOT_FOUND", "the tenant is not there"))
+}
+
+/// What one tenant may read, as of one position. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct TenantView {
+    pub(crate) arranged: Arc<Arranged>,
+    pub(crate) schema: Arc<TenantSchema>,
+    pub(crate) lineage: u32,
+}
+
+impl TenantView {
+    pub(crate) fn position(&self) -> PositionToken {
+        use decidr_domain::arrangements::Snapshot;
+        self.token(self.arranged.position())
+    }
+
+    pub(crate) fn token(&self, position: Position) -> PositionToken {
+        PositionToken(Token { lineage: self.lineage, shard: 0, position })
+    }
+}

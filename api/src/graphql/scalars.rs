@@ -1,0 +1,123 @@
+//! Values between our form and JSON's.
+
+use std::str::FromStr;
+
+use async_graphql::{InputValueError, InputValueResult, Name, Number, Scalar, ScalarType, Value as Json};
+use decidr_domain::aggregate::attribute::{Attribute, Definition};
+use decidr_domain::delta::Row;
+use decidr_domain::value::Value;
+use serde_json::Value as Input;
+
+use crate::position::Token;
+
+/// JSON object from attribute key to value. Text and single select: string. Number: JSON number with every digit.
+/// Checkbox: boolean. Date: "YYYY-MM-DD". Datetime: RFC 3339 in UTC, as "2013-01-01T10:00:00Z". Multi select: list of
+/// strings. Single link: the id of the linked entity. Multiple link: {"count": n}; `linked` gives the entities. A lookup
+/// through a single link has the type of what it shows; through a multiple link it is a list. Blank: null. An error:
+/// {"error": {"kind": "div0", "message": "…"}}. As an input: stored attributes only; null makes blank; links take an id or
+/// a list of ids.
+pub struct Values(pub Json);
+
+#[Scalar]
+impl ScalarType for Values {
+    fn parse(value: Json) -> InputValueResult<Self> {
+        match value {
+            Json::Object(_) => Ok(Values(value)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Json {
+        self.0.clone()
+    }
+}
+
+impl Values {
+    /// As the domain takes it.
+    pub fn into_input(self) -> serde_json::Map<String, Input> {
+        match input(self.0) {
+            Input::Object(values) => values,
+            _ => serde_json::Map::new(),
+        }
+    }
+}
+
+fn input(value: Json) -> Input {
+    match value {
+        Json::Null => Input::Null,
+        Json::Number(number) => Input::Number(number),
+        Json::String(text) => Input::String(text),
+        Json::Boolean(b) => Input::Bool(b),
+        Json::Binary(bytes) => Input::String(String::from_utf8_lossy(&bytes).into_owned()),
+        Json::Enum(name) => Input::String(name.to_string()),
+        Json::List(items) => Input::Array(items.into_iter().map(input).collect()),
+        Json::Object(fields) => Input::Object(fields.into_iter().map(|(name, value)| (name.to_string(), input(value))).collect()),
+    }
+}
+
+/// JSON as it came, in the form that the GraphQL library takes; numbers keep every digit.
+pub fn from_json(value: Input) -> Json {
+    match value {
+        Input::Null => Json::Null,
+        Input::Bool(b) => Json::Boolean(b),
+        Input::Number(number) => Json::Number(number),
+        Input::String(text) => Json::String(text),
+        Input::Array(items) => Json::List(items.into_iter().map(from_json).collect()),
+        Input::Object(fields) => Json::Object(fields.into_iter().map(|(name, value)| (Name::new(name), from_json(value))).collect()),
+    }
+}
+
+/// Opaque place in the log. Hand it back as minPosition to read your own write.
+#[derive(Clone, Copy)]
+pub struct PositionToken(pub Token);
+
+#[Scalar(name = "Position")]
+impl ScalarType for PositionToken {
+    fn parse(value: Json) -> InputValueResult<Self> {
+        let Json::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        Token::decode(text).map(PositionToken).ok_or_else(|| InputValueError::custom("this is not a position that a server gave"))
+    }
+
+    fn to_value(&self) -> Json {
+        Json::String(self.0.encode())
+    }
+}
+
+/// The cell of `attribute` in `row`, as clients see it.
+pub fn cell(row: &Row, attribute: &Attribute) -> Json {
+    match &attribute.definition {
+        Definition::Backlink { .. } | Definition::Link { multiple: true, .. } => {
+            let count = match row.computed(attribute.id) {
+                Value::Blank => number("0"),
+                count => json(count),
+            };
+            Json::Object([(Name::new("count"), count)].into_iter().collect())
+        }
+        definition if definition.is_computed() => json(row.computed(attribute.id)),
+        _ => json(row.entity.values.get(attribute.id)),
+    }
+}
+
+fn number(digits: &str) -> Json {
+    Number::from_str(digits).map_or(Json::Null, Json::Number)
+}
+
+/// A value as clients see it.
+pub fn json(value: &Value) -> Json {
+    match value {
+        Value::Blank => Json::Null,
+        Value::Bool(b) => Json::Boolean(*b),
+        Value::Number(n) => number(&n.to_string()),
+        Value::Text(text) => Json::String(text.to_string()),
+        Value::Date(date) => Json::String(date.to_string()),
+        Value::DateTime(at) => Json::String(at.to_string()),
+        Value::Link(id) => Json::String(id.to_string()),
+        Value::Links(ids) => Json::List(ids.iter().map(|id| Json::String(id.to_string())).collect()),
+        Value::List(items) => Json::List(items.iter().map(json).collect()),
+        Value::Error(error) => {
+            let fields = [("kind", error.kind.to_string()), ("message", error.message.to_string())];
+            let error = Json::Object(fields.map(|(name, text)| (Name::new(name), Json::String(text))).into_iter().collect());
+            Json::Object([(Name::new("error"), error)].into_iter().collect())
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Spaces, collections and attributes.
+
+use std::sync::Arc;
+
+use async_graphql::{Enum, ID, Object};
+use decidr_domain::aggregate::attribute::{self, Definition};
+use decidr_domain::aggregate::space;
+use decidr_domain::schema::CollectionSchema;
+
+use super::TenantView;
+
+/// A named group of collections.
+pub(crate) struct Space {
+    pub(crate) view: TenantView,
+    pub(crate) space: space::Space,
+}
+
+#[Object]
+impl Space {
+    async fn id(&self) -> ID {
+        self.space.id.to_string().into()
+    }
+    async fn key(&self) -> &str {
+        self.space.key.as_str()
+    }
+    async fn name(&self) -> &str {
+        &self.space.name
+    }
+    async fn collections(&self) -> Vec<Collection> {
+        let of_space = |collection: &&Arc<CollectionSchema>| collection.collection().space_id == self.space.id;
+        self.view.schema.collections().filter(of_space).map(|c| Collection { view: self.view.clone(), collection: c.clone() }).collect()
+    }
+}
+
+/// A table that users defined.
+pub(crate) struct Collection {
+    pub(crate) view: TenantView,
+    pub(crate) collection: Arc<CollectionSchema>,
+}
+
+#[Object]
+impl Collection {
+    async fn id(&self) -> ID {
+        self.collection.id().to_string().into()
+    }
+    async fn key(&self) -> &str {
+        self.collection.key().as_str()
+    }
+    async fn name(&self) -> &str {
+        &self.collection.collection().name
+    }
+    async fn space_id(&self) -> ID {
+        self.collection.collection().space_id.to_string().into()
+    }
+    async fn attributes(&self) -> Vec<Attribute> {
+        let attributes = self.collection.attributes().iter();
+        attributes.map(|attribute| Attribute { view: self.view.clone(), attribute: attribute.clone() }).collect()
+    }
+}
+
+/// A column of a collection.
+pub(crate) struct Attribute {
+    view: TenantView,
+    attribute: Arc<attribute::Attribute>,
+}
+
+/// What an attribute holds.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub(crate) enum AttributeType {
+    Text,
+    Number,
+    Checkbox,
+    Date,
+    Datetime,
+    SingleSelect,
+    MultiSelect,
+    Link,
+    Formula,
+    Lookup,
+    Rollup,
+}
+
+#[Object]
+impl Attribute {
+    async fn id(&self) -> ID {
+        self.attribute.id.to_string().into()
+    }
+    async fn key(&self) -> &str {
+        self.attribute.key.as_str()
+    }
+    async fn name(&self) -> &str {
+        &self.attribute.name
+    }
+    #[graphql(name = "type")]
+    async fn attribute_type(&self) -> AttributeType {
+        match self.attribute.definition {
+            Definition::Text { .. } => AttributeType::Text,
+            Definition::Number { .. } => AttributeType::Number,
+            Definition::Checkbox {} => AttributeType::Checkbox,
+            Definition::Date {} => AttributeType::Date,
+            Definition::Datetime {} => AttributeType::Datetime,
+            Definition::SingleSelect { .. } => AttributeType::SingleSelect,
+            Definition::MultiSelect { .. } => AttributeType::MultiSelect,
+            Definition::Link { .. } | Definition::Backlink { .. } => AttributeType::Link,
+            Definition::Formula { .. } => AttributeType::Formula,
+            Definition::Lookup { .. } => AttributeType::Lookup,
+            Definition::Rollup { .. } => AttributeType::Rollup,
+        }
+    }
+    async fn computed(&self) -> bool {
+        self.attribute.definition.is_computed()
+    }
+    /// The formula of a formula, or the filter of a rollup, as one would write it today.
+    async fn expression(&self) -> Option<String> {
+        let (expression, collection) = match &self.attribute.definition {
+            Definition::Formula { expression } => (expression, self.attribute.collection_id),
+            Definition::Rollup { filter: Some(filter), link_id, .. } => {
+                (filter, self.view.schema.attribute(*link_id)?.definition.leads_to()?)
+            }
+            _ => return None,
+        };
+        Some(expression.to_user(&self.view.schema.keys(collection)).to_string())
+    }
+}

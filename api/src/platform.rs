@@ -1,0 +1,182 @@
+//! The platform in one process: the whole arrow, wired.
+//!
+//! ```text
+//! request ─▶ CommandPath ─▶ EventLog ─▶ Engine ─▶ Delta ─▶ sinks (Live)
+//!                ▲                        │
+//!                └──── arrangements ◀─────┘ ─▶ queries
+//! ```
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use decidr_dataflow::{Arranged, Engine, EngineConfig, EngineError};
+use decidr_domain::arrangements::Arrangements;
+use decidr_domain::command::Request;
+use decidr_domain::id::Position;
+use decidr_ingest::log::SqliteLog;
+use decidr_ingest::{Answer, CommandPath, EventLog, ExecuteError, LogError};
+use decidr_sinks::{Live, Sink};
+
+/// How many events are read from the log at a time when it is replayed.
+const REPLAY_PAGE: usize = 8192;
+
+/// How many events may be read from the log and not be computed yet.
+const REPLAY_AHEAD: Position = 50_000;
+
+/// Where things are in a data directory.
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// The data directory at `path`, made if it is not there.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The event log.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log.sqlite")
+    }
+
+    /// The key that signs tokens.
+    pub fn token_key(&self) -> PathBuf {
+        self.0.join("token.key")
+    }
+
+    /// What an import could not link.
+    pub fn report(&self, of: &str) -> PathBuf {
+        self.0.join(format!("not-linked-{of}.csv"))
+    }
+
+    /// Keeps other processes from writing here, as long as what is returned lives.
+    fn lock(&self) -> Result<File, OpenError> {
+        let file = File::create(self.0.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(self.0.clone())),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Why the platform could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes to the data directory.
+    #[error("the data directory {} is in use by another decidr process; stop it, or choose another with --data-dir", .0.display())]
+    InUse(PathBuf),
+    /// The data directory cannot be used.
+    #[error("the data directory cannot be used")]
+    Io(#[from] std::io::Error),
+    /// The log cannot be opened or read.
+    #[error("the event log cannot be opened")]
+    Log(#[from] LogError),
+    /// The dataflow cannot be started.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The running platform.
+pub struct Platform {
+    log: Arc<dyn EventLog>,
+    engine: Arc<Engine>,
+    live: Arc<Live>,
+    commands: CommandPath,
+    _lock: Option<File>,
+}
+
+impl Platform {
+    /// Opens the data directory, and computes everything again from its log.
+    pub async fn open(data_dir: &DataDir, config: EngineConfig) -> Result<Self, OpenError> {
+        let lock = data_dir.lock()?;
+        let log = Arc::new(SqliteLog::open(&data_dir.log()).await?);
+        let mut platform = Self::start(log, config).await?;
+        platform._lock = Some(lock);
+        Ok(platform)
+    }
+
+    /// Starts on any log.
+    pub async fn start(log: Arc<dyn EventLog>, config: EngineConfig) -> Result<Self, OpenError> {
+        let engine = Arc::new(Engine::start(config)?);
+        let live = Arc::new(Live::default());
+        let sinks: Vec<Arc<dyn Sink>> = vec![live.clone()];
+        engine.subscribe(Box::new(move |delta, _| sinks.iter().for_each(|sink| sink.apply(delta))));
+
+        let started = Instant::now();
+        let head = replay(&*log, &engine, Position::MAX).await?;
+        if head > 0 {
+            tracing::info!(events = head, seconds = started.elapsed().as_secs_f64(), "computed again from the log");
+        }
+        let commands = CommandPath::start(log.clone(), engine.clone());
+        Ok(Self { log, engine, live, commands, _lock: None })
+    }
+
+    /// Executes a command.
+    pub async fn execute(&self, request: Request) -> Result<Answer, ExecuteError> {
+        self.commands.execute(request).await
+    }
+
+    /// Executes commands in order; each stands or falls by itself.
+    pub async fn execute_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, ExecuteError>> {
+        self.commands.execute_all(requests).await
+    }
+
+    /// Everything arranged, as of the newest position.
+    pub fn arranged(&self) -> Arc<Arranged> {
+        self.engine.arranged()
+    }
+
+    /// Returns when `position` is arranged; `false` if the dataflow has stopped.
+    pub async fn reached(&self, position: Position) -> bool {
+        self.engine.reached(position).await
+    }
+
+    /// Everything arranged, as of a position that has every event which was in the log when this was called; of an older
+    /// one only if it takes longer than `patience`.
+    pub async fn fresh(&self, patience: Duration) -> Arc<Arranged> {
+        let head = self.head();
+        // An older answer is an answer too: whoever must not have one says so by a position.
+        let _ = tokio::time::timeout(patience, self.reached(head)).await;
+        self.arranged()
+    }
+
+    /// The newest position of the log.
+    pub fn head(&self) -> Position {
+        *self.log.head().borrow()
+    }
+
+    /// The log's lineage.
+    pub fn lineage(&self) -> u32 {
+        self.log.lineage()
+    }
+
+    /// Live queries.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// The dataflow.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
+/// Feeds the log up to `last` into a dataflow that has seen nothing yet; returns the position reached, when it is computed.
+pub async fn replay(log: &dyn EventLog, engine: &Engine, last: Position) -> Result<Position, LogError> {
+    let head = (*log.head().borrow()).min(last);
+    let mut position = 0;
+    while position < head {
+        let page = REPLAY_PAGE.min((head - position) as usize);
+        let events = log.read_all(position, page).await?;
+        let Some(newest) = events.last().map(|event| event.position) else {
+            return Err(LogError::Damaged(format!("there is no event after position {position}, and the newest is {head}")));
+        };
+        position = newest;
+        engine.accept(events);
+        engine.reached(position.saturating_sub(REPLAY_AHEAD)).await;
+    }
+    engine.reached(head).await;
+    Ok(head)
+}

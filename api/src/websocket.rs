@@ -1,0 +1,165 @@
+//! GraphQL over WebSocket: the protocol `graphql-transport-ws`, as its PROTOCOL.md has it.
+//!
+//! One task reads the socket and one writes it. Every operation runs in a task of its own and waits when the writer's
+//! queue is full, so that a slow client holds up its own feeds, which then coalesce behind it, and nothing else.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::graphql::Caller;
+use crate::http::{Server, request};
+
+/// The name of the protocol.
+pub const PROTOCOL: &str = "graphql-transport-ws";
+
+/// How long a client may take to say who it is.
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many operations one connection may have under way.
+const OPERATIONS_MAX: usize = 1_000;
+
+/// How many messages wait for the socket.
+const OUTBOX_MAX: usize = 64;
+
+/// Why the server ends a connection: the protocol's code, and words.
+type Close = (u16, String);
+
+/// Serves one connection.
+pub async fn serve(server: Server, socket: WebSocket, authorization: Option<String>) {
+    let (mut sink, mut stream) = socket.split();
+    let (outbox, mut outgoing) = mpsc::channel::<Message>(OUTBOX_MAX);
+    let writer = tokio::spawn(async move {
+        while let Some(message) = outgoing.recv().await {
+            let ends = matches!(message, Message::Close(_));
+            if sink.send(message).await.is_err() || ends {
+                break;
+            }
+        }
+    });
+    let mut connection = Connection { server, authorization, caller: None, outbox, operations: HashMap::new() };
+    let deadline = tokio::time::Instant::now() + INIT_TIMEOUT;
+    let close = loop {
+        let message = if connection.caller.is_none() {
+            match tokio::time::timeout_at(deadline, stream.next()).await {
+                Ok(message) => message,
+                Err(_) => break Some((4408, "connection_init did not come in time".to_owned())),
+            }
+        } else {
+            stream.next().await
+        };
+        let outcome = match message {
+            Some(Ok(Message::Text(text))) => connection.receive(text.as_str()).await,
+            Some(Ok(Message::Binary(_))) => Err((4400, "messages are text".to_owned())),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
+        };
+        if let Err(close) = outcome {
+            break Some(close);
+        }
+    };
+    for (_, operation) in connection.operations.drain() {
+        operation.abort();
+    }
+    if let Some((code, reason)) = close {
+        // The client may be gone already.
+        let _ = connection.outbox.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
+    }
+    drop(connection);
+    let _ = writer.await;
+}
+
+struct Connection {
+    server: Server,
+    /// The header of the upgrade request, for clients that can set one.
+    authorization: Option<String>,
+    caller: Option<Caller>,
+    outbox: mpsc::Sender<Message>,
+    operations: HashMap<String, AbortHandle>,
+}
+
+impl Connection {
+    async fn receive(&mut self, text: &str) -> Result<(), Close> {
+        let invalid = |reason: &str| (4400, reason.to_owned());
+        let message: Json = serde_json::from_str(text).map_err(|_| invalid("the message is not JSON"))?;
+        let kind = message["type"].as_str().ok_or_else(|| invalid("the message has no type"))?;
+        match kind {
+            "connection_init" => {
+                if self.caller.is_some() {
+                    return Err((4429, "Too many initialisation requests".into()));
+                }
+                let payload = &message["payload"];
+                let header = payload["authorization"].as_str().or_else(|| payload["Authorization"].as_str());
+                let header = header.or(self.authorization.as_deref());
+                match self.server.authenticate(header).await {
+                    Ok(caller) => self.caller = Some(caller),
+                    Err(error) => return Err((4403, format!("Forbidden: {error}"))),
+                }
+                self.send(json!({ "type": "connection_ack" })).await;
+            }
+            "ping" => self.send(json!({ "type": "pong" })).await,
+            "pong" => {}
+            "subscribe" => {
+                let id = message["id"].as_str().ok_or_else(|| invalid("subscribe needs an id"))?.to_owned();
+                self.subscribe(id, message["payload"].clone())?;
+            }
+            "complete" => {
+                let id = message["id"].as_str().ok_or_else(|| invalid("complete needs an id"))?;
+                if let Some(operation) = self.operations.remove(id) {
+                    operation.abort();
+                }
+            }
+            other => return Err((4400, format!("a message of type {} was not expected", other.chars().take(40).collect::<String>()))),
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, id: String, payload: Json) -> Result<(), Close> {
+        let Some(caller) = self.caller.clone() else { return Err((4401, "Unauthorized".into())) };
+        self.operations.retain(|_, operation| !operation.is_finished());
+        if self.operations.contains_key(&id) {
+            return Err((4409, format!("Subscriber for {id} already exists")));
+        }
+        if self.operations.len() >= OPERATIONS_MAX {
+            return Err((4429, format!("a connection has {OPERATIONS_MAX} operations at most")));
+        }
+        let request = request(payload).map_err(|message| (4400, message))?.data(caller);
+        let Some(schema) = self.server.schema().cloned() else { return Err((4500, "the server is not ready".into())) };
+        let outbox = self.outbox.clone();
+        let key = id.clone();
+        let task = tokio::spawn(async move {
+            let mut responses = std::pin::pin!(schema.execute_stream(request));
+            while let Some(response) = responses.next().await {
+                // An answer without data is an error of the operation itself, and ends it.
+                let failed = response.is_err() && response.data == async_graphql::Value::Null;
+                let message = if failed {
+                    json!({ "id": id, "type": "error", "payload": serde_json::to_value(&response.errors).unwrap_or_default() })
+                } else {
+                    // The response is written as it is: taking it apart would cost more than making it.
+                    let Ok(payload) = serde_json::to_string(&response) else { return };
+                    let head = json!({ "id": id }).to_string();
+                    let text = format!("{},\"type\":\"next\",\"payload\":{payload}}}", &head[..head.len() - 1]);
+                    if outbox.send(Message::Text(text.into())).await.is_err() {
+                        return;
+                    }
+                    continue;
+                };
+                let _ = outbox.send(Message::Text(message.to_string().into())).await;
+                return;
+            }
+            let _ = outbox.send(Message::Text(json!({ "id": id, "type": "complete" }).to_string().into())).await;
+        });
+        self.operations.insert(key, task.abort_handle());
+        Ok(())
+    }
+
+    async fn send(&self, message: Json) {
+        // The writer is gone only when the socket is; then reading ends too.
+        let _ = self.outbox.send(Message::Text(message.to_string().into())).await;
+    }
+}

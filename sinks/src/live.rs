@@ -1,0 +1,284 @@
+//! Live queries: whoever subscribes gets every later change once, in order.
+//!
+//! A live query is a collection and a filter over its rows. Queries that are the same share one evaluation and one result
+//! for each delta. What a subscriber has not read yet waits in a bounded queue; one that falls behind is told so
+//! ([`Next::Lagged`]) and must start again from a snapshot: it is never skipped in silence.
+//!
+//! To begin without a gap: subscribe first, take a snapshot then, and pass over what is not newer than the snapshot.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use decidr_domain::delta::{Delta, Row};
+use decidr_domain::formula::eval::truth;
+use decidr_domain::formula::{Expression, Program};
+use decidr_domain::id::{CollectionId, EntityId, Position, TenantId};
+use decidr_domain::schema::Catalog;
+use decidr_domain::schema::resolve;
+use tokio::sync::mpsc;
+
+use crate::Sink;
+
+/// How many deltas may wait for one subscriber.
+pub const QUEUE_MAX: usize = 1024;
+
+/// What to watch: the entities of a collection that are in sight and for which the filter is true.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LiveQuery {
+    /// The tenant whose collection it is.
+    pub tenant: TenantId,
+    /// The collection.
+    pub collection: CollectionId,
+    /// The filter; all entities without one.
+    pub filter: Option<Expression>,
+}
+
+/// The changes of one position to one query's result.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The position after them.
+    pub position: Position,
+    /// What they are.
+    pub kind: ChangesKind,
+    /// The changes, by entity id.
+    pub ops: Vec<Op>,
+}
+
+/// What a message to a subscriber is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangesKind {
+    /// A part of the result as of the position.
+    Snapshot,
+    /// What changed up to the position.
+    Delta,
+    /// Nothing changed up to the position.
+    Progress,
+    /// Forget everything; a snapshot follows.
+    Reset,
+}
+
+/// A change of one entity.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Which.
+    pub kind: OpKind,
+    /// Of which entity.
+    pub id: EntityId,
+    /// Its row after the change; `None` if it left the result.
+    pub row: Option<Arc<Row>>,
+}
+
+/// The kinds of change to a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpKind {
+    /// It came in.
+    Insert,
+    /// It was in and is otherwise than before.
+    Update,
+    /// It left.
+    Delete,
+}
+
+impl LiveQuery {
+    /// Whether a row belongs to the result, given the filter's program.
+    pub fn matches(row: &Row, filter: Option<&Program>) -> bool {
+        // An error is not true.
+        !row.entity.archived && filter.is_none_or(|filter| !matches!(filter.evaluate(row), v if v.is_error() || !truth(&v)))
+    }
+
+    /// The filter's program under this schema; `Err` if the collection or an attribute that it needs is gone.
+    pub fn program(&self, catalog: &Catalog) -> Result<Option<Program>, Gone> {
+        let schema = catalog.tenant(self.tenant).ok_or(Gone)?;
+        schema.collection(self.collection).ok_or(Gone)?;
+        let program =
+            |filter: &Expression| resolve::formula(schema, self.collection, filter.as_str(), "the filter").map(|(_, program)| program);
+        self.filter.as_ref().map(program).transpose().map_err(|_| Gone)
+    }
+}
+
+/// The collection of a query, or an attribute that its filter needs, is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the collection, or an attribute that the filter refers to, is gone")]
+pub struct Gone;
+
+/// What comes next on a subscription.
+#[derive(Debug)]
+pub enum Next {
+    /// Changes.
+    Changes(Arc<Changes>),
+    /// The subscriber fell behind, or the meaning of its filter changed: start again from a snapshot.
+    Lagged,
+    /// The query cannot be answered any more.
+    Gone,
+}
+
+/// One subscriber's end.
+pub struct Subscription {
+    queue: mpsc::Receiver<Arc<Changes>>,
+    ended: Arc<Mutex<Option<End>>>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Lagged,
+    Gone,
+}
+
+impl Subscription {
+    /// The next message; waits for it.
+    pub async fn next(&mut self) -> Next {
+        match self.queue.recv().await {
+            Some(changes) => Next::Changes(changes),
+            None => self.end(),
+        }
+    }
+
+    /// The next message, if it is there already.
+    pub fn try_next(&mut self) -> Option<Next> {
+        match self.queue.try_recv() {
+            Ok(changes) => Some(Next::Changes(changes)),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(self.end()),
+        }
+    }
+
+    fn end(&self) -> Next {
+        match *self.ended.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(End::Gone) => Next::Gone,
+            Some(End::Lagged) | None => Next::Lagged,
+        }
+    }
+}
+
+/// All live queries and who listens to them.
+#[derive(Default)]
+pub struct Live {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    position: Position,
+    /// By collection, so that a delta looks only at the queries that it may concern.
+    queries: HashMap<CollectionId, Vec<Shared>>,
+}
+
+/// One distinct query.
+struct Shared {
+    query: LiveQuery,
+    program: Option<Program>,
+    subscribers: Vec<Subscriber>,
+}
+
+struct Subscriber {
+    queue: mpsc::Sender<Arc<Changes>>,
+    ended: Arc<Mutex<Option<End>>>,
+}
+
+impl Subscriber {
+    /// Takes leave of a subscriber: it reads what waits for it, and then this.
+    fn end(&self, end: End) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+}
+
+impl Live {
+    /// Listens to a query, from the next delta on. `program` is the filter's, under the newest schema.
+    pub fn subscribe(&self, query: LiveQuery, program: Option<Program>) -> Subscription {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let ended = Arc::default();
+        let subscriber = Subscriber { queue: sender, ended: Arc::clone(&ended) };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = state.queries.entry(query.collection).or_default();
+        match shared.iter_mut().find(|shared| shared.query == query && shared.program == program) {
+            Some(shared) => shared.subscribers.push(subscriber),
+            None => shared.push(Shared { query, program, subscribers: vec![subscriber] }),
+        }
+        Subscription { queue, ended }
+    }
+
+    /// How many subscribers there are.
+    pub fn subscribers(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.queries.values().flatten().map(|shared| shared.subscribers.len()).sum()
+    }
+}
+
+impl Sink for Live {
+    fn name(&self) -> &'static str {
+        "live"
+    }
+
+    fn position(&self) -> Position {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).position
+    }
+
+    fn apply(&self, delta: &Arc<Delta>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if delta.schema_changed {
+            for shared in state.queries.values_mut().flatten() {
+                match shared.query.program(&delta.catalog) {
+                    Ok(program) if program == shared.program => {}
+                    // What matched before may not now, and the other way round.
+                    Ok(_) => shared.subscribers.drain(..).for_each(|subscriber| subscriber.end(End::Lagged)),
+                    Err(Gone) => shared.subscribers.drain(..).for_each(|subscriber| subscriber.end(End::Gone)),
+                }
+            }
+        }
+        if !state.queries.is_empty() {
+            let mut by_collection: HashMap<CollectionId, Vec<&decidr_domain::delta::Change>> = HashMap::new();
+            for change in &delta.changes {
+                let collection = change.new.entity.collection_id;
+                if state.queries.contains_key(&collection) {
+                    by_collection.entry(collection).or_default().push(change);
+                }
+            }
+            for (collection, changes) in by_collection {
+                for shared in state.queries.get_mut(&collection).into_iter().flatten() {
+                    shared.deliver(delta.position, &changes);
+                }
+            }
+            state.queries.retain(|_, shared| {
+                shared.retain_mut(|shared| {
+                    shared.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
+                    !shared.subscribers.is_empty()
+                });
+                !shared.is_empty()
+            });
+        }
+        state.position = delta.position;
+        metrics::gauge!("decidr_live_subscribers")
+            .set(state.queries.values().flatten().map(|shared| shared.subscribers.len()).sum::<usize>() as f64);
+    }
+}
+
+impl Shared {
+    fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change]) {
+        let filter = self.program.as_ref();
+        let mut ops = Vec::new();
+        for change in changes {
+            let was = change.old.as_ref().is_some_and(|row| LiveQuery::matches(row, filter));
+            let is = LiveQuery::matches(&change.new, filter);
+            let kind = match (was, is) {
+                (false, false) => continue,
+                (false, true) => OpKind::Insert,
+                (true, true) => OpKind::Update,
+                (true, false) => OpKind::Delete,
+            };
+            ops.push(Op { kind, id: change.entity_id, row: is.then(|| change.new.clone()) });
+        }
+        if ops.is_empty() {
+            return;
+        }
+        let message = Arc::new(Changes { position, kind: ChangesKind::Delta, ops });
+        self.subscribers.retain(|subscriber| match subscriber.queue.try_send(message.clone()) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                metrics::counter!("decidr_live_lagged_total").increment(1);
+                subscriber.end(End::Lagged);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        });
+    }
+}

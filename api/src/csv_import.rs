@@ -131,6 +131,7 @@ impl Import<'_> {
             .collect::<Result<_, _>>()?;
         let key = self.key.map(|key| place(key).ok_or_else(|| missing(key))).transpose()?;
 
+        let file = Uuid::new_v5(&self.collection.id().0, format!("import {}", self.name).as_bytes()).as_u64_pair().0;
         let mut report = Report::default();
         let mut under_way = std::collections::VecDeque::new();
         let (mut batch, mut row) = (Vec::with_capacity(BATCH), 0);
@@ -139,7 +140,7 @@ impl Import<'_> {
             let more = reader.read_record(&mut record).map_err(|source| csv_error(row + 1, source))?;
             if more {
                 row += 1;
-                let request = self.request(row, &record, &columns, &links, &mut report);
+                let request = self.request(row, &record, &columns, &links, file, &mut report);
                 batch.push((request, key.map(|at| record[at].to_owned())));
             }
             if batch.len() == BATCH || (!more && !batch.is_empty()) {
@@ -193,6 +194,7 @@ impl Import<'_> {
         record: &csv::StringRecord,
         columns: &[Column],
         links: &[(usize, &LinkColumn)],
+        file: u64,
         report: &mut Report,
     ) -> Request {
         let mut values = Map::new();
@@ -209,7 +211,7 @@ impl Import<'_> {
                 None => report.not_linked.push((row, link.attribute.clone(), text.to_owned())),
             }
         }
-        let command_id = Uuid::new_v5(&self.collection.id().0, format!("import {} row {row}", self.name).as_bytes());
+        let command_id = command_id(file, row);
         Request {
             command_id: CommandId(command_id),
             authority: Authority::Tenant(self.tenant),
@@ -222,6 +224,11 @@ impl Import<'_> {
             }),
         }
     }
+}
+
+/// The id of the command for one row: the file, then the row, so that the log's index of commands grows at its end.
+fn command_id(file: u64, row: u64) -> Uuid {
+    uuid::Builder::from_custom_bytes((u128::from(file) << 64 | u128::from(row)).to_be_bytes()).into_uuid()
 }
 
 /// Empty, or `NA` as R writes it.

@@ -2,7 +2,7 @@
 
 use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::event::{Event, Stored};
-use decidr_domain::id::{AggregateKind, AttributeId, CollectionId, EntityId, TenantId};
+use decidr_domain::id::{AggregateKind, AttributeId, EntityId, TenantId};
 use decidr_domain::value::Value;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -37,7 +37,7 @@ pub(crate) enum Message {
         added: bool,
     },
     /// A later round, to the worker of a host: what a source contributes to one of the host's lookups or rollups.
-    Contribution(Box<Contribution>),
+    Contribution(Contribution),
 }
 
 /// What one source contributes to one cell of a host, before and after the timestamp.
@@ -45,8 +45,6 @@ pub(crate) enum Message {
 pub(crate) struct Contribution {
     /// The host.
     pub(crate) host: EntityId,
-    /// The host's collection.
-    pub(crate) collection: CollectionId,
     /// The lookup, rollup or counted link.
     pub(crate) attribute: AttributeId,
     /// The source.

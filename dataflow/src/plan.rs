@@ -14,6 +14,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) collections: FxHashMap<CollectionId, CollectionPlan>,
+    /// Every crossing, by the attribute that it computes.
+    crossings: FxHashMap<AttributeId, Arc<CrossingPlan>>,
     analyzed: FxHashMap<AttributeId, Arc<Analyzed>>,
 }
 
@@ -26,8 +28,6 @@ pub(crate) struct CollectionPlan {
     pub(crate) formulas: Vec<FormulaPlan>,
     /// Cells that come from other entities, by level.
     pub(crate) crossings: Vec<Arc<CrossingPlan>>,
-    /// The place of each among `crossings`.
-    places: FxHashMap<AttributeId, usize>,
     /// What entities of this collection contribute to others, by the level at which it is final.
     pub(crate) exports: Vec<Arc<CrossingPlan>>,
     /// For an attribute: the levels at which something here reads it.
@@ -48,8 +48,6 @@ pub(crate) struct FormulaPlan {
 /// One lookup, rollup or counted link.
 pub(crate) struct CrossingPlan {
     pub(crate) attribute: AttributeId,
-    /// The collection of the hosts.
-    pub(crate) host: CollectionId,
     /// The level of the host's cell; what sources contribute is final one level below.
     pub(crate) level: u32,
     pub(crate) crossing: Crossing,
@@ -121,9 +119,10 @@ impl Plan {
                 home.formulas.push(FormulaPlan { attribute, level: 0, program });
             }
             Compute::Crossing(crossing) => {
-                let (host, reads) = (analyzed.collection_id, analyzed.reads.clone());
-                let crossing = Arc::new(CrossingPlan { attribute, host, level, crossing: crossing.clone(), reads });
+                let reads = analyzed.reads.clone();
+                let crossing = Arc::new(CrossingPlan { attribute, level, crossing: crossing.clone(), reads });
                 home.crossings.push(crossing.clone());
+                self.crossings.insert(attribute, crossing.clone());
                 self.collections.entry(crossing.crossing.source).or_default().exports.push(crossing);
             }
         }
@@ -147,9 +146,8 @@ impl Plan {
     }
 
     /// The crossing that computes this attribute, if one does.
-    pub(crate) fn crossing(&self, collection: CollectionId, attribute: AttributeId) -> Option<&Arc<CrossingPlan>> {
-        let collection = self.collections.get(&collection)?;
-        collection.places.get(&attribute).map(|place| &collection.crossings[*place])
+    pub(crate) fn crossing(&self, attribute: AttributeId) -> Option<&Arc<CrossingPlan>> {
+        self.crossings.get(&attribute)
     }
 }
 
@@ -158,7 +156,6 @@ impl CollectionPlan {
         let order = |attribute| analyzed.get(&attribute).map_or(0, |analyzed| analyzed.order);
         self.formulas.sort_by_key(|formula| (formula.level, order(formula.attribute), formula.attribute));
         self.crossings.sort_by_key(|crossing| (crossing.level, crossing.attribute));
-        self.places = self.crossings.iter().enumerate().map(|(place, crossing)| (crossing.attribute, place)).collect();
         self.exports.sort_by_key(|crossing| (crossing.level, crossing.attribute));
         for formula in &self.formulas {
             self.levels = self.levels.max(formula.level + 1);

@@ -1,28 +1,31 @@
-//! The command path: one task that takes whatever commands wait, decides them one after the other, appends what they come
-//! to in one transaction, and answers.
+//! The command path: commands are decided one after the other, and appended many at a time.
 //!
-//! A command is decided against the newest snapshot of the arrangements, overlaid with what was accepted since: schema and
-//! entities that are recorded but not in a snapshot yet, and those of the same batch. So a decision always sees every
-//! decision before it, and never waits for the dataflow. Under load batches grow by themselves, for the next one gathers
-//! while the last is written; that pays for the sync of each commit.
+//! ```text
+//! waiting ─▶ decider: whatever waits, as one batch ─▶ appender: one transaction, then answers, then the dataflow
+//! ```
+//! A command is decided against the newest snapshot of the arrangements, overlaid with everything accepted since: schema
+//! and entities that are not in a snapshot yet, those of batches under way included. So a decision always sees every
+//! decision before it, and waits neither for the log nor for the dataflow; the next batch is decided while the last is
+//! written. Under load batches grow by themselves, which pays for the sync of each commit.
 //!
-//! Only one task decides. Should its log be opened for writing elsewhere, the append says so ([`LogError::Fenced`]) and
-//! everything is refused from then on.
+//! Only the decider decides, so that an entity it has seen stays true until it changes it itself. Should an append fail,
+//! what was decided on top of it never was: the appender turns those batches away, and the decider begins again from what
+//! is recorded. Should the log be opened for writing elsewhere, everything is refused from then on ([`LogError::Fenced`]).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use decidr_domain::aggregate::Facts;
 use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::arrangements::{Arrangements, Snapshot};
 use decidr_domain::command::{Authority, Request, decide};
 use decidr_domain::event::{Event, Metadata, Recorded};
-use decidr_domain::id::{EntityId, EventId, Position, StreamId, TenantId, Version};
+use decidr_domain::id::{AggregateKind, CommandId, EntityId, EventId, Position, TenantId, Version};
 use decidr_domain::rejection::Rejection;
 use decidr_domain::schema::Catalog;
 use jiff::Timestamp;
-use rustc_hash::FxHashMap;
-use tokio::sync::{mpsc, oneshot};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::log::{Answer, Append, Appended, EventLog, LogError, NewEvent};
@@ -36,6 +39,9 @@ const QUEUE_MAX: usize = 4096;
 /// How many events may be recorded and not be in a snapshot yet. Beyond, commands wait: memory stays bounded, and reads
 /// that want their own writes do not fall behind without end.
 const IN_FLIGHT_MAX: Position = 20_000;
+
+/// How many entities the decider keeps beside those that are not in a snapshot yet.
+const SEEN_MAX: usize = 20_000;
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,19 +72,26 @@ impl CommandPath {
     /// Starts the task. `arrangements` must have reached the head of the log.
     pub fn start(log: Arc<dyn EventLog>, arrangements: Arc<dyn Arrangements>) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
+        let (decided, to_append) = mpsc::channel(1);
+        let (progress, told) = watch::channel(Progress::default());
         let snapshot = arrangements.snapshot();
         let head = *log.head().borrow();
-        let task = Task {
+        let appender = Appender { log: log.clone(), arrangements: arrangements.clone(), progress };
+        let decider = Decider {
             log,
             arrangements,
             catalog: snapshot.catalog().clone(),
             snapshot,
             head,
-            accepted: Overlay::default(),
-            staged: FxHashMap::default(),
-            fenced: None,
+            seen: Mutex::default(),
+            under_way: VecDeque::new(),
+            number: 0,
+            attempt: 1,
+            decided,
+            progress: told,
         };
-        tokio::spawn(task.run(waiting));
+        tokio::spawn(appender.run(to_append));
+        tokio::spawn(decider.run(waiting));
         Self { jobs }
     }
 
@@ -99,163 +112,194 @@ impl CommandPath {
     }
 }
 
-/// What was accepted and is not in the snapshot yet.
+/// Entities that the decider has seen, in their newest state. Those that are not in a snapshot yet are kept; of the others
+/// as many as there is room for, oldest out first.
 #[derive(Default)]
-struct Overlay {
+struct Seen {
     entities: FxHashMap<EntityId, (Position, Arc<Entity>)>,
     order: VecDeque<(Position, EntityId)>,
 }
 
-impl Overlay {
+impl Seen {
+    /// Keeps a state that is in snapshots from `position` on.
     fn insert(&mut self, position: Position, entity: Arc<Entity>) {
         self.order.push_back((position, entity.id));
         self.entities.insert(entity.id, (position, entity));
     }
 
-    /// Forgets what the snapshot has.
-    fn settle(&mut self, reached: Position) {
-        while let Some(&(position, id)) = self.order.front()
+    /// Forgets the oldest, as far as snapshots have them.
+    fn trim(&mut self, reached: Position) {
+        while self.order.len() > SEEN_MAX
+            && let Some(&(position, id)) = self.order.front()
             && position <= reached
         {
             self.order.pop_front();
-            if self.entities.get(&id).is_some_and(|(newest, _)| *newest <= reached) {
+            if self.entities.get(&id).is_some_and(|(newest, _)| *newest == position) {
                 self.entities.remove(&id);
             }
         }
     }
 }
 
-struct Task {
+/// Who waits for how many answers.
+type Replies = Vec<(oneshot::Sender<Vec<Result<Answer, ExecuteError>>>, usize)>;
+
+/// A batch that was decided.
+struct Decided {
+    /// Counted from 1.
+    number: u64,
+    /// Batches that were decided on top of one another. Grows when the decider begins again.
+    attempt: u64,
+    appends: Vec<Append>,
+    outcomes: Vec<Result<Outcome, Rejection>>,
+    replies: Replies,
+}
+
+/// What the appender lets the decider know.
+#[derive(Clone, Default)]
+struct Progress {
+    /// The last batch that is through.
+    number: u64,
+    /// The attempt that failed last, and why.
+    failed: Option<(u64, Arc<LogError>)>,
+}
+
+struct Decider {
     log: Arc<dyn EventLog>,
     arrangements: Arc<dyn Arrangements>,
     snapshot: Arc<dyn Snapshot>,
     /// The schema with everything accepted.
     catalog: Arc<Catalog>,
+    /// The position of the newest accepted event.
     head: Position,
-    accepted: Overlay,
-    /// Entities that the batch at hand changed; the last state of each.
-    staged: FxHashMap<EntityId, Arc<Entity>>,
-    fenced: Option<Arc<LogError>>,
+    /// Behind a lock only because reading an entity keeps it.
+    seen: Mutex<Seen>,
+    /// Commands of batches that are not through, by batch.
+    under_way: VecDeque<(u64, Vec<(TenantId, CommandId)>)>,
+    number: u64,
+    attempt: u64,
+    decided: mpsc::Sender<Decided>,
+    progress: watch::Receiver<Progress>,
 }
 
-impl Task {
+impl Decider {
     async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut jobs = Vec::new();
-        // Jobs that are larger than a transaction are taken in parts.
         while waiting.recv_many(&mut jobs, BATCH_MAX).await > 0 {
-            let sizes: Vec<usize> = jobs.iter().map(|job| job.requests.len()).collect();
-            let (mut requests, mut replies) = (Vec::with_capacity(sizes.iter().sum()), Vec::with_capacity(jobs.len()));
+            // Jobs go together until a transaction is full; one that is larger has a transaction of its own.
+            let (mut requests, mut replies) = (Vec::new(), Vec::new());
             for job in jobs.drain(..) {
+                if !requests.is_empty() && requests.len() + job.requests.len() > BATCH_MAX {
+                    self.batch(std::mem::take(&mut requests), std::mem::take(&mut replies)).await;
+                }
+                replies.push((job.reply, job.requests.len()));
                 requests.extend(job.requests);
-                replies.push(job.reply);
             }
-            let mut answers = Vec::with_capacity(requests.len());
-            for part in requests.chunks(BATCH_MAX) {
-                answers.extend(self.batch(part).await);
-            }
-            let mut answers = answers.into_iter();
-            for (reply, size) in replies.into_iter().zip(sizes) {
-                // Whoever asked may have gone; what was recorded stays recorded.
-                let _ = reply.send(answers.by_ref().take(size).collect());
-            }
+            self.batch(requests, replies).await;
         }
         tracing::debug!("the command path has ended");
     }
 
-    async fn batch(&mut self, requests: &[Request]) -> Vec<Result<Answer, ExecuteError>> {
-        let fail = |error: &Arc<LogError>| vec![Err(ExecuteError::Log(error.clone())); requests.len()];
-        if let Some(error) = &self.fenced {
-            return fail(error);
+    async fn batch(&mut self, requests: Vec<Request>, replies: Replies) {
+        if let Err(error) = self.prepare(&requests).await {
+            return answer(replies, vec![Err(error); requests.len()]);
         }
-        self.snapshot = self.arrangements.snapshot();
-        if self.head > self.snapshot.position() + IN_FLIGHT_MAX {
-            if !self.arrangements.reached(self.head - IN_FLIGHT_MAX / 2).await {
-                return vec![Err(ExecuteError::Stopped); requests.len()];
-            }
-            self.snapshot = self.arrangements.snapshot();
-        }
-        self.accepted.settle(self.snapshot.position());
-
         let keys: Vec<_> = requests.iter().map(|request| (issuer(request), request.command_id)).collect();
         let known = match self.log.answers(&keys).await {
             Ok(known) => known,
-            Err(error) => return fail(&Arc::new(error)),
+            Err(error) => return answer(replies, vec![Err(ExecuteError::Log(Arc::new(error))); requests.len()]),
         };
         let started = std::time::Instant::now();
-        let before = self.catalog.clone();
         let now = Timestamp::now();
         let mut appends: Vec<Append> = Vec::with_capacity(requests.len());
         let mut decided = FxHashMap::default();
         let mut outcomes: Vec<Result<Outcome, Rejection>> = Vec::with_capacity(requests.len());
         for (request, key) in requests.iter().zip(&keys) {
-            outcomes.push(match known.get(key) {
-                Some(answer) => Ok(Outcome::Known(*answer)),
+            outcomes.push(match (known.get(key), decided.get(key)) {
+                (Some(answer), _) => Ok(Outcome::Known(*answer)),
                 // The same command twice in one batch: the second gets the answer of the first.
-                None => match decided.get(key) {
-                    Some(first) => Ok(Outcome::Appended(*first)),
-                    None => self.decide(request, now).map(|append| {
-                        decided.insert(*key, appends.len());
-                        appends.push(append);
-                        Outcome::Appended(appends.len() - 1)
-                    }),
-                },
+                (None, Some(first)) => Ok(Outcome::Appended(*first)),
+                (None, None) => self.decide(request, now).map(|append| {
+                    decided.insert(*key, appends.len());
+                    appends.push(append);
+                    Outcome::Appended(appends.len() - 1)
+                }),
             });
         }
         metrics::histogram!("decidr_command_decide_seconds").record(started.elapsed());
         metrics::histogram!("decidr_command_batch_size").record(requests.len() as f64);
-
-        let started = std::time::Instant::now();
-        let appended = match if appends.is_empty() { Ok(vec![]) } else { self.log.append(&appends).await } {
-            Ok(appended) => appended,
-            Err(error) => {
-                self.catalog = before;
-                self.staged.clear();
-                tracing::error!(error = &error as &dyn std::error::Error, commands = appends.len(), "a batch of commands was not recorded");
-                let error = Arc::new(error);
-                if matches!(*error, LogError::Fenced) {
-                    self.fenced = Some(error.clone());
-                }
-                return fail(&error);
-            }
-        };
-        metrics::histogram!("decidr_log_append_seconds").record(started.elapsed());
-        self.hand_over(&mut appends, &appended);
-        let mut refused = 0;
-        let answers = outcomes
-            .into_iter()
-            .map(|outcome| match outcome {
-                Ok(Outcome::Known(answer)) => Ok(answer),
-                Ok(Outcome::Appended(i)) => match appended[i] {
-                    Appended::New(answer) | Appended::Repeated(answer) => Ok(answer),
-                    Appended::Conflict { stream, actual } => {
-                        let message = format!("{stream} has version {actual}, which is not the one that was decided against");
-                        Err(ExecuteError::Log(Arc::new(LogError::Damaged(message))))
-                    }
-                },
-                Err(rejection) => {
-                    refused += 1;
-                    Err(ExecuteError::Rejected(rejection))
-                }
-            })
-            .collect();
-        metrics::counter!("decidr_commands_refused_total").increment(refused);
-        metrics::counter!("decidr_commands_accepted_total").increment(appended.len() as u64);
-        answers
+        self.number += 1;
+        self.under_way.push_back((self.number, keys));
+        let batch = Decided { number: self.number, attempt: self.attempt, appends, outcomes, replies };
+        // Fails only when the appender has ended, and with it the program.
+        let _ = self.decided.send(batch).await;
     }
 
-    /// Decides one command, and stages what it comes to for those behind it.
-    fn decide(&mut self, request: &Request, now: Timestamp) -> Result<Append, Rejection> {
-        let (staged, accepted, snapshot) = (&self.staged, &self.accepted, &self.snapshot);
-        let entities = |id: EntityId| {
-            staged.get(&id).or_else(|| accepted.entities.get(&id).map(|(_, entity)| entity)).cloned().or_else(|| snapshot.entity(id))
-        };
-        let decision = decide(request, Facts { catalog: &self.catalog, entities: &entities })?;
+    /// Sees to it that decisions may be made: after a failure from what is recorded, and not too far ahead of the
+    /// dataflow; and that no command is under way that comes again.
+    async fn prepare(&mut self, requests: &[Request]) -> Result<(), ExecuteError> {
+        let progress = self.progress.borrow_and_update().clone();
+        if let Some((attempt, error)) = progress.failed
+            && attempt >= self.attempt
+        {
+            if matches!(*error, LogError::Fenced) {
+                return Err(ExecuteError::Log(error));
+            }
+            self.begin_again().await?;
+        }
+        self.snapshot = self.arrangements.snapshot();
+        if self.head > self.snapshot.position() + IN_FLIGHT_MAX {
+            let recorded = (self.head - IN_FLIGHT_MAX / 2).min(*self.log.head().borrow());
+            if !self.arrangements.reached(recorded).await {
+                return Err(ExecuteError::Stopped);
+            }
+            self.snapshot = self.arrangements.snapshot();
+        }
+        self.seen.get_mut().unwrap_or_else(PoisonError::into_inner).trim(self.snapshot.position());
+        while self.under_way.front().is_some_and(|(number, _)| *number <= progress.number) {
+            self.under_way.pop_front();
+        }
+        if self.is_any_under_way(requests) {
+            let number = self.number;
+            if self.progress.wait_for(|progress| progress.number >= number).await.is_err() {
+                return Err(ExecuteError::Stopped);
+            }
+        }
+        Ok(())
+    }
 
+    /// Whether one of these commands was sent before and is not through.
+    fn is_any_under_way(&self, requests: &[Request]) -> bool {
+        let keys: FxHashSet<_> = self.under_way.iter().flat_map(|(_, keys)| keys).collect();
+        requests.iter().any(|request| keys.contains(&(issuer(request), request.command_id)))
+    }
+
+    /// Forgets what was accepted and not recorded.
+    async fn begin_again(&mut self) -> Result<(), ExecuteError> {
+        let number = self.number;
+        let through = self.progress.wait_for(|progress| progress.number >= number).await.is_ok();
+        let recorded = *self.log.head().borrow();
+        if !through || !self.arrangements.reached(recorded).await {
+            return Err(ExecuteError::Stopped);
+        }
+        self.snapshot = self.arrangements.snapshot();
+        self.catalog = self.snapshot.catalog().clone();
+        self.head = recorded;
+        *self.seen.get_mut().unwrap_or_else(PoisonError::into_inner) = Seen::default();
+        self.attempt += 1;
+        Ok(())
+    }
+
+    /// Decides one command, and keeps what it comes to for those behind it.
+    fn decide(&mut self, request: &Request, now: Timestamp) -> Result<Append, Rejection> {
+        let entities = |id: EntityId| self.entity(id);
+        let decision = decide(request, Facts { catalog: &self.catalog, entities: &entities })?;
         let mut events = Vec::with_capacity(decision.events.len());
         for (stream, event) in decision.events {
-            let version = match (&event, stream) {
-                (Event::Entity(event), _) => self.stage(event),
-                (event, stream) => {
+            self.head += 1;
+            let version = match &event {
+                Event::Entity(event) => self.evolve(event),
+                event => {
                     Arc::make_mut(&mut self.catalog).apply(decision.tenant, event);
                     self.catalog.version(decision.tenant, stream)
                 }
@@ -270,42 +314,102 @@ impl Task {
             };
             events.push(NewEvent { stream, version, event, metadata });
         }
-        let version = self.version(decision.tenant, decision.subject);
-        Ok(Append {
-            tenant: decision.tenant,
-            issuer: issuer(request),
-            command_id: request.command_id,
-            subject: decision.subject,
-            version,
-            events,
-        })
+        let subject = decision.subject;
+        let version = match subject.kind {
+            AggregateKind::Entity => self.entity(EntityId(subject.id)).map_or(0, |entity| entity.version),
+            _ => self.catalog.version(decision.tenant, subject),
+        };
+        Ok(Append { tenant: decision.tenant, issuer: issuer(request), command_id: request.command_id, subject, version, events })
     }
 
-    /// The newest state of this entity, of the batch, in flight or in the snapshot.
+    /// The newest state of this entity.
     fn entity(&self, id: EntityId) -> Option<Arc<Entity>> {
-        let staged = self.staged.get(&id).or_else(|| self.accepted.entities.get(&id).map(|(_, entity)| entity));
-        staged.cloned().or_else(|| self.snapshot.entity(id))
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entity)) = seen.entities.get(&id) {
+            return Some(entity.clone());
+        }
+        let entity = self.snapshot.entity(id)?;
+        seen.insert(self.snapshot.position(), entity.clone());
+        Some(entity)
     }
 
-    fn stage(&mut self, event: &entity::EntityEvent) -> Version {
-        let state = self.entity(event.id()).map(Arc::unwrap_or_clone);
-        let state = entity::evolve(state, event);
+    /// Applies an event that was decided; returns the entity's version.
+    fn evolve(&mut self, event: &entity::EntityEvent) -> Version {
+        let state = entity::evolve(self.entity(event.id()).map(Arc::unwrap_or_clone), event);
         let version = state.as_ref().map_or(0, |state| state.version);
-        self.staged.extend(state.map(|state| (event.id(), Arc::new(state))));
+        if let Some(state) = state {
+            self.seen.get_mut().unwrap_or_else(PoisonError::into_inner).insert(self.head, Arc::new(state));
+        }
         version
     }
+}
 
-    fn version(&self, tenant: TenantId, stream: StreamId) -> Version {
-        match self.entity(EntityId(stream.id)) {
-            Some(entity) => entity.version,
-            None => self.catalog.version(tenant, stream),
+/// Gives everybody the answers to what they asked.
+fn answer(replies: Replies, answers: Vec<Result<Answer, ExecuteError>>) {
+    let mut answers = answers.into_iter();
+    for (reply, size) in replies {
+        // Whoever asked may have gone; what was recorded stays recorded.
+        let _ = reply.send(answers.by_ref().take(size).collect());
+    }
+}
+
+struct Appender {
+    log: Arc<dyn EventLog>,
+    arrangements: Arc<dyn Arrangements>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Appender {
+    async fn run(self, mut decided: mpsc::Receiver<Decided>) {
+        while let Some(batch) = decided.recv().await {
+            let number = batch.number;
+            let failed = self.progress.borrow().failed.clone().filter(|(attempt, _)| *attempt >= batch.attempt);
+            let outcome = match failed {
+                // It was decided on top of what was not recorded.
+                Some((_, error)) => Err(error),
+                None => self.append(&batch.appends).await,
+            };
+            let attempt = batch.attempt;
+            match outcome {
+                Ok(appended) => {
+                    self.hand_over(batch.appends, &appended);
+                    answer(batch.replies, answers(batch.outcomes, &appended));
+                    self.progress.send_modify(|progress| progress.number = number);
+                }
+                Err(error) => {
+                    let refused = |outcome: Result<Outcome, Rejection>| match outcome {
+                        Err(rejection) => Err(ExecuteError::Rejected(rejection)),
+                        Ok(Outcome::Known(answer)) => Ok(answer),
+                        Ok(Outcome::Appended(_)) => Err(ExecuteError::Log(error.clone())),
+                    };
+                    answer(batch.replies, batch.outcomes.into_iter().map(refused).collect());
+                    self.progress.send_modify(|progress| {
+                        progress.number = number;
+                        progress.failed = Some((attempt, error.clone()));
+                    });
+                }
+            }
         }
     }
 
-    /// Gives what was recorded to the arrangements, and keeps it in the overlay until a snapshot has it.
-    fn hand_over(&mut self, appends: &mut Vec<Append>, appended: &[Appended]) {
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Appended>, Arc<LogError>> {
+        if appends.is_empty() {
+            return Ok(vec![]);
+        }
+        let started = std::time::Instant::now();
+        let appended = self.log.append(appends).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, commands = appends.len(), "a batch of commands was not recorded");
+            Arc::new(error)
+        })?;
+        metrics::histogram!("decidr_log_append_seconds").record(started.elapsed());
+        metrics::counter!("decidr_commands_accepted_total").increment(appended.len() as u64);
+        Ok(appended)
+    }
+
+    /// Gives what was recorded to the arrangements.
+    fn hand_over(&self, appends: Vec<Append>, appended: &[Appended]) {
         let mut recorded = Vec::with_capacity(appends.len());
-        for (append, outcome) in appends.drain(..).zip(appended) {
+        for (append, outcome) in appends.into_iter().zip(appended) {
             let Appended::New(answer) = outcome else { continue };
             let mut position = answer.position - append.events.len() as Position;
             for new in append.events {
@@ -313,17 +417,35 @@ impl Task {
                 let (stream, version, event, metadata) = (new.stream, new.version, new.event, new.metadata);
                 recorded.push(Recorded { position, stream, version, tenant: append.tenant, event, metadata });
             }
-            self.head = self.head.max(answer.position);
         }
-        let head = self.head;
-        for (_, entity) in self.staged.drain() {
-            self.accepted.insert(head, entity);
-        }
-        metrics::gauge!("decidr_log_position").set(head as f64);
-        if !recorded.is_empty() {
+        if let Some(last) = recorded.last() {
+            metrics::gauge!("decidr_log_position").set(last.position as f64);
             self.arrangements.accept(recorded);
         }
     }
+}
+
+/// The answers to a batch that was recorded.
+fn answers(outcomes: Vec<Result<Outcome, Rejection>>, appended: &[Appended]) -> Vec<Result<Answer, ExecuteError>> {
+    let mut refused = 0;
+    let answer = |outcome| match outcome {
+        Ok(Outcome::Known(answer)) => Ok(answer),
+        Ok(Outcome::Appended(i)) => match appended[i] {
+            Appended::New(answer) | Appended::Repeated(answer) => Ok(answer),
+            // Only another writer could have moved the stream, and the log turns other writers away.
+            Appended::Conflict { stream, actual } => {
+                let message = format!("{stream} has version {actual}, which is not the one that was decided against");
+                Err(ExecuteError::Log(Arc::new(LogError::Damaged(message))))
+            }
+        },
+        Err(rejection) => {
+            refused += 1;
+            Err(ExecuteError::Rejected(rejection))
+        }
+    };
+    let answers = outcomes.into_iter().map(answer).collect();
+    metrics::counter!("decidr_commands_refused_total").increment(refused);
+    answers
 }
 
 /// In whose name a command's id is remembered; operators share one that no tenant has.

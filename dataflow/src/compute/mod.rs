@@ -83,7 +83,7 @@ struct Waiting {
     visits: Vec<EntityId>,
 }
 
-/// Builds the operator. `finished` is called with every timestamp that is complete.
+/// Builds the operator.
 pub(crate) fn compute<'scope>(
     scope: Scope<'scope, LoopTime>,
     input: Stream<'scope, LoopTime, Vec<Message>>,
@@ -128,7 +128,7 @@ pub(crate) fn compute<'scope>(
                 }
                 let Some((_, Waiting { capability, messages, visits })) = waiting.pop_first() else { break };
                 let mut outbox = Outbox::default();
-                store.round(time, round, messages, visits, &mut outbox);
+                store.round(round, messages, visits, &mut outbox);
                 if !outbox.messages.is_empty() {
                     messages_out.activate().session(&capability).give_iterator(outbox.messages.drain(..));
                 }

@@ -91,6 +91,8 @@ pub(super) struct Touched {
     pub(super) cells: Vec<(AttributeId, Value)>,
     /// The attributes whose cells changed so far.
     pub(super) changed: Vec<AttributeId>,
+    /// The lookups and rollups to which sources contributed since the last visit.
+    pub(super) contributed: Vec<AttributeId>,
     /// Links to it that came (`true`) or went, with their holders.
     pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
     /// Whether an event of its own was folded.
@@ -199,8 +201,7 @@ impl Store {
     }
 
     /// Computes one round: takes its messages in, and visits the entities that were marked for it.
-    pub(super) fn round(&mut self, _time: Time, round: Round, messages: Vec<Message>, mut visits: Vec<EntityId>, outbox: &mut Outbox) {
-        let mut contributions: FxHashMap<EntityId, Vec<Contribution>> = FxHashMap::default();
+    pub(super) fn round(&mut self, round: Round, messages: Vec<Message>, mut visits: Vec<EntityId>, outbox: &mut Outbox) {
         let (mut schema, mut folded) = (Vec::new(), Vec::new());
         for message in messages {
             match message {
@@ -210,10 +211,7 @@ impl Store {
                     folded.push(id);
                 }
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, &mut visits, outbox),
-                Message::Contribution(contribution) => {
-                    visits.push(contribution.host);
-                    contributions.entry(contribution.host).or_default().push(*contribution);
-                }
+                Message::Contribution(contribution) => visits.extend(self.take_in(contribution)),
             }
         }
         if round == 0 {
@@ -228,7 +226,7 @@ impl Store {
         visits.sort_unstable();
         visits.dedup();
         for id in visits {
-            self.visit(id, round - 1, contributions.remove(&id).unwrap_or_default(), outbox);
+            self.visit(id, round - 1, outbox);
         }
     }
 
@@ -238,6 +236,7 @@ impl Store {
             before: record.row.clone(),
             cells: record.row.as_ref().map_or_else(Vec::new, |row| row.computed.to_vec()),
             changed: Vec::new(),
+            contributed: Vec::new(),
             linked: Vec::new(),
             folded: false,
         })

@@ -15,24 +15,29 @@ use crate::message::{Contribution, Message};
 use crate::plan::{CollectionPlan, CrossingPlan};
 
 impl Store {
-    /// Makes the cells of `level` final, after taking in what sources contribute.
-    pub(super) fn visit(&mut self, id: EntityId, level: u32, contributions: Vec<Contribution>, outbox: &mut Outbox) {
+    /// Takes in what a source contributes; returns the host if it must be visited for it and was not before.
+    pub(super) fn take_in(&mut self, contribution: Contribution) -> Option<EntityId> {
+        let host = contribution.host;
+        let record = self.records.get_mut(&host)?;
+        let tenant = self.plans.get(&record.entity.as_ref()?.tenant_id)?;
+        let crossing = tenant.crossing(contribution.attribute)?;
+        let touched = Self::touch(&mut self.touched, record, host);
+        let is_first = touched.contributed.is_empty();
+        if touched.contributed.last() != Some(&contribution.attribute) && !touched.contributed.contains(&contribution.attribute) {
+            touched.contributed.push(contribution.attribute);
+        }
+        held(record, crossing).take_in(contribution);
+        is_first.then_some(host)
+    }
+
+    /// Makes the cells of `level` final.
+    pub(super) fn visit(&mut self, id: EntityId, level: u32, outbox: &mut Outbox) {
         let Some(record) = self.records.get_mut(&id) else { return };
         let touched = Self::touch(&mut self.touched, record, id);
         let Some(entity) = record.entity.clone() else { return };
-        let Some(tenant) = self.plans.get(&entity.tenant_id) else { return };
-        let mut contributed = Vec::new();
-        for contribution in contributions {
-            let attribute = contribution.attribute;
-            let Some(crossing) = tenant.crossing(contribution.collection, attribute) else { continue };
-            held(record, crossing).take_in(contribution);
-            if contributed.last() != Some(&attribute) {
-                contributed.push(attribute);
-            }
-        }
         let Some(plan) = collection_plan(&self.plans, &entity) else { return };
         let mut visit = Visit { id, level, entity: &entity, plan, dirty: &self.dirty, outbox };
-        visit.cross(record, touched, &contributed);
+        visit.cross(record, touched);
         visit.evaluate(touched);
         visit.export(record, touched);
     }
@@ -61,7 +66,8 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     /// Summarises what sources contribute.
-    fn cross(&mut self, record: &mut Record, touched: &mut Touched, contributed: &[AttributeId]) {
+    fn cross(&mut self, record: &Record, touched: &mut Touched) {
+        let contributed = std::mem::take(&mut touched.contributed);
         let (crossings, level) = (&self.plan.crossings, self.level);
         let start = crossings.partition_point(|crossing| crossing.level < level);
         for crossing in crossings[start..].iter().take_while(|crossing| crossing.level == level) {
@@ -157,14 +163,13 @@ impl Visit<'_> {
 
     fn send(&mut self, export: &CrossingPlan, host: EntityId, old: &Option<Value>, new: &Option<Value>) {
         if old != new {
-            self.outbox.messages.push(Message::Contribution(Box::new(Contribution {
+            self.outbox.messages.push(Message::Contribution(Contribution {
                 host,
-                collection: export.host,
                 attribute: export.attribute,
                 source: self.id,
                 old: old.clone(),
                 new: new.clone(),
-            })));
+            }));
         }
     }
 }

@@ -45,11 +45,12 @@ impl SqliteLog {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
+            .page_size(8192)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(std::time::Duration::from_secs(10))
             .pragma("cache_size", "-65536")
-            .pragma("wal_autocheckpoint", "8000");
+            .pragma("wal_autocheckpoint", "4000");
         let one = || SqlitePoolOptions::new().min_connections(1).idle_timeout(None).max_lifetime(None);
         let writer = one().max_connections(1).connect_with(options.clone()).await.map_err(storage("open the file"))?;
         sqlx::raw_sql(include_str!("sql/schema.sql")).execute(&writer).await.map_err(storage("create the tables"))?;

@@ -59,10 +59,9 @@ pub(crate) struct Outputs<'scope> {
 }
 
 /// What a round leaves behind for later rounds.
-#[derive(Default)]
-pub(crate) struct Outbox {
-    /// Arrive in the next round.
-    messages: Vec<Message>,
+pub(crate) struct Outbox<'a> {
+    /// Takes what arrives in the next round.
+    send: &'a mut dyn FnMut(Message),
     /// Entities to be visited when cells of this level are made final.
     marks: Vec<(u32, EntityId)>,
 }
@@ -79,7 +78,8 @@ pub(crate) struct Finished {
 /// What waits for a round to begin.
 struct Waiting {
     capability: Capability<LoopTime>,
-    messages: Vec<Message>,
+    /// As they came: there may be hundreds of thousands, and they are read once.
+    messages: Vec<Vec<Message>>,
     visits: Vec<EntityId>,
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn compute<'scope>(
                         messages: Vec::new(),
                         visits: Vec::new(),
                     });
-                    round.messages.append(data);
+                    round.messages.push(std::mem::take(data));
                 }
             });
             while let Some((&(time, round), _)) = waiting.first_key_value() {
@@ -127,12 +127,14 @@ pub(crate) fn compute<'scope>(
                     break;
                 }
                 let Some((_, Waiting { capability, messages, visits })) = waiting.pop_first() else { break };
-                let mut outbox = Outbox::default();
-                store.round(round, messages, visits, &mut outbox);
-                if !outbox.messages.is_empty() {
-                    messages_out.activate().session(&capability).give_iterator(outbox.messages.drain(..));
-                }
-                for (level, id) in outbox.marks {
+                let marks = {
+                    let mut output = messages_out.activate();
+                    let mut session = output.session(&capability);
+                    let mut outbox = Outbox { send: &mut |message| session.give(message), marks: Vec::new() };
+                    store.round(round, messages.into_iter().flatten(), visits, &mut outbox);
+                    outbox.marks
+                };
+                for (level, id) in marks {
                     let later = waiting.entry((time, level + 1)).or_insert_with(|| Waiting {
                         capability: capability.delayed(&Product::new(time, level + 1)),
                         messages: Vec::new(),

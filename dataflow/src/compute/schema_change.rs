@@ -9,7 +9,7 @@ use crate::plan::Plan;
 
 impl Store {
     /// Applies events of the schema, and marks every entity that has a cell to compute, or contributes to one.
-    pub(super) fn change_schema(&mut self, events: Vec<(TenantId, WireEvent)>, outbox: &mut Outbox) {
+    pub(super) fn change_schema(&mut self, events: Vec<(TenantId, WireEvent)>, outbox: &mut Outbox<'_>) {
         let mut tenants = Vec::new();
         for (tenant, event) in events {
             self.catalog.apply(tenant, &event.0);
@@ -26,6 +26,7 @@ impl Store {
                 continue;
             }
             let Some(plan) = self.plans.get(&tenant) else { continue };
+            self.some_are_gone |= !change.gone.is_empty();
             for (attribute, collection) in &change.gone {
                 for id in self.members.get(collection).into_iter().flatten() {
                     let Some(record) = self.records.get_mut(id) else { continue };
@@ -42,6 +43,9 @@ impl Store {
                 levels.extend(crossings.iter().map(|x| x.level));
                 levels.sort_unstable();
                 levels.dedup();
+                if !levels.is_empty() {
+                    self.touched.reserve(members.len());
+                }
                 for member in members {
                     outbox.marks.extend(levels.iter().map(|level| (*level, *member)));
                     if let (false, Some(record)) = (crossings.is_empty(), self.records.get_mut(member)) {

@@ -53,15 +53,19 @@ pub(crate) struct Store {
     pub(super) members: FxHashMap<CollectionId, Vec<EntityId>>,
     in_sight: FxHashMap<CollectionId, u64>,
     changes: Changes,
-    /// Of this timestamp: the entities that it touched.
-    pub(super) touched: FxHashMap<EntityId, Touched>,
+    /// Of this timestamp: the entities that it touched; their records know the place.
+    pub(super) touched: Vec<(EntityId, Touched)>,
     /// Of this timestamp: attributes whose definition changed, so that every cell is computed anew.
     pub(super) dirty: FxHashSet<AttributeId>,
+    /// Of this timestamp: whether some attributes are not computed any more.
+    pub(super) some_are_gone: bool,
     links: Vec<((AttributeId, EntityId), EntityId, isize)>,
 }
 
+/// No place among the touched.
+const UNTOUCHED: usize = usize::MAX;
+
 /// One entity.
-#[derive(Default)]
 pub(super) struct Record {
     /// Its state after all events.
     pub(super) entity: Option<Arc<Entity>>,
@@ -71,6 +75,14 @@ pub(super) struct Record {
     pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
     /// What its sources contribute, by lookup or rollup.
     pub(super) held: Vec<(AttributeId, Held)>,
+    /// Its place among the entities that this timestamp touched.
+    touched: usize,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), touched: UNTOUCHED }
+    }
 }
 
 /// What the sources of one cell contribute.
@@ -112,7 +124,11 @@ impl Touched {
             (Ok(at), true) => drop(self.cells.remove(at)),
             (Ok(at), false) => self.cells[at].1 = value,
             (Err(_), true) => return false,
-            (Err(at), false) => self.cells.insert(at, (attribute, value)),
+            (Err(at), false) => {
+                // Rows are kept for long and hold just what they need.
+                self.cells.reserve_exact(1);
+                self.cells.insert(at, (attribute, value));
+            }
         }
         self.changed.push(attribute);
         true
@@ -194,14 +210,21 @@ impl Store {
             members: FxHashMap::default(),
             in_sight: FxHashMap::default(),
             changes,
-            touched: FxHashMap::default(),
+            touched: Vec::new(),
             dirty: FxHashSet::default(),
+            some_are_gone: false,
             links: Vec::new(),
         }
     }
 
     /// Computes one round: takes its messages in, and visits the entities that were marked for it.
-    pub(super) fn round(&mut self, round: Round, messages: Vec<Message>, mut visits: Vec<EntityId>, outbox: &mut Outbox) {
+    pub(super) fn round(
+        &mut self,
+        round: Round,
+        messages: impl Iterator<Item = Message>,
+        mut visits: Vec<EntityId>,
+        outbox: &mut Outbox<'_>,
+    ) {
         let (mut schema, mut folded) = (Vec::new(), Vec::new());
         for message in messages {
             match message {
@@ -231,15 +254,20 @@ impl Store {
     }
 
     /// The entity's entry among those that this timestamp touched.
-    pub(super) fn touch<'a>(touched: &'a mut FxHashMap<EntityId, Touched>, record: &Record, id: EntityId) -> &'a mut Touched {
-        touched.entry(id).or_insert_with(|| Touched {
-            before: record.row.clone(),
-            cells: record.row.as_ref().map_or_else(Vec::new, |row| row.computed.to_vec()),
-            changed: Vec::new(),
-            contributed: Vec::new(),
-            linked: Vec::new(),
-            folded: false,
-        })
+    pub(super) fn touch<'a>(touched: &'a mut Vec<(EntityId, Touched)>, record: &mut Record, id: EntityId) -> &'a mut Touched {
+        if record.touched == UNTOUCHED {
+            record.touched = touched.len();
+            let touch = Touched {
+                before: record.row.clone(),
+                cells: record.row.as_ref().map_or_else(Vec::new, |row| with_room(&row.computed)),
+                changed: Vec::new(),
+                contributed: Vec::new(),
+                linked: Vec::new(),
+                folded: false,
+            };
+            touched.push((id, touch));
+        }
+        &mut touched[record.touched].1
     }
 
     /// Applies one event to its entity, as the write side does.
@@ -256,15 +284,16 @@ impl Store {
     }
 
     /// After all events of a timestamp: what changed about this entity, and who must hear of it.
-    fn announce(&mut self, id: EntityId, outbox: &mut Outbox) {
-        let (Some(record), Some(touched)) = (self.records.get(&id), self.touched.get_mut(&id)) else { return };
+    fn announce(&mut self, id: EntityId, outbox: &mut Outbox<'_>) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        let touched = Self::touch(&mut self.touched, record, id);
         let Some(entity) = &record.entity else { return };
         let before = touched.before.as_ref().map(|row| &*row.entity);
         for (attribute, old, new) in differences(before, entity) {
             touched.changed.push(attribute);
             let (old, new) = (old.targets(), new.targets());
             let mut linked = |target: &EntityId, added| {
-                outbox.messages.push(Message::Linked { target: *target, link: attribute, holder: id, added });
+                (outbox.send)(Message::Linked { target: *target, link: attribute, holder: id, added });
             };
             let (is_old, is_new) = (Members::of(old), Members::of(new));
             old.iter().filter(|target| !is_new.has(target)).for_each(|target| linked(target, false));
@@ -289,7 +318,7 @@ impl Store {
         holder: EntityId,
         added: bool,
         visits: &mut Vec<EntityId>,
-        outbox: &mut Outbox,
+        outbox: &mut Outbox<'_>,
     ) {
         let Some(record) = self.records.get_mut(&target) else { return };
         let place = match record.incoming.iter().position(|(id, _)| *id == link) {
@@ -319,16 +348,19 @@ impl Store {
     /// Ends a timestamp: makes the new rows, and forgets what only the timestamp needed.
     pub(super) fn finish(&mut self, time: Time) -> Finished {
         let mut finished = Finished::default();
-        let mut ids: Vec<EntityId> = self.touched.keys().copied().collect();
-        ids.sort_unstable();
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable_by_key(|(id, _)| *id);
         let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
         let mut changes = self.changes.borrow_mut();
-        for id in ids {
-            let (Some(touched), Some(record)) = (self.touched.remove(&id), self.records.get_mut(&id)) else { continue };
+        for (id, touched) in touched {
+            let Some(record) = self.records.get_mut(&id) else { continue };
+            record.touched = UNTOUCHED;
             let Some(entity) = &record.entity else { continue };
             let Touched { before, mut cells, folded, .. } = touched;
             let computed = collection_plan(&self.plans, entity).map(|plan| &plan.computed);
-            cells.retain(|(attribute, _)| computed.is_some_and(|computed| computed.contains(attribute)));
+            if self.some_are_gone {
+                cells.retain(|(attribute, _)| computed.is_some_and(|computed| computed.contains(attribute)));
+            }
             if !folded && before.as_ref().is_some_and(|row| *row.computed == *cells) {
                 continue;
             }
@@ -358,9 +390,16 @@ impl Store {
         }
         finished.links.extend(self.links.drain(..).map(|(key, holder, diff)| ((key, holder), time, diff)));
         self.dirty.clear();
-        self.touched.shrink_to(1024);
+        self.some_are_gone = false;
         finished
     }
+}
+
+/// A copy with room for one more, which is what most changes of a row need.
+fn with_room(cells: &[(AttributeId, Value)]) -> Vec<(AttributeId, Value)> {
+    let mut copy = Vec::with_capacity(cells.len() + 1);
+    copy.extend_from_slice(cells);
+    copy
 }
 
 /// Asks many times whether an entity is among some.

@@ -31,7 +31,7 @@ impl Store {
     }
 
     /// Makes the cells of `level` final.
-    pub(super) fn visit(&mut self, id: EntityId, level: u32, outbox: &mut Outbox) {
+    pub(super) fn visit(&mut self, id: EntityId, level: u32, outbox: &mut Outbox<'_>) {
         let Some(record) = self.records.get_mut(&id) else { return };
         let touched = Self::touch(&mut self.touched, record, id);
         let Some(entity) = record.entity.clone() else { return };
@@ -55,16 +55,16 @@ fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
 }
 
 /// A visit under way.
-struct Visit<'a> {
+struct Visit<'a, 'b> {
     id: EntityId,
     level: u32,
     entity: &'a Entity,
     plan: &'a CollectionPlan,
     dirty: &'a FxHashSet<AttributeId>,
-    outbox: &'a mut Outbox,
+    outbox: &'a mut Outbox<'b>,
 }
 
-impl Visit<'_> {
+impl Visit<'_, '_> {
     /// Summarises what sources contribute.
     fn cross(&mut self, record: &Record, touched: &mut Touched) {
         let contributed = std::mem::take(&mut touched.contributed);
@@ -163,7 +163,7 @@ impl Visit<'_> {
 
     fn send(&mut self, export: &CrossingPlan, host: EntityId, old: &Option<Value>, new: &Option<Value>) {
         if old != new {
-            self.outbox.messages.push(Message::Contribution(Contribution {
+            (self.outbox.send)(Message::Contribution(Contribution {
                 host,
                 attribute: export.attribute,
                 source: self.id,

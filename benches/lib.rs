@@ -1,0 +1,1 @@
+//! Measurements: `cargo run --release -p benches --bin updates` and `cargo bench -p benches`.

@@ -362,3 +362,39 @@ pub mod stored_value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Key;
+
+    #[test]
+    fn old_shapes_are_raised_step_by_step() {
+        // Shape 1 had no key, shape 2 called it `slug`.
+        let upcasts = [
+            Upcast { event_type: "TenantRegistered", from: 1, raise: |json| with(json, "slug", "acme".into()) },
+            Upcast {
+                event_type: "TenantRegistered",
+                from: 2,
+                raise: |mut json| {
+                    let slug = json["slug"].take();
+                    with(json, "key", slug)
+                },
+            },
+        ];
+        fn with(mut json: Json, key: &str, value: Json) -> Json {
+            json[key] = value;
+            json
+        }
+        let id = TenantId(Uuid::from_u128(1));
+        let read = |shape, data: String| {
+            let stored = Stored { event_type: "TenantRegistered".into(), shape, data: data.into() };
+            Event::from_stored_with(AggregateKind::Tenant, &stored, &upcasts)
+        };
+        let newest = Event::Tenant(TenantEvent::TenantRegistered { id, key: Key::new("acme").unwrap(), name: "A".into() });
+        for (shape, extra) in [(1, ""), (2, ",\"slug\":\"acme\""), (3, ",\"key\":\"acme\"")] {
+            assert_eq!(read(shape, format!("{{\"id\":\"{id}\",\"name\":\"A\"{extra}}}")).unwrap(), newest, "{shape}");
+        }
+        assert!(matches!(read(4, "{}".into()), Err(StoredEventError::Unknown { shape: 4, .. })));
+    }
+}

@@ -162,7 +162,7 @@ fn modulo(a: Decimal, b: Decimal) -> Option<Decimal> {
     if !remainder.is_zero() && remainder.is_sign_negative() != b.is_sign_negative() { remainder.checked_add(b) } else { Some(remainder) }
 }
 
-/// Whole exponents are exact where the result has room; others are approximated.
+/// Whole exponents are exact where the result has room; others are approximated, and shown with fifteen digits.
 fn power(base: Decimal, exponent: Decimal) -> Option<Decimal> {
     if base.is_zero() && exponent.is_sign_negative() && !exponent.is_zero() {
         return None;
@@ -170,7 +170,8 @@ fn power(base: Decimal, exponent: Decimal) -> Option<Decimal> {
     if base.is_sign_negative() && !exponent.fract().is_zero() {
         return None;
     }
-    base.checked_powd(exponent)
+    let power = base.checked_powd(exponent)?;
+    if exponent.fract().is_zero() { Some(power) } else { power.round_sf(15) }
 }
 
 /// Refuses a text of more than [`TEXT_LENGTH_MAX`] bytes before it is made.

@@ -1,0 +1,314 @@
+//! What formulas mean: expression and result, and mistakes with their place. The rules are those of the language's
+//! reference: blanks, errors, rounding, dates.
+
+use std::collections::BTreeMap;
+
+use decidr_domain::formula::{Attributes, Expression, FormulaErrorKind, Resolved, Type};
+use decidr_domain::id::AttributeId;
+use decidr_domain::value::{ErrorKind, Value};
+use uuid::Uuid;
+
+/// Attributes with their types and values.
+struct Row(Vec<(&'static str, Type, Value)>);
+
+impl Row {
+    fn example() -> Self {
+        let number = |text: &str| Value::number(text.parse().unwrap());
+        Row(vec![
+            ("a", Type::Number, number("7")),
+            ("neg", Type::Number, number("-2.5")),
+            ("nothing", Type::Number, Value::Blank),
+            ("word", Type::Text, Value::text("Flight")),
+            ("digits", Type::Text, Value::text("12.5")),
+            ("empty", Type::Text, Value::text("")),
+            ("yes", Type::Bool, Value::from(true)),
+            ("day", Type::Date, Value::Date("2024-01-31".parse().unwrap())),
+            ("at", Type::DateTime, Value::DateTime("2013-01-01T10:30:00Z".parse().unwrap())),
+            ("numbers", Type::List(Box::new(Type::Number)), Value::list([Value::from(3), Value::from(1), Value::from(2)])),
+            ("one", Type::List(Box::new(Type::Number)), Value::list([Value::from(5)])),
+            ("broken", Type::Number, Value::error(ErrorKind::Div0, "division by zero")),
+        ])
+    }
+
+    fn id(i: usize) -> AttributeId {
+        AttributeId(Uuid::from_u128(i as u128 + 1))
+    }
+}
+
+impl Attributes for Row {
+    fn resolve(&self, name: &str) -> Resolved {
+        let by_name = |(i, (known, ..)): &(usize, &(&str, Type, Value))| *known == name || Self::id(*i).to_string() == name;
+        match self.0.iter().enumerate().find(by_name) {
+            Some((i, (_, ty, _))) => Resolved::Attribute(Self::id(i), ty.clone()),
+            None => Resolved::Unknown,
+        }
+    }
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, ..)| (*name).to_owned()).collect()
+    }
+}
+
+fn evaluate(text: &str) -> Value {
+    let row = Row::example();
+    let (stored, program) = Expression::from_user(text, &row).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let cells: BTreeMap<_, _> = row.0.iter().enumerate().map(|(i, (.., value))| (Row::id(i), value.clone())).collect();
+    let cell = |id: AttributeId| cells[&id].clone();
+    let value = program.evaluate(&cell);
+    assert_eq!(stored.program(&row).unwrap().evaluate(&cell), value, "{text}: stored by id it is the same");
+    value
+}
+
+/// `expected` as a number, true, false, blank, #kind of an error, or text.
+fn check(text: &str, expected: &str) {
+    let value = evaluate(text);
+    let shown = match &value {
+        Value::Blank => "blank".to_owned(),
+        Value::Error(error) => format!("#{}", error.kind),
+        other => decidr_domain::formula::eval::text(other).to_string(),
+    };
+    assert_eq!(shown, expected, "{text} gave {value:?}");
+}
+
+#[test]
+fn arithmetic_is_exact() {
+    for (text, expected) in [
+        ("0.1 + 0.2", "0.3"),
+        ("1 / 3", "0.3333333333333333333333333333"),
+        ("2 ^ 10", "1024"),
+        ("2 ^ -1", "0.5"),
+        ("9 ^ 0.5", "3"),
+        ("0 ^ 0", "1"),
+        ("7 % 3", "1"),
+        ("-7 % 3", "2"),
+        ("7 % -3", "-2"),
+        ("{a} / 0", "#div0"),
+        ("{a} % 0", "#div0"),
+        ("79228162514264337593543950335 * 10", "#range"),
+        ("(0 - 8) ^ 0.5", "#range"),
+        ("{digits} * 2", "25"),
+        ("{word} * 2", "#value"),
+        ("-{neg}", "2.5"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn blank_is_nothing() {
+    for (text, expected) in [
+        ("{nothing} + 1", "1"),
+        ("{nothing} & 'x'", "x"),
+        ("IF({nothing}, 1, 2)", "2"),
+        ("{nothing} = BLANK()", "true"),
+        ("{nothing} = 0", "false"),
+        ("{empty} = BLANK()", "true"),
+        ("{nothing} < 1", "true"),
+        ("{nothing} <= 0", "true"),
+        ("MIN({nothing}, 4)", "4"),
+        ("MAX({nothing})", "blank"),
+        ("YEAR(BLANK())", "blank"),
+        ("IF({a} > 100, 1)", "blank"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn errors_pass_through_everything_but_iserror() {
+    for (text, expected) in [
+        ("{broken} + 1", "#div0"),
+        ("CONCATENATE('a', {broken})", "#div0"),
+        ("IF({broken}, 1, 2)", "#div0"),
+        ("IF(TRUE, 1, {broken})", "1"),
+        ("IF(FALSE(), 1 / 0, 2)", "2"),
+        ("ISERROR({broken})", "true"),
+        ("ISERROR(1 / 0)", "true"),
+        ("ISERROR({a})", "false"),
+        ("AND(TRUE, {broken})", "#div0"),
+        ("MAX(1, {broken})", "#div0"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn logic_and_comparison() {
+    for (text, expected) in [
+        ("AND({a}, {word}, {yes})", "true"),
+        ("AND({a}, {empty})", "false"),
+        ("OR(0, {nothing}, '')", "false"),
+        ("OR(0, '0')", "true"),
+        ("NOT({yes})", "false"),
+        ("'b' > 'a'", "true"),
+        ("'B' = 'b'", "false"),
+        ("{yes} = 1", "true"),
+        ("{day} < {at}", "false"),
+        ("{day} = '2024-01-31'", "false"),
+        ("'a' & 1 = 'a1'", "true"),
+        ("{one} = 5", "true"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn rounding_goes_up_at_half() {
+    for (text, expected) in [
+        ("ROUND(2.5)", "3"),
+        ("ROUND(-2.5)", "-2"),
+        ("ROUND(600.425, 2)", "600.43"),
+        ("ROUND(-1.255, 2)", "-1.25"),
+        ("ROUND(1234.5, -2)", "1200"),
+        ("ROUND(1250, -2)", "1300"),
+        ("ROUND(1.23456, 2.9)", "1.23"),
+        ("ROUND(5, 40)", "5"),
+        ("ROUND(5, -40)", "0"),
+        ("ABS({neg})", "2.5"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn text_counts_code_points() {
+    for (text, expected) in [
+        ("LEN('👍a')", "2"),
+        ("LEFT('👍abc', 2)", "👍a"),
+        ("RIGHT('abc👍', 2)", "c👍"),
+        ("LEFT({word})", "F"),
+        ("RIGHT({word}, 0)", ""),
+        ("LEFT({word}, -3)", ""),
+        ("LEFT({word}, 99)", "Flight"),
+        ("UPPER('straße')", "STRASSE"),
+        ("LOWER({word})", "flight"),
+        ("CONCATENATE({a}, {yes}, {day})", "7true2024-01-31"),
+        ("'3' + 2", "32"),
+        ("{numbers} & ''", "3, 1, 2"),
+        ("'say \\'hi\\''", "say 'hi'"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn lists_are_taken_apart_by_summaries_and_are_one_value_elsewhere() {
+    for (text, expected) in
+        [("MAX({numbers})", "3"), ("MIN({numbers}, 0)", "0"), ("{one} * 2", "10"), ("{numbers} * 2", "#value"), ("OR({numbers})", "true")]
+    {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn dates_follow_the_calendar() {
+    for (text, expected) in [
+        ("DATEADD({day}, 1, 'month')", "2024-02-29"),
+        ("DATEADD({day}, 1, 'M')", "2024-02-29"),
+        ("DATEADD({day}, 90, 'm')", "2024-01-31T01:30:00Z"),
+        ("DATEADD({day}, -1.9, 'days')", "2024-01-30"),
+        ("DATEADD({at}, 1, 'quarter')", "2013-04-01T10:30:00Z"),
+        ("DATEADD({day}, 999999, 'years')", "#range"),
+        ("DATEADD({day}, 9999999999999999, 'milliseconds')", "#range"),
+        ("DATEADD(BLANK(), 1, 'days')", "blank"),
+        ("DATETIME_DIFF(DATEADD({day}, 1, 'month'), {day}, 'months')", "1"),
+        ("DATETIME_DIFF({day}, DATEADD({day}, 1, 'month'), 'days')", "-29"),
+        ("DATETIME_DIFF({at}, {at})", "0"),
+        ("DATETIME_DIFF({day}, {at}, 'years')", "11"),
+        ("DATETIME_DIFF({at}, {day}, 'years')", "-11"),
+        ("DATETIME_DIFF({at}, {day}, 'h')", "-97117"),
+        ("YEAR({at}) * 10000 + MONTH({at}) * 100 + DAY({at})", "20130101"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn mistakes_are_refused_with_their_place() {
+    use FormulaErrorKind::{Type as T, UnknownAttribute as U};
+    for (text, kind, span, says) in [
+        ("{wrod} & 'x'", U, (0, 6), "did you mean {word}?"),
+        ("1 + {zzzzzz}", U, (4, 12), "unknown attribute {zzzzzz}"),
+        ("ROND(1)", T, (0, 7), "did you mean ROUND?"),
+        ("YEAR({word})", T, (5, 11), "wants a date or datetime"),
+        ("YEAR({day}, 1)", T, (0, 14), "wants 1 argument and got 2"),
+        ("IF(1)", T, (0, 5), "2 to 3"),
+        ("AND()", T, (0, 5), "at least 1"),
+        ("{word} + 1", T, (0, 6), "join texts with `&`"),
+        ("{day} + 1", T, (0, 5), "DATEADD"),
+        ("{word} < 1", T, (0, 10), "in order"),
+        ("-{day}", T, (1, 6), "wants a number"),
+        ("DATEADD({day}, 1, 'fortnights')", T, (18, 30), "not a unit of time"),
+    ] {
+        let error = Expression::from_user(text, &Row::example()).expect_err(text);
+        assert_eq!((error.kind, (error.span.start, error.span.end)), (kind, span), "{text}: {error}");
+        assert!(error.message.contains(says), "{text}: {error}");
+    }
+}
+
+#[test]
+fn renaming_does_not_break_a_formula() {
+    let (stored, _) = Expression::from_user("{ a }  *  2 & {word}", &Row::example()).unwrap();
+    let names = [(Row::id(0), "miles".into()), (Row::id(3), "kind".into())].into_iter().collect();
+    assert_eq!(stored.to_user(&names), "{miles}  *  2 & {kind}");
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("{a}".to_owned()),
+            Just("{word}".to_owned()),
+            Just("{nothing}".to_owned()),
+            Just("{broken}".to_owned()),
+            Just("{day}".to_owned()),
+            Just("{numbers}".to_owned()),
+            any::<i32>().prop_map(|n| n.to_string()),
+            "'[a-z👍]{0,5}'",
+        ];
+        leaf.prop_recursive(6, 64, 4, |inner| {
+            let operator = prop::sample::select(vec!["+", "-", "*", "/", "^", "%", "&", "=", "!=", "<", ">="]);
+            let function = prop::sample::select(vec![
+                "IF",
+                "AND",
+                "NOT",
+                "ROUND",
+                "ABS",
+                "MIN",
+                "MAX",
+                "LEFT",
+                "RIGHT",
+                "LEN",
+                "UPPER",
+                "ISERROR",
+                "YEAR",
+                "DATEADD",
+                "DATETIME_DIFF",
+            ]);
+            prop_oneof![
+                (inner.clone(), operator, inner.clone()).prop_map(|(a, o, b)| format!("({a} {o} {b})")),
+                (function, prop::collection::vec(inner, 1..4)).prop_map(|(f, args)| format!("{f}({})", args.join(", "))),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever is accepted evaluates to some value; nothing panics.
+        #[test]
+        fn accepted_formulas_have_a_value(text in expression()) {
+            if Expression::from_user(&text, &Row::example()).is_ok() {
+                evaluate(&text);
+            }
+        }
+
+        /// Any text at all is accepted or refused with a place inside it.
+        #[test]
+        fn any_text_is_accepted_or_refused(text in "\\PC{0,60}|[{}()'\",+*/<>=!&a-z0-9 .]{0,60}") {
+            if let Err(error) = Expression::from_user(&text, &Row::example()) {
+                prop_assert!(error.span.start <= error.span.end && error.span.end <= text.len());
+            }
+        }
+    }
+}

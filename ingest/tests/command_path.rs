@@ -148,7 +148,8 @@ impl Running {
         running.send(1, Authority::Operator, Command::Tenant(register)).await.unwrap();
         let space = SpaceCommand::CreateSpace { id: id::<SpaceId>(2), key: Key::new("s").unwrap(), name: "S".into() };
         running.ours(2, Command::Space(space)).await.unwrap();
-        let create = CollectionCommand::CreateCollection { id: running.collection, space_id: id(2), key: Key::new("c").unwrap(), name: "C".into() };
+        let create =
+            CollectionCommand::CreateCollection { id: running.collection, space_id: id(2), key: Key::new("c").unwrap(), name: "C".into() };
         running.ours(3, Command::Collection(create)).await.unwrap();
         let definition = DefinitionInput::Number { scale: None };
         let number = AttributeCommand::CreateAttribute {

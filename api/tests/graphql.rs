@@ -1,0 +1,304 @@
+//! The API, in process: the two examples of the reference to the letter, every refusal's code, pages, positions, live
+//! queries, and that tenants see nothing of one another.
+
+use std::sync::Arc;
+
+use async_graphql::Request as GraphqlRequest;
+use decidr_api::graphql::scalars::from_json;
+use decidr_api::graphql::{ApiSchema, Caller, schema};
+use decidr_api::platform::Platform;
+use decidr_dataflow::EngineConfig;
+use decidr_domain::command::Authority;
+use decidr_domain::id::TenantId;
+use decidr_ingest::log::MemoryLog;
+use futures_util::StreamExt;
+use serde_json::{Value as Json, json};
+
+struct Api {
+    schema: ApiSchema,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let config = EngineConfig { workers: 2, ..EngineConfig::default() };
+        let platform = Platform::start(Arc::new(MemoryLog::default()), config).await.unwrap();
+        Api { schema: schema(Arc::new(platform)) }
+    }
+
+    fn request(&self, authority: Authority, query: &str, variables: Json) -> GraphqlRequest {
+        let variables = async_graphql::Variables::from_value(from_json(variables));
+        GraphqlRequest::new(query).variables(variables).data(Caller { authority, actor: "ada".into() })
+    }
+
+    async fn run(&self, authority: Authority, query: &str, variables: Json) -> Result<Json, (String, Json)> {
+        let response = self.schema.execute(self.request(authority, query, variables)).await;
+        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        match body["errors"].get(0) {
+            None => Ok(body["data"].clone()),
+            Some(error) => Err((error["extensions"]["code"].as_str().unwrap_or("no code").to_owned(), error.clone())),
+        }
+    }
+
+    async fn tenant(&self, key: &str) -> Tenant<'_> {
+        let query = "mutation($k: String!) { registerTenant(key: $k, name: $k) { id } }";
+        let data = self.run(Authority::Operator, query, json!({ "k": key })).await.unwrap();
+        let id: TenantId = data["registerTenant"]["id"].as_str().unwrap().parse().unwrap();
+        Tenant { api: self, authority: Authority::Tenant(id) }
+    }
+}
+
+struct Tenant<'a> {
+    api: &'a Api,
+    authority: Authority,
+}
+
+impl Tenant<'_> {
+    async fn ok(&self, query: &str, variables: Json) -> Json {
+        self.api.run(self.authority, query, variables).await.unwrap_or_else(|(_, error)| panic!("{query}: {error}"))
+    }
+
+    async fn refused(&self, code: &str, query: &str, variables: Json) -> Json {
+        let (got, error) = self.api.run(self.authority, query, variables).await.expect_err(query);
+        assert_eq!(got, code, "{query}: {error}");
+        assert!(error["message"].as_str().unwrap().len() > 10, "{error}");
+        error
+    }
+
+    async fn id(&self, query: &str, variables: Json) -> String {
+        let data = self.ok(query, variables).await;
+        data.as_object().unwrap().values().next().unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn collection(&self, space: &str, key: &str) -> String {
+        let query = "mutation($s: ID!, $k: String!) { createCollection(spaceId: $s, key: $k, name: $k) { id } }";
+        self.id(query, json!({ "s": space, "k": key })).await
+    }
+
+    async fn attribute(&self, collection: &str, key: &str, definition: Json) -> String {
+        let query = "mutation($c: ID!, $k: String!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: $k, definition: $d) { id } }";
+        self.id(query, json!({ "c": collection, "k": key, "d": definition })).await
+    }
+
+    async fn entity(&self, collection: &str, values: Json) -> String {
+        let query = "mutation($c: ID!, $v: Values) { createEntity(collectionId: $c, values: $v) { id } }";
+        self.id(query, json!({ "c": collection, "v": values })).await
+    }
+
+    /// Customers and orders, linked, with a formula, a lookup and a rollup.
+    async fn shop(&self) -> (String, String) {
+        let space = self.id("mutation { createSpace(key: \"shop\", name: \"Shop\") { id } }", json!({})).await;
+        let (customers, orders) = (self.collection(&space, "customers").await, self.collection(&space, "orders").await);
+        self.attribute(&customers, "name", json!({ "text": {} })).await;
+        self.attribute(&orders, "price", json!({ "number": {} })).await;
+        self.attribute(&orders, "customer", json!({ "link": { "collectionId": customers, "multiple": false, "backlinkKey": "orders" } }))
+            .await;
+        self.attribute(&orders, "gross", json!({ "formula": { "expression": "ROUND({price} * 1.19, 2)" } })).await;
+        self.attribute(&orders, "who", json!({ "lookup": { "link": "customer", "attribute": "name" } })).await;
+        self.attribute(&customers, "revenue", json!({ "rollup": { "link": "orders", "attribute": "gross", "function": "SUM" } })).await;
+        (customers, orders)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_reference() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let collection = tenant.collection(&space, "companies").await;
+    tenant.attribute(&collection, "name", json!({ "text": {} })).await;
+    let mutation = r#"mutation {
+  createEntity(collectionId: "...", values: { name: "Acme" }) {
+    id
+  }
+}"#;
+    let created = tenant.ok(&mutation.replace("...", &collection), json!({})).await;
+    let query = r#"query {
+  entities(collectionId: "...") { id values }
+}"#;
+    let found = tenant.ok(&query.replace("...", &collection), json!({})).await;
+    assert_eq!(found, json!({ "entities": [{ "id": created["createEntity"]["id"], "values": { "name": "Acme" } }] }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_computed_is_there_with_the_position() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    let ada = tenant.entity(&customers, json!({ "name": "Ada" })).await;
+    let order = tenant.entity(&orders, json!({ "price": 10, "customer": ada })).await;
+    tenant.entity(&orders, json!({ "price": 0.1, "customer": [ada] })).await;
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id version position } }";
+    let digits: Json = serde_json::from_str("12345678901234567.25").unwrap();
+    let payload = tenant.ok(set, json!({ "i": order, "v": { "price": digits } })).await["setValues"].clone();
+    assert_eq!(payload["version"], 2);
+    let query = "query($i: ID!, $p: Position) { entity(id: $i, minPosition: $p) { version archived values linked(attribute: \"orders\", orderBy: [{attribute: \"price\", direction: DESC}]) { totalCount nodes { id values(keys: [\"who\"]) } } } }";
+    let entity = tenant.ok(query, json!({ "i": ada, "p": payload["position"] })).await["entity"].clone();
+    assert_eq!(entity["values"]["revenue"].to_string(), "14691357892469135.15");
+    assert_eq!(entity["values"]["orders"], json!({ "count": 2 }));
+    assert_eq!(entity["linked"]["totalCount"], 2);
+    assert_eq!(entity["linked"]["nodes"][0], json!({ "id": order, "values": { "who": "Ada" } }));
+    // Archived entities are out of sight, and do not count.
+    tenant.ok("mutation($i: ID!) { archiveEntity(id: $i) { id } }", json!({ "i": order })).await;
+    let entity = tenant.ok(query, json!({ "i": ada })).await["entity"].clone();
+    assert_eq!((entity["values"]["revenue"].to_string(), &entity["linked"]["totalCount"]), ("0.12".into(), &json!(1)));
+    tenant.refused("INVALID_INPUT", query, json!({ "i": ada, "p": "AAAA" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_have_codes() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    let ada = tenant.entity(&customers, json!({ "name": "Ada" })).await;
+    let create = "mutation($c: ID!, $v: Values) { createEntity(collectionId: $c, values: $v) { id } }";
+    let attribute =
+        "mutation($c: ID!, $k: String!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: $k, definition: $d) { id } }";
+    let formula = |expression: &str| json!({ "c": orders, "k": "x", "d": { "formula": { "expression": expression } } });
+    for (code, query, variables) in [
+        ("UNKNOWN_ATTRIBUTE", create, json!({ "c": orders, "v": { "prise": 1 } })),
+        ("VALUE_TYPE_MISMATCH", create, json!({ "c": orders, "v": { "price": "much" } })),
+        ("NOT_WRITABLE", create, json!({ "c": orders, "v": { "gross": 1 } })),
+        ("NOT_FOUND", create, json!({ "c": ada, "v": {} })),
+        ("NOT_FOUND", create, json!({ "c": "nonsense", "v": {} })),
+        ("LINK_TARGET_NOT_FOUND", create, json!({ "c": orders, "v": { "customer": orders } })),
+        ("KEY_TAKEN", attribute, json!({ "c": orders, "k": "price", "d": { "checkbox": {} } })),
+        ("INVALID_INPUT", attribute, json!({ "c": orders, "k": "1x", "d": { "checkbox": {} } })),
+        ("FORMULA_TYPE", attribute, formula("YEAR({price})")),
+        ("TOO_LARGE", attribute, formula(&format!("{}1{}", "(".repeat(10_000), ")".repeat(10_000)))),
+        ("UNKNOWN_ATTRIBUTE", "query($c: ID!) { entities(collectionId: $c, filter: \"{prise} > 1\") { id } }", json!({ "c": orders })),
+        ("INVALID_INPUT", "query($c: ID!) { entities(collectionId: $c, first: 1001) { id } }", json!({ "c": orders })),
+        ("INVALID_INPUT", "query($c: ID!) { entitiesConnection(collectionId: $c, after: \"x\") { totalCount } }", json!({ "c": orders })),
+        ("UNKNOWN_ATTRIBUTE", "query($c: ID!) { entities(collectionId: $c) { values(keys: [\"nmae\"]) } }", json!({ "c": customers })),
+        ("FORBIDDEN", "mutation { registerTenant(key: \"x\", name: \"X\") { id } }", json!({})),
+    ] {
+        tenant.refused(code, query, variables).await;
+    }
+    let error = tenant.refused("FORMULA_SYNTAX", attribute, formula("1 + (")).await;
+    assert_eq!(error["extensions"]["span"], json!({ "start": 5, "end": 5 }));
+    let deep = format!("{{ spaces {}", "{ collections { id ".repeat(40));
+    assert!(api.run(tenant.authority, &deep, json!({})).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_add_up() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (_, orders) = tenant.shop().await;
+    for i in 0..25 {
+        tenant.entity(&orders, json!({ "price": i % 4 })).await;
+    }
+    let query = "query($c: ID!, $a: String, $o: [OrderBy!], $f: String) { entitiesConnection(collectionId: $c, first: 4, after: $a, orderBy: $o, filter: $f) { nodes { id values(keys: [\"price\"]) } edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage endCursor } totalCount } }";
+    for (order, filter, total) in [
+        (json!(null), json!(null), 25),
+        (json!([{ "attribute": "price", "direction": "DESC" }]), json!(null), 25),
+        (json!([{ "attribute": "gross" }]), json!("{price} != 0"), 18),
+    ] {
+        let (mut after, mut seen, mut prices) = (Json::Null, Vec::new(), Vec::new());
+        loop {
+            let page = tenant.ok(query, json!({ "c": orders, "a": after, "o": order, "f": filter })).await["entitiesConnection"].clone();
+            assert_eq!(page["totalCount"], total);
+            for node in page["nodes"].as_array().unwrap() {
+                seen.push(node["id"].to_string());
+                prices.push(node["values"]["price"].as_i64().unwrap());
+            }
+            if page["pageInfo"]["hasNextPage"] == json!(false) {
+                break;
+            }
+            after = page["pageInfo"]["endCursor"].clone();
+        }
+        assert_eq!(seen.len(), total as usize);
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), total as usize, "no entity comes twice");
+        if order[0]["direction"] == "DESC" {
+            assert!(prices.windows(2).all(|pair| pair[0] >= pair[1]), "{prices:?}");
+        } else if order.is_array() {
+            assert!(prices.windows(2).all(|pair| pair[0] <= pair[1]), "{prices:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_sees_every_change_once() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    let ada = tenant.entity(&customers, json!({ "name": "Ada" })).await;
+    let bob = tenant.entity(&customers, json!({ "name": "Bob" })).await;
+    let subscription = "subscription($c: ID!) { entities(collectionId: $c, filter: \"{revenue} > 10\") { position kind ops { op id index node { values(keys: [\"revenue\"]) } } } }";
+    let mut stream = Box::pin(api.schema.execute_stream(api.request(tenant.authority, subscription, json!({ "c": customers }))));
+    let mut next = async || {
+        loop {
+            let response = tokio::time::timeout(std::time::Duration::from_secs(20), stream.next()).await.expect("a message comes").unwrap();
+            let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+            let changes = body["data"]["entities"].clone();
+            if changes["kind"] != "PROGRESS" {
+                return changes;
+            }
+        }
+    };
+    assert_eq!(next().await["kind"], "SNAPSHOT");
+    let order = tenant.entity(&orders, json!({ "price": 100, "customer": ada })).await;
+    let changes = next().await;
+    assert_eq!(
+        (&changes["kind"], &changes["ops"]),
+        (&json!("DELTA"), &json!([{ "op": "INSERT", "id": ada, "index": null, "node": { "values": { "revenue": 119 } } }]))
+    );
+    // Moving the order changes both in one position.
+    let link = "mutation($i: ID!, $t: ID!) { linkEntities(id: $i, attribute: \"customer\", targetIds: [$t]) { position } }";
+    let moved = tenant.ok(link, json!({ "i": order, "t": bob })).await;
+    let changes = next().await;
+    assert_eq!(changes["position"], moved["linkEntities"]["position"]);
+    assert_eq!(
+        changes["ops"],
+        json!([
+            { "op": "DELETE", "id": ada, "index": null, "node": null },
+            { "op": "INSERT", "id": bob, "index": null, "node": { "values": { "revenue": 119 } } },
+        ])
+    );
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    tenant.ok(set, json!({ "i": order, "v": { "price": 200 } })).await;
+    assert_eq!(next().await["ops"][0]["op"], "UPDATE");
+    // A change of what the filter means starts over.
+    let attributes = tenant.ok("query($c: ID) { collection(id: $c) { attributes { id key } } }", json!({ "c": customers })).await;
+    let revenue = attributes["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == "revenue").unwrap()["id"].clone();
+    tenant.ok("mutation($i: ID!) { deleteAttribute(id: $i) { id } }", json!({ "i": revenue })).await;
+    let changes = next().await;
+    assert!(changes["kind"] == "RESET" || changes["ops"][0]["op"] == "DELETE" || changes.is_null(), "{changes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_see_nothing_of_one_another() {
+    let api = Api::start().await;
+    let (ours, theirs) = (api.tenant("acme").await, api.tenant("other").await);
+    let (customers, orders) = ours.shop().await;
+    let ada = ours.entity(&customers, json!({ "name": "Ada" })).await;
+    assert_eq!(
+        theirs.ok("{ collections { id } spaces { id } users { id } }", json!({})).await,
+        json!({ "collections": [], "spaces": [], "users": [] })
+    );
+    assert_eq!(theirs.ok("query($i: ID!) { entity(id: $i) { id } }", json!({ "i": ada })).await, json!({ "entity": null }));
+    assert_eq!(theirs.ok("query($i: ID!) { collection(id: $i) { id } }", json!({ "i": orders })).await, json!({ "collection": null }));
+    for (query, id) in [
+        ("query($i: ID!) { entities(collectionId: $i) { id } }", &orders),
+        ("query($i: ID!) { entitiesConnection(collectionId: $i) { totalCount } }", &orders),
+        ("mutation($i: ID!) { createEntity(collectionId: $i) { id } }", &orders),
+        ("mutation($i: ID!) { archiveEntity(id: $i) { id } }", &ada),
+        ("mutation($i: ID!) { setValues(id: $i, values: {}) { id } }", &ada),
+    ] {
+        let error = theirs.refused("NOT_FOUND", query, json!({ "i": id })).await;
+        assert!(!error.to_string().contains("Ada"), "{error}");
+    }
+    let mut stream = Box::pin(api.schema.execute_stream(api.request(
+        theirs.authority,
+        "subscription($c: ID!) { entities(collectionId: $c) { kind } }",
+        json!({ "c": customers }),
+    )));
+    assert!(stream.next().await.unwrap().is_err());
+    // The same command id is another command for another tenant.
+    let create = "mutation($k: ID!) { createSpace(key: \"x\", name: \"X\", commandId: $k) { id } }";
+    let command = json!({ "k": "00000000-0000-4000-8000-000000000001" });
+    let (a, b) = (ours.id(create, command.clone()).await, theirs.id(create, command.clone()).await);
+    assert_ne!(a, b);
+    assert_eq!(ours.id(create, command).await, a);
+}

@@ -32,7 +32,9 @@ pub const TENANT: &str = "demo";
 const ACTOR: &str = "demo";
 
 /// A collection with its stored attributes: key and type, the column's name being the key.
-const TABLES: [(&str, &str, &[(&str, Stored)]); 4] = [
+type Table = (&'static str, &'static str, &'static [(&'static str, Stored)]);
+
+const TABLES: [Table; 4] = [
     ("airlines", "Airlines", &[("carrier", Stored::Text), ("name", Stored::Text)]),
     (
         "airports",

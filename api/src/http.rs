@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::auth::{Claims, TokenError, TokenKey};
 use crate::graphql::scalars::from_json;
-use crate::graphql::{ApiSchema, Caller, refusal_json, schema};
+use crate::graphql::{ApiSchema, Caller, refusal_json, schema, with_codes};
 use crate::platform::Platform;
 use crate::websocket;
 
@@ -132,7 +132,7 @@ async fn graphql(
         Ok(request) => request,
         Err(message) => return refuse(StatusCode::BAD_REQUEST, "INVALID_INPUT", &message),
     };
-    let response = schema.execute(request.data(caller)).await;
+    let response = with_codes(schema.execute(request.data(caller)).await);
     metrics::histogram!("decidr_http_request_seconds").record(started.elapsed());
     match serde_json::to_string(&response) {
         Ok(body) => json(StatusCode::OK, body),

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::graphql::Caller;
+use crate::graphql::{Caller, with_codes};
 use crate::http::{Server, request};
 
 /// The name of the protocol.
@@ -134,7 +134,7 @@ impl Connection {
         let key = id.clone();
         let task = tokio::spawn(async move {
             let mut responses = std::pin::pin!(schema.execute_stream(request));
-            while let Some(response) = responses.next().await {
+            while let Some(response) = responses.next().await.map(with_codes) {
                 // An answer without data is an error of the operation itself, and ends it.
                 let failed = response.is_err() && response.data == async_graphql::Value::Null;
                 let message = if failed {

@@ -1,11 +1,13 @@
 //! The API, in process: the two examples of the reference to the letter, every refusal's code, pages, positions, live
 //! queries, and that tenants see nothing of one another.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use async_graphql::Request as GraphqlRequest;
 use decidr_api::graphql::scalars::from_json;
-use decidr_api::graphql::{ApiSchema, Caller, schema};
+use decidr_api::graphql::{ApiSchema, Caller, schema, with_codes};
 use decidr_api::platform::Platform;
 use decidr_dataflow::EngineConfig;
 use decidr_domain::command::Authority;
@@ -31,7 +33,7 @@ impl Api {
     }
 
     async fn run(&self, authority: Authority, query: &str, variables: Json) -> Result<Json, (String, Json)> {
-        let response = self.schema.execute(self.request(authority, query, variables)).await;
+        let response = with_codes(self.schema.execute(self.request(authority, query, variables)).await);
         let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
         match body["errors"].get(0) {
             None => Ok(body["data"].clone()),

@@ -68,6 +68,8 @@ struct Shared {
     /// The timestamp that is in the graph.
     current: AtomicU64,
     stopping: AtomicBool,
+    /// Whether worker 0 has ended; the others must not before it, for it may need them for what is under way.
+    ended: AtomicBool,
 }
 
 /// What one worker gives when it is through with a timestamp.
@@ -90,6 +92,7 @@ impl Engine {
             activators: Mutex::default(),
             current: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
         let (queue, queued) = unbounded::<Vec<Recorded>>();
         let (through, done) = unbounded::<Through>();
@@ -97,7 +100,11 @@ impl Engine {
         let workers = timely::execute(timely::Config::process(workers), move |worker| {
             let index = worker.index();
             let run = AssertUnwindSafe(|| match index {
-                0 => conduct(worker, &theirs, &queued, &done, config.batch_size_max),
+                0 => {
+                    conduct(worker, &theirs, &queued, &done, config.batch_size_max);
+                    theirs.ended.store(true, Ordering::SeqCst);
+                    theirs.wake();
+                }
                 _ => follow(worker, &theirs, &through),
             });
             // A dataflow that lost a worker hangs, and nobody may go on with half of it.
@@ -265,7 +272,7 @@ fn follow(worker: &mut Worker, shared: &Shared, through: &Sender<Through>) {
     // Only worker 0 has input; this worker's must not hold anybody back.
     std::mem::replace(input, Input::new_with_builder()).close();
     let mut published: Position = 0;
-    while !shared.stopping.load(Ordering::SeqCst) {
+    while !shared.ended.load(Ordering::SeqCst) {
         graph.worker.step_or_park(None);
         // Worker 0 lets the next timestamp in only when it has what is published here.
         let reached = shared.current.load(Ordering::SeqCst);

@@ -5,6 +5,8 @@
 //! the arranged rows, and the rows that somebody has who only applied the deltas, are compared with the oracle's. A failure
 //! prints the words that the commands were made from, as few as proptest can find.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};

@@ -411,9 +411,8 @@ impl Appender {
         let mut recorded = Vec::with_capacity(appends.len());
         for (append, outcome) in appends.into_iter().zip(appended) {
             let Appended::New(answer) = outcome else { continue };
-            let mut position = answer.position - append.events.len() as Position;
-            for new in append.events {
-                position += 1;
+            let first = answer.position + 1 - append.events.len() as Position;
+            for (position, new) in (first..).zip(append.events) {
                 let (stream, version, event, metadata) = (new.stream, new.version, new.event, new.metadata);
                 recorded.push(Recorded { position, stream, version, tenant: append.tenant, event, metadata });
             }

@@ -1,5 +1,7 @@
 //! The command path over a log in memory, with arrangements that lag behind, and a log that fails when told to.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

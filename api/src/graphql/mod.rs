@@ -40,6 +40,17 @@ pub fn schema(platform: Arc<Platform>) -> ApiSchema {
         .finish()
 }
 
+/// Gives a code to errors that come from GraphQL itself, as for a query that does not fit the schema.
+pub fn with_codes(mut response: async_graphql::Response) -> async_graphql::Response {
+    for error in &mut response.errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            extensions.set("code", "INVALID_INPUT");
+        }
+    }
+    response
+}
+
 /// Who calls. Part of every request.
 #[derive(Clone, Debug)]
 pub struct Caller {

@@ -17,8 +17,11 @@ use std::collections::BTreeMap;
 use decidr_domain::rollup::{Rollup, each_item};
 use decidr_domain::value::Value;
 
+/// Makes a kernel for a group without values.
+type NewKernel = fn() -> Box<dyn Kernel>;
+
 /// The incremental strategies, by the rollup's name.
-const KERNELS: &[(&str, fn() -> Box<dyn Kernel>)] = &[
+const KERNELS: &[(&str, NewKernel)] = &[
     ("COUNTALL", countall::kernel),
     ("COUNT", count::kernel),
     ("SUM", sum::kernel),

@@ -1,5 +1,7 @@
 //! Given these commands, when this one, then these events or this refusal: collections, attributes and entities.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The stored form of events never changes: each is compared with the golden file of its type, and read back from it.
 //! To add an event, run once with `UPDATE_GOLDEN=1`; a file that is there is never to change.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use decidr_domain::aggregate::attribute::{AttributeEvent, Definition};
 use decidr_domain::aggregate::collection::CollectionEvent;
 use decidr_domain::aggregate::entity::{EntityEvent, Values};

@@ -1,6 +1,8 @@
 //! What formulas mean: expression and result, and mistakes with their place. The rules are those of the language's
 //! reference: blanks, errors, rounding, dates.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use decidr_domain::formula::{Attributes, Expression, FormulaErrorKind, Resolved, Type};

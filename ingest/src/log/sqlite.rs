@@ -336,7 +336,7 @@ mod tests {
         (SqliteLog::open(&folder.path().join("log.sqlite")).await.unwrap(), folder)
     }
 
-    crate::event_log_conformance!(|| temporary());
+    crate::event_log_conformance!(temporary);
 
     #[tokio::test]
     async fn what_was_appended_is_there_after_opening_again() {

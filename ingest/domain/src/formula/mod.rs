@@ -1,4 +1,4 @@
-//! The formula language: text to syntax tree ([`parse`]), tree to typed program ([`check`]), program and row to value
+//! The formula language: text to syntax tree ([`parse`]), tree to typed program ([`mod@check`]), program and row to value
 //! ([`eval`]).
 //!
 //! A formula that is stored refers to attributes by id, so that renaming never breaks it: [`Expression`]. What a user

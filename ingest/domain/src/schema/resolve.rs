@@ -72,7 +72,8 @@ pub fn changed_definition(
     };
     let before = &attribute.definition;
     let same_kind = std::mem::discriminant(before) == std::mem::discriminant(&resolved);
-    if !same_kind && !(before.is_computed() && resolved.is_computed()) {
+    let both_computed = before.is_computed() && resolved.is_computed();
+    if !(same_kind || both_computed) {
         let message = format!("attribute `{}` is a {} and cannot become a {}", attribute.key, before.kind(), resolved.kind());
         return Err(Rejection::InvalidInput(message));
     }

@@ -1,4 +1,4 @@
-//! The functions of the language: one file for a small family, one line in [`FAMILIES`] for the file.
+//! The functions of the language: one file for a small family, one line in `FAMILIES` for the file.
 
 mod conditional;
 mod constant;

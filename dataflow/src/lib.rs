@@ -7,9 +7,9 @@
 //!                 ▲                                            │                                                │
 //!                 └──────────── links and contributions ───────┘                    snapshot + delta ◀──────────┘
 //! ```
-//! Reading order: [`engine`] (threads, batches, publication), [`render`] (the graph), [`compute`] (the one operator that
-//! folds, evaluates and crosses links), [`plan`] (the schema as that operator sees it), [`rollup`] (how summaries are kept),
-//! [`snapshot`] (reading from any thread). [`oracle`] computes everything again from scratch, for tests.
+//! Reading order: [`engine`] (threads, batches, publication), `render` (the graph), `compute` (the one operator that
+//! folds, evaluates and crosses links), `plan` (the schema as that operator sees it), `rollup` (how summaries are kept),
+//! [`snapshot`] (reading from any thread). `oracle` computes everything again from scratch, for tests.
 
 mod compute;
 pub mod engine;

@@ -3,7 +3,7 @@
 //! ```text
 //! position:  1 ─ 2 ─ 3 ─ … ─ head          gapless; a committed event is never changed, moved or taken out
 //! ```
-//! An implementation runs the suite in [`conformance`].
+//! An implementation runs the suite in `conformance`.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;

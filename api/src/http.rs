@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use decidr_domain::arrangements::Snapshot;
 use decidr_domain::command::Authority;
+use decidr_sinks::Sink;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
@@ -188,6 +189,8 @@ async fn metrics(State(server): State<Server>) -> Response {
         metrics::gauge!("decidr_log_position").set(head as f64);
         metrics::gauge!("decidr_dataflow_position").set(computed as f64);
         metrics::gauge!("decidr_dataflow_lag_events").set(head.saturating_sub(computed) as f64);
+        metrics::gauge!("decidr_live_position").set(ready.platform.live().position() as f64);
+        metrics::gauge!("decidr_live_lag_events").set(head.saturating_sub(ready.platform.live().position()) as f64);
         metrics::gauge!("decidr_live_subscribers").set(ready.platform.live().subscribers() as f64);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], server.metrics.render()).into_response()

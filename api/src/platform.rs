@@ -102,7 +102,7 @@ impl Platform {
         let engine = Arc::new(Engine::start(config)?);
         let live = Arc::new(Live::default());
         let sinks: Vec<Arc<dyn Sink>> = vec![live.clone()];
-        engine.subscribe(Box::new(move |delta, _| sinks.iter().for_each(|sink| sink.apply(delta))));
+        engine.subscribe(Box::new(move |published| sinks.iter().for_each(|sink| sink.apply(&published.delta))));
 
         let started = Instant::now();
         let head = replay(&*log, &engine, Position::MAX).await?;

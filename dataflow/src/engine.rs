@@ -51,11 +51,21 @@ impl Default for EngineConfig {
 pub struct EngineError(String);
 
 /// Called with every delta, in order, by the thread that computed it. The arrangements show the delta's position already.
-pub type DeltaConsumer = Box<dyn FnMut(&Arc<Delta>, &Arc<Arranged>) + Send>;
+pub type DeltaConsumer = Box<dyn FnMut(&Published) + Send>;
+
+/// What a timestamp gave.
+pub struct Published {
+    /// What changed.
+    pub delta: Arc<Delta>,
+    /// Everything, as of the delta's position.
+    pub arranged: Arc<Arranged>,
+    /// When the oldest of its events was handed over, which is right after it was recorded.
+    pub accepted: Instant,
+}
 
 /// The running dataflow. Ends when dropped.
 pub struct Engine {
-    queue: Sender<Vec<Recorded>>,
+    queue: Sender<(Instant, Vec<Recorded>)>,
     shared: Arc<Shared>,
     workers: Mutex<Option<WorkerGuards<()>>>,
 }
@@ -94,7 +104,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
-        let (queue, queued) = unbounded::<Vec<Recorded>>();
+        let (queue, queued) = unbounded::<(Instant, Vec<Recorded>)>();
         let (through, done) = unbounded::<Through>();
         let theirs = shared.clone();
         let workers = timely::execute(timely::Config::process(workers), move |worker| {
@@ -140,7 +150,7 @@ impl Arrangements for Engine {
 
     fn accept(&self, events: Vec<Recorded>) {
         // The queue is gone only when the workers have ended; then nobody waits for these events either.
-        let _ = self.queue.send(events);
+        let _ = self.queue.send((Instant::now(), events));
         self.shared.wake();
     }
 
@@ -196,16 +206,26 @@ impl<'a> Graph<'a> {
 }
 
 /// Worker 0: feeds the graph, one batch at a time, and publishes what comes out.
-fn conduct(worker: &mut Worker, shared: &Shared, queued: &Receiver<Vec<Recorded>>, done: &Receiver<Through>, batch_size_max: usize) {
+fn conduct(
+    worker: &mut Worker,
+    shared: &Shared,
+    queued: &Receiver<(Instant, Vec<Recorded>)>,
+    done: &Receiver<Through>,
+    batch_size_max: usize,
+) {
     let mut graph = Graph::build(worker, shared);
     let peers = graph.worker.peers();
     let mut catalog = Arc::<Catalog>::default();
     let mut position: Position = 0;
     let mut batch: Vec<Recorded> = Vec::new();
+    let mut accepted = Instant::now();
     while !shared.stopping.load(Ordering::SeqCst) {
         while batch.len() < batch_size_max
-            && let Ok(more) = queued.try_recv()
+            && let Ok((at, more)) = queued.try_recv()
         {
+            if batch.is_empty() {
+                accepted = at;
+            }
             batch.extend(more);
         }
         let Some(last) = batch.last().map(|event| event.position) else {
@@ -255,12 +275,14 @@ fn conduct(worker: &mut Worker, shared: &Shared, queued: &Receiver<Vec<Recorded>
         let delta = Arc::new(Delta { previous: position, position: last, catalog: catalog.clone(), schema_changed, changes });
         position = last;
         shared.arranged.store(arranged.clone());
+        let published = Published { delta, arranged, accepted };
         for consumer in shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            consumer(&delta, &arranged);
+            consumer(&published);
         }
         shared.position.send_replace(last);
         metrics::gauge!("decidr_dataflow_position").set(last as f64);
         metrics::histogram!("decidr_dataflow_batch_seconds").record(started.elapsed());
+        metrics::histogram!("decidr_commit_to_delta_seconds").record(accepted.elapsed());
     }
 }
 

@@ -22,5 +22,5 @@ mod rollup;
 pub mod snapshot;
 mod types;
 
-pub use engine::{Engine, EngineConfig, EngineError};
+pub use engine::{Engine, EngineConfig, EngineError, Published};
 pub use snapshot::Arranged;

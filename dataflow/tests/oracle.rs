@@ -299,7 +299,7 @@ impl Running {
     fn start(workers: usize) -> Self {
         let engine = Engine::start(EngineConfig { workers, ..EngineConfig::default() }).unwrap();
         let (sender, deltas) = channel();
-        engine.subscribe(Box::new(move |delta, arranged| drop(sender.send((delta.clone(), arranged.clone())))));
+        engine.subscribe(Box::new(move |published| drop(sender.send((published.delta.clone(), published.arranged.clone())))));
         Self { engine, deltas, mirror: BTreeMap::new() }
     }
 

@@ -109,7 +109,7 @@ impl Show {
             pool.push(row.clone());
             true
         });
-        let deltas = self.delta_latencies();
+        let deltas = self.delta_latencies()?;
         let (mut step, started) = (0u64, Instant::now());
         let mut next_frame = Instant::now();
         let pause = Duration::from_secs(1) / self.rate;
@@ -122,11 +122,8 @@ impl Show {
             let id = CommandId(Uuid::now_v7());
             let authority = Authority::Tenant(schema.tenant.id);
             let request = Request { command_id: id, authority, actor: "demo".into(), correlation_id: id.0, command };
-            let answer = self.platform.execute(request).await;
-            if let Ok(answer) = answer {
-                let mut waiting = deltas.lock().unwrap_or_else(PoisonError::into_inner);
-                waiting.committed(answer.position);
-            }
+            // A refusal, as of a flight that somebody archived, is no reason to stop.
+            let _ = self.platform.execute(request).await;
             step += 1;
             if Instant::now() >= next_frame {
                 next_frame = Instant::now() + Duration::from_millis(if std::io::stdout().is_terminal() { 250 } else { 5_000 });
@@ -158,17 +155,18 @@ impl Show {
         Command::Entity(EntityCommand::CreateEntity { id: EntityId(Uuid::now_v7()), collection_id: flights.id(), values: copied.collect() })
     }
 
-    /// Measures from the answer to a command until its delta is there.
-    fn delta_latencies(&self) -> Arc<Mutex<Latencies>> {
-        let latencies = Arc::new(Mutex::new(Latencies::default()));
+    /// Measures from the commit of a timestamp's oldest event until its delta is there, in microseconds.
+    fn delta_latencies(&self) -> anyhow::Result<Arc<Mutex<Histogram<u64>>>> {
+        let latencies = Arc::new(Mutex::new(Histogram::new(3)?));
         let theirs = latencies.clone();
-        self.platform.engine().subscribe(Box::new(move |delta, _| {
-            theirs.lock().unwrap_or_else(PoisonError::into_inner).computed(delta.position);
+        self.platform.engine().subscribe(Box::new(move |published| {
+            let micros = published.accepted.elapsed().as_micros() as u64;
+            theirs.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
         }));
-        latencies
+        Ok(latencies)
     }
 
-    fn draw(&self, schema: &TenantSchema, rate: f64, latencies: &Mutex<Latencies>) -> anyhow::Result<()> {
+    fn draw(&self, schema: &TenantSchema, rate: f64, latencies: &Mutex<Histogram<u64>>) -> anyhow::Result<()> {
         let airlines = collection(schema, "airlines")?;
         let arranged = self.platform.arranged();
         let mut out = String::new();
@@ -188,7 +186,8 @@ impl Show {
             out.push('\n');
             true
         });
-        let (p50, p99) = latencies.lock().unwrap_or_else(PoisonError::into_inner).quantiles();
+        let latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        let (p50, p99) = (latencies.value_at_quantile(0.5) as f64 / 1000.0, latencies.value_at_quantile(0.99) as f64 / 1000.0);
         out.push_str(&format!(
             "position {}   {rate:.0} changes/s   commit to delta p50 {p50:.2} ms p99 {p99:.2} ms   (Ctrl-C ends)\n",
             arranged.position()
@@ -201,46 +200,4 @@ impl Show {
 
 fn collection<'a>(schema: &'a TenantSchema, key: &str) -> anyhow::Result<&'a Arc<CollectionSchema>> {
     schema.collection_by_key(key).ok_or_else(|| anyhow::anyhow!("collection {key} is not there"))
-}
-
-/// When positions were committed and when they were computed, whichever came first.
-#[derive(Default)]
-struct Latencies {
-    committed: std::collections::BTreeMap<u64, Instant>,
-    newest: Option<(u64, Instant)>,
-    micros: Option<Histogram<u64>>,
-}
-
-impl Latencies {
-    fn committed(&mut self, position: u64) {
-        match self.newest {
-            // Computed before the answer was back: no time at all, as seen from here.
-            Some((newest, _)) if newest >= position => self.record(Duration::ZERO),
-            _ => drop(self.committed.insert(position, Instant::now())),
-        }
-    }
-
-    fn computed(&mut self, position: u64) {
-        let now = Instant::now();
-        self.newest = Some((position, now));
-        let later = self.committed.split_off(&(position + 1));
-        for (_, committed) in std::mem::replace(&mut self.committed, later) {
-            self.record(now.duration_since(committed));
-        }
-    }
-
-    fn record(&mut self, latency: Duration) {
-        if self.micros.is_none() {
-            self.micros = Histogram::new(3).ok();
-        }
-        if let Some(micros) = &mut self.micros {
-            micros.saturating_record(latency.as_micros() as u64);
-        }
-    }
-
-    /// Milliseconds at the median and at the 99th percentile.
-    fn quantiles(&self) -> (f64, f64) {
-        let at = |quantile| self.micros.as_ref().map_or(0.0, |micros| micros.value_at_quantile(quantile) as f64 / 1000.0);
-        (at(0.5), at(0.99))
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_graphql::{Request, Variables};
 use axum::Router;
@@ -77,19 +77,22 @@ impl Server {
         Ok(Caller { authority, actor: claims.sub })
     }
 
-    /// Who calls with this header.
-    pub(crate) async fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, TokenError> {
+    /// Who calls with this header, and for how long the token is good.
+    pub(crate) async fn authenticate(&self, authorization: Option<&str>) -> Result<(Caller, Duration), TokenError> {
         let claims = self.tokens.check_header(authorization)?;
-        match self.caller(claims.clone()) {
+        // A year at most, so that the time can be added to any other.
+        let left = claims.exp.saturating_sub(crate::auth::in_days(0)).min(365 * 86_400);
+        let caller = match self.caller(claims.clone()) {
             // The tenant may be so new that it is recorded and not arranged.
             Err(TokenError::UnknownTenant) => {
                 if let Some(ready) = self.ready.get() {
-                    ready.platform.fresh(std::time::Duration::from_secs(1)).await;
+                    ready.platform.fresh(Duration::from_secs(1)).await;
                 }
                 self.caller(claims)
             }
             known => known,
-        }
+        };
+        Ok((caller?, Duration::from_secs(left)))
     }
 
     pub(crate) fn schema(&self) -> Option<&ApiSchema> {
@@ -119,7 +122,7 @@ async fn graphql(
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server is catching up with its log; see /readyz");
     };
     let caller = match server.authenticate(authorization(&headers)).await {
-        Ok(caller) => caller,
+        Ok((caller, _)) => caller,
         Err(error) => return refuse(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", &error.to_string()),
     };
     let body = match body {

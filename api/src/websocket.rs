@@ -21,6 +21,9 @@ pub const PROTOCOL: &str = "graphql-transport-ws";
 /// How long a client may take to say who it is.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long one message may take to be taken by the network.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How many operations one connection may have under way.
 const OPERATIONS_MAX: usize = 1_000;
 
@@ -37,13 +40,14 @@ pub async fn serve(server: Server, socket: WebSocket, authorization: Option<Stri
     let writer = tokio::spawn(async move {
         while let Some(message) = outgoing.recv().await {
             let ends = matches!(message, Message::Close(_));
-            if sink.send(message).await.is_err() || ends {
+            // A client that does not read would hold this up for ever.
+            if !matches!(tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await, Ok(Ok(()))) || ends {
                 break;
             }
         }
     });
-    let mut connection = Connection { server, authorization, caller: None, outbox, operations: HashMap::new() };
     let deadline = tokio::time::Instant::now() + INIT_TIMEOUT;
+    let mut connection = Connection { server, authorization, caller: None, expires: deadline, outbox, operations: HashMap::new() };
     let close = loop {
         let message = if connection.caller.is_none() {
             match tokio::time::timeout_at(deadline, stream.next()).await {
@@ -51,7 +55,11 @@ pub async fn serve(server: Server, socket: WebSocket, authorization: Option<Stri
                 Err(_) => break Some((4408, "connection_init did not come in time".to_owned())),
             }
         } else {
-            stream.next().await
+            // A token that has ended must not go on through a socket that was opened before.
+            match tokio::time::timeout_at(connection.expires, stream.next()).await {
+                Ok(message) => message,
+                Err(_) => break Some((4403, "Forbidden: the token has ended".to_owned())),
+            }
         };
         let outcome = match message {
             Some(Ok(Message::Text(text))) => connection.receive(text.as_str()).await,
@@ -79,6 +87,8 @@ struct Connection {
     /// The header of the upgrade request, for clients that can set one.
     authorization: Option<String>,
     caller: Option<Caller>,
+    /// When the caller's token ends.
+    expires: tokio::time::Instant,
     outbox: mpsc::Sender<Message>,
     operations: HashMap<String, AbortHandle>,
 }
@@ -97,7 +107,10 @@ impl Connection {
                 let header = payload["authorization"].as_str().or_else(|| payload["Authorization"].as_str());
                 let header = header.or(self.authorization.as_deref());
                 match self.server.authenticate(header).await {
-                    Ok(caller) => self.caller = Some(caller),
+                    Ok((caller, left)) => {
+                        self.caller = Some(caller);
+                        self.expires = tokio::time::Instant::now() + left;
+                    }
                     Err(error) => return Err((4403, format!("Forbidden: {error}"))),
                 }
                 self.send(json!({ "type": "connection_ack" })).await;

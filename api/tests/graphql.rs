@@ -221,6 +221,30 @@ async fn pages_add_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_link_go_on_behind_what_left() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    tenant.attribute(&customers, "favourites", json!({ "link": { "collectionId": orders, "backlinkKey": "fans" } })).await;
+    let mut ids = Vec::new();
+    for i in 0..6 {
+        ids.push(tenant.entity(&orders, json!({ "price": i })).await);
+    }
+    ids.reverse();
+    let ada = tenant.entity(&customers, json!({ "name": "Ada", "favourites": ids })).await;
+    let query = "query($i: ID!, $a: String) { entity(id: $i) { linked(attribute: \"favourites\", first: 2, after: $a) { nodes { id } pageInfo { endCursor hasNextPage } totalCount } } }";
+    let page = async |after: Json| tenant.ok(query, json!({ "i": ada, "a": after })).await["entity"]["linked"].clone();
+    let first = page(Json::Null).await;
+    assert_eq!(first["nodes"], json!([{ "id": ids[0] }, { "id": ids[1] }]), "in the link's order");
+    tenant.ok("mutation($i: ID!) { archiveEntity(id: $i) { id } }", json!({ "i": ids[1] })).await;
+    let second = page(first["pageInfo"]["endCursor"].clone()).await;
+    assert_eq!((&second["nodes"], &second["totalCount"]), (&json!([{ "id": ids[2] }, { "id": ids[3] }]), &json!(5)));
+    // A query that asks for too much at once is refused before it is begun.
+    let much = "query($i: ID!) { entities(collectionId: $i, first: 1000) { linked(attribute: \"customer\", first: 1000) { nodes { linked(attribute: \"orders\", first: 1000) { nodes { id } } } } } }";
+    tenant.refused("INVALID_INPUT", much, json!({ "i": orders })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_sees_every_change_once() {
     let api = Api::start().await;
     let tenant = api.tenant("acme").await;

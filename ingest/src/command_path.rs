@@ -378,9 +378,9 @@ impl Appender {
                 }
                 Err(error) => {
                     let refused = |outcome: Result<Outcome, Rejection>| match outcome {
-                        Err(rejection) => Err(ExecuteError::Rejected(rejection)),
                         Ok(Outcome::Known(answer)) => Ok(answer),
-                        Ok(Outcome::Appended(_)) => Err(ExecuteError::Log(error.clone())),
+                        // A refusal too may rest on what was not recorded.
+                        Ok(Outcome::Appended(_)) | Err(_) => Err(ExecuteError::Log(error.clone())),
                     };
                     answer(batch.replies, batch.outcomes.into_iter().map(refused).collect());
                     self.progress.send_modify(|progress| {

@@ -90,8 +90,7 @@ impl LiveQuery {
     pub fn program(&self, catalog: &Catalog) -> Result<Option<Program>, Gone> {
         let schema = catalog.tenant(self.tenant).ok_or(Gone)?;
         schema.collection(self.collection).ok_or(Gone)?;
-        let program =
-            |filter: &Expression| resolve::formula(schema, self.collection, filter.as_str(), "the filter").map(|(_, program)| program);
+        let program = |filter: &Expression| resolve::stored_formula(schema, self.collection, filter);
         self.filter.as_ref().map(program).transpose().map_err(|_| Gone)
     }
 }

@@ -51,6 +51,7 @@ impl Entity {
         Ok(Values(Json::Object(fields)))
     }
     /// The entities that a link or backlink leads to.
+    #[graphql(complexity = "1 + first.max(0) as usize * child_complexity")]
     async fn linked(
         &self,
         attribute: String,
@@ -229,19 +230,22 @@ impl Page {
             Definition::Backlink { link_id, .. } => {
                 arranged.holders(link_id, host.entity.id, None, usize::MAX).iter().filter_map(in_sight).collect()
             }
+            _ if self.order.is_empty() => {
+                // In the link's own order, in which the cursor's entity has a place whether it is in sight or not.
+                let targets = host.entity.values.get(link.id).targets();
+                let start = match &self.after {
+                    Some(cursor) => targets.iter().position(|target| *target == cursor.id).map(|at| at + 1),
+                    None => Some(0),
+                };
+                let start = start.ok_or_else(|| Refusal::new("INVALID_INPUT", "the link does not lead to the cursor's entity any more"))?;
+                let before = targets[..start].iter().filter_map(in_sight).count();
+                let mut rows: Vec<_> = targets[start..].iter().filter_map(in_sight).collect();
+                let (total, more) = (before + rows.len(), rows.len() > self.first);
+                rows.truncate(self.first);
+                return Ok(self.connection(rows, more, total));
+            }
             _ => host.entity.values.get(link.id).targets().iter().filter_map(in_sight).collect(),
         };
-        if self.order.is_empty() && matches!(link.definition, Definition::Link { .. }) {
-            // In the link's own order.
-            let total = rows.len();
-            let start = match &self.after {
-                Some(cursor) => rows.iter().position(|row| row.entity.id == cursor.id).map_or(total, |at| at + 1),
-                None => 0,
-            };
-            let more = total - start > self.first;
-            let rows = rows.into_iter().skip(start).take(self.first).collect();
-            return Ok(self.connection(rows, more, total));
-        }
         Ok(self.sorted(rows))
     }
 
@@ -263,7 +267,12 @@ impl Page {
     }
 
     fn cursor(&self, row: &Row) -> Cursor {
-        Cursor { keys: self.order.iter().map(|(attribute, _)| row.cell(*attribute)).collect(), id: row.entity.id }
+        let key = |attribute: &AttributeId| match row.entity.values.get(*attribute) {
+            // As clients see it, a link to many is how many it leads to.
+            Value::Links(_) | Value::Link(_) if !row.computed(*attribute).is_blank() => row.computed(*attribute).clone(),
+            _ => row.cell(*attribute),
+        };
+        Cursor { keys: self.order.iter().map(|(attribute, _)| key(attribute)).collect(), id: row.entity.id }
     }
 
     /// Blank comes first when ascending; those alike in all keys are ordered by id.

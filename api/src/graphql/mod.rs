@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_graphql::{Context, Schema};
 use decidr_dataflow::Arranged;
 use decidr_domain::command::Authority;
-use decidr_domain::id::{Position, TenantId};
+use decidr_domain::id::TenantId;
 use decidr_domain::schema::TenantSchema;
 
 use crate::platform::Platform;
@@ -27,9 +27,10 @@ use scalars::PositionToken;
 /// The schema of the API.
 pub type ApiSchema = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
 
-/// How deep a query may be nested, and how many fields it may ask for.
+/// How deep a query may be nested, and how many fields of how many entities it may ask for: a list counts as many times
+/// as it may have entries.
 const DEPTH_MAX: usize = 16;
-const COMPLEXITY_MAX: usize = 2_000;
+const COMPLEXITY_MAX: usize = 200_000;
 
 /// The API of a platform.
 pub fn schema(platform: Arc<Platform>) -> ApiSchema {
@@ -130,10 +131,6 @@ pub(crate) struct TenantView {
 impl TenantView {
     pub(crate) fn position(&self) -> PositionToken {
         use decidr_domain::arrangements::Snapshot;
-        self.token(self.arranged.position())
-    }
-
-    pub(crate) fn token(&self, position: Position) -> PositionToken {
-        PositionToken(Token { lineage: self.lineage, shard: 0, position })
+        PositionToken(Token { lineage: self.lineage, shard: 0, position: self.arranged.position() })
     }
 }

@@ -91,6 +91,7 @@ impl Query {
     }
 
     /// `filter` is a formula over the collection's attributes, as in `AND({dep_delay} > 15, {carrier} = "UA")`.
+    #[graphql(complexity = "1 + first.max(0) as usize * child_complexity")]
     #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
     async fn entities(
         &self,
@@ -107,6 +108,7 @@ impl Query {
     }
 
     /// The same with pages, a total and the position at which it was read.
+    #[graphql(complexity = "1 + first.max(0) as usize * child_complexity")]
     #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
     async fn entities_connection(
         &self,

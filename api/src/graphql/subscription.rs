@@ -18,6 +18,7 @@ use super::query::parse;
 use super::scalars::PositionToken;
 use super::{Refusal, Request, TenantView, arranged_schema};
 use crate::platform::Platform;
+use crate::position::Token;
 
 pub struct Subscription;
 
@@ -95,8 +96,9 @@ struct Feed {
     platform: Arc<Platform>,
     query: LiveQuery,
     subscription: decidr_sinks::Subscription,
-    /// As of the snapshot, or of the last delta.
-    view: TenantView,
+    lineage: u32,
+    /// As of the snapshot; only until it is sent, for it keeps everything that it shows.
+    view: Option<TenantView>,
     /// The rows of the snapshot that were not sent yet.
     snapshot: VecDeque<Arc<Row>>,
     /// Whether the snapshot's end must be told, and whether a RESET must be, before anything else.
@@ -128,8 +130,9 @@ impl Feed {
             });
         });
         let sent = arranged.position();
-        let view = TenantView { arranged, schema, lineage: platform.lineage() };
-        Ok(Self { platform, query, subscription, view, snapshot, ends_snapshot: true, resets: false, is_first_page: true, sent })
+        let lineage = platform.lineage();
+        let view = Some(TenantView { arranged, schema, lineage });
+        Ok(Self { platform, query, subscription, lineage, view, snapshot, ends_snapshot: true, resets: false, is_first_page: true, sent })
     }
 
     async fn next(&mut self) -> Result<Changes, Refusal> {
@@ -139,10 +142,11 @@ impl Feed {
         if self.is_first_page || !self.snapshot.is_empty() {
             self.is_first_page = false;
             let page: Vec<_> = self.snapshot.drain(..SNAPSHOT_PAGE.min(self.snapshot.len())).collect();
-            let ops = page.into_iter().map(|row| self.op(LiveOpKind::Insert, row.entity.id, Some(row))).collect();
+            let ops = page.into_iter().map(|row| op(self.view.as_ref(), LiveOpKind::Insert, row.entity.id, Some(row))).collect();
             return Ok(self.changes(self.sent, ChangesKind::Snapshot, ops));
         }
         if std::mem::take(&mut self.ends_snapshot) {
+            self.view = None;
             return Ok(self.changes(self.sent, ChangesKind::Progress, vec![]));
         }
         loop {
@@ -168,8 +172,8 @@ impl Feed {
                     // What nodes show beside their row is as of the newest position; the row itself is this delta's.
                     let arranged = self.platform.arranged();
                     let schema = arranged_schema(&arranged, self.query.tenant)?;
-                    self.view = TenantView { arranged, schema, lineage: self.view.lineage };
-                    let ops = changes.ops.iter().map(|op| self.op(op.kind, op.id, op.row.clone())).collect();
+                    let view = TenantView { arranged, schema, lineage: self.lineage };
+                    let ops = changes.ops.iter().map(|change| op(Some(&view), change.kind, change.id, change.row.clone())).collect();
                     return Ok(self.changes(changes.position, ChangesKind::Delta, ops));
                 }
                 Next::Lagged => {
@@ -182,15 +186,16 @@ impl Feed {
     }
 
     fn changes(&self, position: Position, kind: ChangesKind, ops: Vec<Op>) -> Changes {
-        Changes { position: self.view.token(position), kind, ops }
+        Changes { position: PositionToken(Token { lineage: self.lineage, shard: 0, position }), kind, ops }
     }
+}
 
-    fn op(&self, kind: LiveOpKind, id: decidr_domain::id::EntityId, row: Option<Arc<Row>>) -> Op {
-        let op = match kind {
-            LiveOpKind::Insert => OpKind::Insert,
-            LiveOpKind::Update => OpKind::Update,
-            LiveOpKind::Delete => OpKind::Delete,
-        };
-        Op { op, id: id.to_string().into(), index: None, node: row.map(|row| Entity { view: self.view.clone(), row }) }
-    }
+fn op(view: Option<&TenantView>, kind: LiveOpKind, id: decidr_domain::id::EntityId, row: Option<Arc<Row>>) -> Op {
+    let op = match kind {
+        LiveOpKind::Insert => OpKind::Insert,
+        LiveOpKind::Update => OpKind::Update,
+        LiveOpKind::Delete => OpKind::Delete,
+    };
+    let node = view.zip(row).map(|(view, row)| Entity { view: view.clone(), row });
+    Op { op, id: id.to_string().into(), index: None, node }
 }

@@ -264,6 +264,31 @@ fn a_cycle_is_refused_with_its_path() {
 }
 
 #[test]
+fn a_cycle_is_refused_also_through_what_is_broken() {
+    let mut world = World::library();
+    world.accepts(attribute(40, BOOKS, "printed", DefinitionInput::Date), &["AttributeCreated"]);
+    world.accepts(attribute(41, BOOKS, "f", formula("1")), &["AttributeCreated"]);
+    world.accepts(attribute(42, BOOKS, "g", formula("{f} - 1")), &["AttributeCreated"]);
+    // A date less one is no formula: what depends on it is broken, and might be mended.
+    world.accepts(change(41, formula("{printed}")), &["AttributeDefinitionChanged"]);
+    world.refuses(change(41, formula("IF({g}, 1, 2)")), "FORMULA_CYCLE", "books.f → books.g → books.f");
+}
+
+#[test]
+fn odd_names_are_names_all_the_same() {
+    let mut world = World::library();
+    world.accepts(attribute(40, BOOKS, "deadbeefdeadbeefdeadbeefdeadbeef", DefinitionInput::Checkbox), &["AttributeCreated"]);
+    world.accepts(attribute(41, BOOKS, "f", formula("NOT({deadbeefdeadbeefdeadbeefdeadbeef})")), &["AttributeCreated"]);
+    // A name of megabytes is refused at once, without a search for what it might have meant.
+    let mut values = serde_json::Map::new();
+    values.insert("x".repeat(4_000_000), json!(1));
+    world.refuses(create(50, BOOKS, values.into()), "UNKNOWN_ATTRIBUTE", "`books`");
+    // A formula may grow when its references become ids.
+    let long = format!("OR({})", vec!["{pages} = 1"; 2_000].join(", "));
+    world.accepts(attribute(43, BOOKS, "long", formula(&long)), &["AttributeCreated"]);
+}
+
+#[test]
 fn a_link_goes_with_its_backlink() {
     let mut world = World::library();
     let delete = |attribute| Command::Attribute(AttributeCommand::DeleteAttribute { id: id(attribute) });

@@ -293,6 +293,10 @@ pub fn decide(
             {
                 let target = schema.collection(*target).ok_or_else(|| Rejection::not_found("collection", target))?;
                 check_key_is_free(target, backlink_key)?;
+                // To itself a link makes two attributes.
+                if target.attributes().len() + usize::from(target.id() == *collection_id) >= ATTRIBUTES_MAX {
+                    return Err(Rejection::TooLarge(format!("a collection has {ATTRIBUTES_MAX} attributes at most")));
+                }
                 if target.id() == *collection_id && backlink_key == key {
                     return Err(Rejection::KeyTaken { key: key.clone(), what: "a link and its backlink need a key each".into() });
                 }

@@ -322,7 +322,8 @@ fn linked(id: EntityId, attribute: &Attribute, before: &[EntityId], targets: &[E
         }
         return Ok(if targets.is_empty() { vec![] } else { relink(id, attribute.id, before, targets) });
     }
-    let new: Vec<_> = targets.iter().copied().filter(|target| !before.contains(target)).collect();
+    let there: std::collections::BTreeSet<_> = before.iter().collect();
+    let new: Vec<_> = targets.iter().copied().filter(|target| !there.contains(target)).collect();
     if before.len() + new.len() > TARGETS_MAX {
         return Err(Rejection::TooLarge(format!("a link leads to {TARGETS_MAX} entities at most")));
     }
@@ -369,7 +370,8 @@ pub fn evolve(state: Option<Entity>, event: &EntityEvent) -> Option<Entity> {
         }
         EntityEvent::EntitiesUnlinked { attribute_id, target_ids, .. } => {
             let mut targets = entity.values.get(*attribute_id).targets().to_vec();
-            targets.retain(|target| !target_ids.contains(target));
+            let gone: std::collections::BTreeSet<_> = target_ids.iter().collect();
+            targets.retain(|target| !gone.contains(target));
             entity.values.set(*attribute_id, link_value(&targets));
         }
         EntityEvent::EntityArchived { .. } => entity.archived = true,

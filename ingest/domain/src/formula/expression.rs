@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Attributes, Resolved, check};
 use super::eval::Program;
-use super::parse::parse;
+use super::parse::{parse, parse_stored};
 use super::{FormulaError, Span};
 use crate::id::AttributeId;
 
@@ -30,12 +30,12 @@ impl Expression {
 
     /// The typed program; `attributes` resolves ids.
     pub fn program(&self, attributes: &dyn Attributes) -> Result<Program, FormulaError> {
-        check(&parse(&self.0)?, attributes)
+        check(&parse_stored(&self.0)?, attributes)
     }
 
     /// The formula as a user would write it today: each id replaced by what `names` has for it.
     pub fn to_user(&self, names: &HashMap<AttributeId, EcoString>) -> EcoString {
-        match parse(&self.0) {
+        match parse_stored(&self.0) {
             Ok(tree) => rewrite(&self.0, &tree, |id| id.parse().ok().and_then(|id| names.get(&id)).map(|name| name.to_string())),
             Err(_) => self.0.clone(),
         }
@@ -44,7 +44,7 @@ impl Expression {
     /// The attributes that it refers to, those that are gone included.
     pub fn references(&self) -> Vec<AttributeId> {
         let mut out = Vec::new();
-        if let Ok(tree) = parse(&self.0) {
+        if let Ok(tree) = parse_stored(&self.0) {
             tree.each_attribute(&mut |_, id| out.extend(id.parse::<AttributeId>()));
         }
         out

@@ -22,8 +22,13 @@ pub use types::Type;
 
 use std::fmt;
 
-/// The longest formula, in bytes.
+use crate::id::KEY_LENGTH_MAX;
+
+/// The longest formula that a user may write, in bytes.
 pub const EXPRESSION_LENGTH_MAX: usize = 32 * 1024;
+
+/// The longest formula in its stored form, where a reference that was written with one letter has 38.
+const STORED_LENGTH_MAX: usize = 16 * EXPRESSION_LENGTH_MAX;
 
 /// How deep a formula may be nested: brackets, calls, and chains of operators.
 pub const DEPTH_MAX: usize = 400;
@@ -77,6 +82,10 @@ impl FormulaError {
 
 /// The candidate nearest to what was written, if one is near enough to be meant.
 pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is much longer than any name is near to none, and comparing it would cost its length times theirs.
+    if written.len() > 4 * KEY_LENGTH_MAX {
+        return None;
+    }
     let written = written.to_lowercase();
     candidates
         .into_iter()

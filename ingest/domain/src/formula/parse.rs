@@ -2,11 +2,20 @@
 
 use super::ast::{Node, NodeKind, Operator};
 use super::token::{Token, tokens};
-use super::{DEPTH_MAX, FormulaError, FormulaErrorKind, Span};
+use super::{DEPTH_MAX, EXPRESSION_LENGTH_MAX, FormulaError, FormulaErrorKind, STORED_LENGTH_MAX, Span};
 
-/// The syntax tree of `text`.
+/// The syntax tree of what a user wrote.
 pub fn parse(text: &str) -> Result<Node, FormulaError> {
-    let tokens = tokens(text)?;
+    parse_bounded(text, EXPRESSION_LENGTH_MAX)
+}
+
+/// The syntax tree of a formula in its stored form.
+pub fn parse_stored(text: &str) -> Result<Node, FormulaError> {
+    parse_bounded(text, STORED_LENGTH_MAX)
+}
+
+fn parse_bounded(text: &str, length_max: usize) -> Result<Node, FormulaError> {
+    let tokens = tokens(text, length_max)?;
     let mut parser = Parser { tokens: &tokens, next: 0, depth: 0, end: text.len() };
     let node = parser.expression(0)?;
     match parser.peek() {

@@ -4,7 +4,7 @@ use ecow::EcoString;
 use rust_decimal::Decimal;
 
 use super::ast::Operator;
-use super::{EXPRESSION_LENGTH_MAX, FormulaError, FormulaErrorKind, Span};
+use super::{FormulaError, FormulaErrorKind, Span};
 
 /// A token.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,11 +27,11 @@ pub enum Token {
     Comma,
 }
 
-/// The tokens of `text`, each with its place.
-pub fn tokens(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
-    if text.len() > EXPRESSION_LENGTH_MAX {
-        let message = format!("the formula has {} bytes; {EXPRESSION_LENGTH_MAX} are the most", text.len());
-        return Err(FormulaError::new(FormulaErrorKind::TooLarge, Span { start: EXPRESSION_LENGTH_MAX, end: text.len() }, message));
+/// The tokens of `text`, each with its place; at most `length_max` bytes of it.
+pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, FormulaError> {
+    if text.len() > length_max {
+        let message = format!("the formula has {} bytes; {length_max} are the most", text.len());
+        return Err(FormulaError::new(FormulaErrorKind::TooLarge, Span { start: length_max, end: text.len() }, message));
     }
     let mut out = Vec::new();
     let mut at = 0;

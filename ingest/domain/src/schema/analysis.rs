@@ -286,10 +286,11 @@ impl Attributes for CollectionScope<'_> {
     fn resolve(&self, name: &str) -> Resolved {
         let Some(collection) = self.schema.collection(self.collection_id) else { return Resolved::Unknown };
         let id = name.parse::<AttributeId>().ok();
-        let attribute = match id {
-            Some(id) => collection.attributes().iter().find(|attribute| attribute.id == id),
-            None => collection.by_key(name).or_else(|| collection.attributes().iter().find(|attribute| attribute.name == name)),
-        };
+        // A key may look like an id without hyphens, and is one's own word for the attribute.
+        let attribute = collection.by_key(name).or_else(|| {
+            let mut attributes = collection.attributes().iter();
+            attributes.find(|attribute| id == Some(attribute.id) || (id.is_none() && attribute.name == name))
+        });
         let Some(attribute) = attribute else {
             return if id.is_some_and(|id| self.schema.is_deleted(id)) { Resolved::Gone } else { Resolved::Unknown };
         };
@@ -320,7 +321,8 @@ pub(super) fn cycle(schema: &TenantSchema, id: AttributeId, reads: &[AttributeId
         }
     }
     while let Some(at) = open.pop() {
-        for &next in schema.analyzed(at).map_or(&[][..], |analyzed| &analyzed.reads) {
+        // The definitions say it, not what was made of them: one that is broken reads nothing, and may be mended.
+        for next in schema.attribute(at).map_or_else(Vec::new, |attribute| looks_at(attribute)) {
             if next == id {
                 let mut path = vec![id, at];
                 while let Some(&before) = came_from.get(path.last().expect("the path is not empty")) {

@@ -6,7 +6,7 @@ use ecow::EcoString;
 use super::analysis::{self, CollectionScope, Compute};
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput};
-use crate::formula::{Expression, Program};
+use crate::formula::{Expression, FormulaError, Program};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::value::Value;
@@ -112,6 +112,11 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
 pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what: &str) -> Result<(Expression, Program), Rejection> {
     let scope = CollectionScope { schema, collection_id: collection };
     Expression::from_user(text, &scope).map_err(|error| Rejection::Formula { what: what.into(), error })
+}
+
+/// The program of a formula over `collection` in its stored form.
+pub fn stored_formula(schema: &TenantSchema, collection: CollectionId, formula: &Expression) -> Result<Program, FormulaError> {
+    formula.program(&CollectionScope { schema, collection_id: collection })
 }
 
 fn link_of<'a>(

@@ -39,12 +39,10 @@ impl Arranged {
         let mut found = BTreeSet::new();
         for worker in &self.workers {
             let (mut cursor, storage) = cursor_list(worker.members.clone());
-            let start = (collection, after.unwrap_or(EntityId(uuid_nil())));
+            let start = (collection, after.unwrap_or(EntityId(uuid::Uuid::nil())));
             cursor.seek_key(&storage, &start);
             let mut left = limit;
-            while let Some((of, id)) = cursor.get_key(&storage).filter(|(of, _)| *of == collection && left > 0) {
-                let _ = of;
-                let id = *id;
+            while let Some(&(_, id)) = cursor.get_key(&storage).filter(|(of, _)| *of == collection && left > 0) {
                 let mut count = 0;
                 while cursor.get_val(&storage).is_some() {
                     cursor.map_times(&storage, |_, diff| count += diff);
@@ -155,11 +153,6 @@ where
         cursor.step_val(storage);
     }
     None
-}
-
-/// The smallest id.
-fn uuid_nil() -> uuid::Uuid {
-    uuid::Uuid::nil()
 }
 
 impl Snapshot for Arranged {

@@ -15,7 +15,7 @@ pub(super) struct Token {
     data: Data,
     /// The key of the tenant that the token is for.
     #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
-    tenant: Option<Key2>,
+    tenant: Option<TenantKey>,
     /// A token for the operator, who commands tenants.
     #[arg(long)]
     operator: bool,
@@ -27,14 +27,14 @@ pub(super) struct Token {
     days: u32,
 }
 
-/// A key on the command line.
+/// A tenant's key on the command line.
 #[derive(Clone)]
-struct Key2(Key);
+struct TenantKey(Key);
 
-impl std::str::FromStr for Key2 {
+impl std::str::FromStr for TenantKey {
     type Err = decidr_domain::id::NotAKey;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Key::new(text).map(Key2)
+        Key::new(text).map(TenantKey)
     }
 }
 

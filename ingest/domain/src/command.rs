@@ -1,12 +1,12 @@
 //! Commands: what can be asked, by whom, and the way from a command to the aggregate that decides it.
 
+use crate::aggregate::Facts;
 use crate::aggregate::attribute::{self, AttributeCommand};
 use crate::aggregate::collection::{self, CollectionCommand};
 use crate::aggregate::entity::{self, EntityCommand};
 use crate::aggregate::space::{self, SpaceCommand};
 use crate::aggregate::tenant::{self, TenantCommand};
 use crate::aggregate::user::{self, UserCommand};
-use crate::aggregate::{Entities, Facts};
 use crate::event::Event;
 use crate::id::{CommandId, StreamId, TenantId};
 use crate::rejection::Rejection;
@@ -124,9 +124,4 @@ pub fn decide(request: &Request, facts: Facts<'_>) -> Result<Decision, Rejection
         }
     };
     Ok(Decision { subject, tenant, events })
-}
-
-/// No entities at all, for decisions that need none.
-pub fn no_entities() -> impl Entities {
-    |_| None
 }

@@ -38,6 +38,40 @@ pub enum TokenError {
     UnknownTenant,
 }
 
+/// How many bytes a secret has.
+pub(crate) const SECRET_LENGTH: usize = 32;
+
+/// The secret in `file`, made if it is not there; readable by its owner alone.
+pub(crate) fn secret(file: &Path) -> std::io::Result<[u8; SECRET_LENGTH]> {
+    if !file.exists() {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(file) {
+            Ok(mut file) => file.write_all(STANDARD.encode(random_secret()).as_bytes())?,
+            // Another process was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let invalid = || {
+        let message = format!("{} does not hold a key of {SECRET_LENGTH} bytes in base64", file.display());
+        std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+    };
+    let secret = STANDARD.decode(std::fs::read_to_string(file)?.trim()).map_err(|_| invalid())?;
+    secret.try_into().map_err(|_| invalid())
+}
+
+/// A secret that nobody can guess: two random UUIDs, 244 bits of them random.
+pub(crate) fn random_secret() -> [u8; SECRET_LENGTH] {
+    let mut secret = [0; SECRET_LENGTH];
+    for half in secret.chunks_exact_mut(16) {
+        half.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    }
+    secret
+}
+
 /// Signs and checks tokens.
 pub struct TokenKey {
     encoding: EncodingKey,
@@ -47,24 +81,7 @@ pub struct TokenKey {
 impl TokenKey {
     /// The key in `file`, made if it is not there; readable by its owner alone.
     pub fn open(file: &Path) -> std::io::Result<Self> {
-        if !file.exists() {
-            let secret: Vec<u8> = (0..2).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
-            let mut options = std::fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            match options.open(file) {
-                Ok(mut file) => file.write_all(STANDARD.encode(secret).as_bytes())?,
-                // Another process was faster.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let invalid = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{} does not hold a key", file.display()));
-        let secret = STANDARD.decode(std::fs::read_to_string(file)?.trim()).map_err(invalid)?;
-        if secret.len() < 32 {
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("the key in {} is too short", file.display())));
-        }
+        let secret = secret(file)?;
         Ok(Self { encoding: EncodingKey::from_secret(&secret), decoding: DecodingKey::from_secret(&secret) })
     }
 

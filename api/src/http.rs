@@ -21,6 +21,7 @@ use crate::auth::{Claims, TokenError, TokenKey};
 use crate::graphql::scalars::from_json;
 use crate::graphql::{ApiSchema, Caller, refusal_json, schema, with_codes};
 use crate::platform::Platform;
+use crate::position::PositionKey;
 use crate::websocket;
 
 /// The largest request body, in bytes.
@@ -30,6 +31,7 @@ pub const BODY_MAX: usize = 4 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Server {
     tokens: Arc<TokenKey>,
+    positions: Arc<PositionKey>,
     /// There as soon as the platform is caught up with its log.
     ready: Arc<OnceLock<Ready>>,
     metrics: PrometheusHandle,
@@ -43,13 +45,13 @@ struct Ready {
 
 impl Server {
     /// A server that is alive and not ready.
-    pub fn new(tokens: TokenKey, metrics: PrometheusHandle) -> Self {
-        Self { tokens: Arc::new(tokens), ready: Arc::default(), metrics }
+    pub fn new(tokens: TokenKey, positions: PositionKey, metrics: PrometheusHandle) -> Self {
+        Self { tokens: Arc::new(tokens), positions: Arc::new(positions), ready: Arc::default(), metrics }
     }
 
     /// Makes it ready.
     pub fn ready(&self, platform: Arc<Platform>) {
-        let _ = self.ready.set(Ready { schema: schema(platform.clone()), platform });
+        let _ = self.ready.set(Ready { schema: schema(platform.clone(), self.positions.clone()), platform });
     }
 
     /// Serves until `stop` is done, and then until requests under way are answered.

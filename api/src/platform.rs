@@ -45,6 +45,11 @@ impl DataDir {
         self.0.join("token.key")
     }
 
+    /// The key that seals positions.
+    pub fn position_key(&self) -> PathBuf {
+        self.0.join("position.key")
+    }
+
     /// What an import could not link.
     pub fn report(&self, of: &str) -> PathBuf {
         self.0.join(format!("not-linked-{of}.csv"))

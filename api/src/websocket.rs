@@ -4,6 +4,7 @@
 //! queue is full, so that a slow client holds up its own feeds, which then coalesce behind it, and nothing else.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -23,6 +24,10 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one message may take to be taken by the network.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often the server asks whether the client is still there, and how long a client may be silent.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How many operations one connection may have under way.
 const OPERATIONS_MAX: usize = 1_000;
@@ -47,20 +52,27 @@ pub async fn serve(server: Server, socket: WebSocket, authorization: Option<Stri
         }
     });
     let deadline = tokio::time::Instant::now() + INIT_TIMEOUT;
-    let mut connection = Connection { server, authorization, caller: None, expires: deadline, outbox, operations: HashMap::new() };
+    let mut connection = Connection { server, authorization, caller: None, expires: deadline, outbox, operations: Operations::default() };
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    let mut heard = tokio::time::Instant::now();
     let close = loop {
-        let message = if connection.caller.is_none() {
-            match tokio::time::timeout_at(deadline, stream.next()).await {
-                Ok(message) => message,
-                Err(_) => break Some((4408, "connection_init did not come in time".to_owned())),
-            }
-        } else {
+        let message = tokio::select! {
+            message = stream.next() => message,
             // A token that has ended must not go on through a socket that was opened before.
-            match tokio::time::timeout_at(connection.expires, stream.next()).await {
-                Ok(message) => message,
-                Err(_) => break Some((4403, "Forbidden: the token has ended".to_owned())),
+            () = tokio::time::sleep_until(connection.expires) => break Some(match connection.caller {
+                None => (4408, "connection_init did not come in time".to_owned()),
+                Some(_) => (4403, "Forbidden: the token has ended".to_owned()),
+            }),
+            _ = ping.tick() => {
+                if heard.elapsed() > SILENCE_MAX {
+                    break Some((1001, "the client has been silent for too long".to_owned()));
+                }
+                // A full queue says that the client is being written to; the writer finds out whether it reads.
+                let _ = connection.outbox.try_send(Message::Ping(Default::default()));
+                continue;
             }
         };
+        heard = tokio::time::Instant::now();
         let outcome = match message {
             Some(Ok(Message::Text(text))) => connection.receive(text.as_str()).await,
             Some(Ok(Message::Binary(_))) => Err((4400, "messages are text".to_owned())),
@@ -71,12 +83,11 @@ pub async fn serve(server: Server, socket: WebSocket, authorization: Option<Stri
             break Some(close);
         }
     };
-    for (_, operation) in connection.operations.drain() {
-        operation.abort();
-    }
+    connection.operations.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(AbortHandle::abort);
     if let Some((code, reason)) = close {
-        // The client may be gone already.
-        let _ = connection.outbox.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
+        // The client may be gone already, or not read.
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let _ = tokio::time::timeout(SEND_TIMEOUT, connection.outbox.send(close)).await;
     }
     drop(connection);
     let _ = writer.await;
@@ -90,8 +101,12 @@ struct Connection {
     /// When the caller's token ends.
     expires: tokio::time::Instant,
     outbox: mpsc::Sender<Message>,
-    operations: HashMap<String, AbortHandle>,
+    operations: Operations,
 }
+
+/// The operations under way, by the client's id. An operation takes itself out before it says that it is complete, so
+/// that the client may use the id again at once.
+type Operations = Arc<Mutex<HashMap<String, AbortHandle>>>;
 
 impl Connection {
     async fn receive(&mut self, text: &str) -> Result<(), Close> {
@@ -123,7 +138,7 @@ impl Connection {
             }
             "complete" => {
                 let id = message["id"].as_str().ok_or_else(|| invalid("complete needs an id"))?;
-                if let Some(operation) = self.operations.remove(id) {
+                if let Some(operation) = self.operations.lock().unwrap_or_else(PoisonError::into_inner).remove(id) {
                     operation.abort();
                 }
             }
@@ -134,18 +149,26 @@ impl Connection {
 
     fn subscribe(&mut self, id: String, payload: Json) -> Result<(), Close> {
         let Some(caller) = self.caller.clone() else { return Err((4401, "Unauthorized".into())) };
-        self.operations.retain(|_, operation| !operation.is_finished());
-        if self.operations.contains_key(&id) {
-            return Err((4409, format!("Subscriber for {id} already exists")));
+        let mut operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
+        if operations.contains_key(&id) {
+            return Err((4409, format!("Subscriber for {} already exists", id.chars().take(80).collect::<String>())));
         }
-        if self.operations.len() >= OPERATIONS_MAX {
+        if operations.len() >= OPERATIONS_MAX {
             return Err((4429, format!("a connection has {OPERATIONS_MAX} operations at most")));
         }
         let request = request(payload).map_err(|message| (4400, message))?.data(caller);
         let Some(schema) = self.server.schema().cloned() else { return Err((4500, "the server is not ready".into())) };
         let outbox = self.outbox.clone();
-        let key = id.clone();
+        let (key, under_way) = (id.clone(), self.operations.clone());
+        // It is entered before it can end: the lock is held until then.
         let task = tokio::spawn(async move {
+            let done = || {
+                let mut operations = under_way.lock().unwrap_or_else(PoisonError::into_inner);
+                // The id may be another operation's by now.
+                if operations.get(&id).is_some_and(|operation| operation.id() == tokio::task::id()) {
+                    operations.remove(&id);
+                }
+            };
             let mut responses = std::pin::pin!(schema.execute_stream(request));
             while let Some(response) = responses.next().await.map(with_codes) {
                 // An answer without data is an error of the operation itself, and ends it.
@@ -154,20 +177,22 @@ impl Connection {
                     json!({ "id": id, "type": "error", "payload": serde_json::to_value(&response.errors).unwrap_or_default() })
                 } else {
                     // The response is written as it is: taking it apart would cost more than making it.
-                    let Ok(payload) = serde_json::to_string(&response) else { return };
+                    let Ok(payload) = serde_json::to_string(&response) else { return done() };
                     let head = json!({ "id": id }).to_string();
                     let text = format!("{},\"type\":\"next\",\"payload\":{payload}}}", &head[..head.len() - 1]);
                     if outbox.send(Message::Text(text.into())).await.is_err() {
-                        return;
+                        return done();
                     }
                     continue;
                 };
+                done();
                 let _ = outbox.send(Message::Text(message.to_string().into())).await;
                 return;
             }
+            done();
             let _ = outbox.send(Message::Text(json!({ "id": id, "type": "complete" }).to_string().into())).await;
         });
-        self.operations.insert(key, task.abort_handle());
+        operations.insert(key, task.abort_handle());
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use async_graphql::Request as GraphqlRequest;
 use decidr_api::graphql::scalars::from_json;
 use decidr_api::graphql::{ApiSchema, Caller, schema, with_codes};
 use decidr_api::platform::Platform;
+use decidr_api::position::PositionKey;
 use decidr_dataflow::EngineConfig;
 use decidr_domain::command::Authority;
 use decidr_domain::id::TenantId;
@@ -24,7 +25,7 @@ impl Api {
     async fn start() -> Self {
         let config = EngineConfig { workers: 2, ..EngineConfig::default() };
         let platform = Platform::start(Arc::new(MemoryLog::default()), config).await.unwrap();
-        Api { schema: schema(Arc::new(platform)) }
+        Api { schema: schema(Arc::new(platform), Arc::new(PositionKey::ephemeral())) }
     }
 
     fn request(&self, authority: Authority, query: &str, variables: Json) -> GraphqlRequest {
@@ -327,4 +328,44 @@ async fn tenants_see_nothing_of_one_another() {
     let (a, b) = (ours.id(create, command.clone()).await, theirs.id(create, command.clone()).await);
     assert_ne!(a, b);
     assert_eq!(ours.id(create, command).await, a);
+}
+
+/// Positions count everybody's events; what a tenant sees of them must not tell of anybody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_do_not_tell_of_other_tenants() {
+    let api = Api::start().await;
+    let (ours, theirs) = (api.tenant("acme").await, api.tenant("other").await);
+    let (customers, orders) = ours.shop().await;
+    let (strange, _) = theirs.shop().await;
+    let ada = ours.entity(&customers, json!({ "name": "Ada" })).await;
+    let position = "query($c: ID!) { entitiesConnection(collectionId: $c) { position } }";
+    let nothing = "mutation($i: ID!) { setValues(id: $i, values: { name: \"Ada\" }) { position } }";
+    let at = ours.ok(position, json!({ "c": customers })).await["entitiesConnection"]["position"].clone();
+    let mut stream = Box::pin(api.schema.execute_stream(api.request(
+        ours.authority,
+        "subscription($c: ID!) { entities(collectionId: $c) { kind position } }",
+        json!({ "c": customers }),
+    )));
+    for _ in 0..2 {
+        let response: Json = serde_json::to_value(stream.next().await.unwrap()).unwrap();
+        assert_eq!(response["data"]["entities"]["position"], at);
+    }
+    for i in 0..20 {
+        theirs.entity(&strange, json!({ "name": i.to_string() })).await;
+    }
+    assert_eq!(ours.ok(position, json!({ "c": customers })).await["entitiesConnection"]["position"], at);
+    assert_eq!(ours.ok(nothing, json!({ "i": ada })).await["setValues"]["position"], at);
+    // Nobody's writes but ours are progress, also to something else of ours.
+    let quiet = tokio::time::timeout(std::time::Duration::from_secs(5), stream.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    ours.entity(&orders, json!({ "price": 1 })).await;
+    let response: Json = serde_json::to_value(stream.next().await.unwrap()).unwrap();
+    assert_eq!(response["data"]["entities"]["kind"], "PROGRESS");
+    assert_ne!(response["data"]["entities"]["position"], at);
+    // A position of ours is none of theirs.
+    let with = "query($c: ID!, $p: Position) { entities(collectionId: $c, minPosition: $p) { id } }";
+    ours.ok(with, json!({ "c": customers, "p": at })).await;
+    let error = theirs.refused("INVALID_INPUT", with, json!({ "c": strange, "p": at })).await;
+    let made_up = theirs.refused("INVALID_INPUT", with, json!({ "c": strange, "p": "A".repeat(22) })).await;
+    assert_eq!(error["message"], made_up["message"]);
 }

@@ -16,8 +16,10 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use decidr_domain::arrangements::{Arrangements, Reached, Snapshot};
 use decidr_domain::delta::{Change, Delta};
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::id::Position;
+use decidr_domain::id::{Position, TenantId};
 use decidr_domain::schema::Catalog;
+use rpds::HashTrieMapSync;
+use rustc_hash::FxHashMap;
 use timely::communication::WorkerGuards;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::progress::Antichain;
@@ -94,7 +96,12 @@ impl Engine {
     /// Starts the workers.
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
         let workers = config.workers.max(1);
-        let empty = Arranged { position: 0, catalog: Arc::default(), workers: vec![Batches::default(); workers] };
+        let empty = Arranged {
+            position: 0,
+            catalog: Arc::default(),
+            newest: HashTrieMapSync::new_sync(),
+            workers: vec![Batches::default(); workers],
+        };
         let shared = Arc::new(Shared {
             arranged: ArcSwap::from_pointee(empty),
             position: watch::Sender::new(0),
@@ -216,6 +223,7 @@ fn conduct(
     let mut graph = Graph::build(worker, shared);
     let peers = graph.worker.peers();
     let mut catalog = Arc::<Catalog>::default();
+    let mut newest = HashTrieMapSync::<TenantId, Position>::new_sync();
     let mut position: Position = 0;
     let mut batch: Vec<Recorded> = Vec::new();
     let mut accepted = Instant::now();
@@ -237,8 +245,10 @@ fn conduct(
         shared.current.store(last, Ordering::SeqCst);
         graph.input.advance_to(last);
         let mut schema_changed = false;
+        let mut written: FxHashMap<TenantId, Position> = FxHashMap::default();
         for event in batch.drain(..) {
-            let Recorded { tenant, event, .. } = event;
+            let Recorded { tenant, event, position, .. } = event;
+            written.insert(tenant, position);
             match event {
                 Event::Entity(ref about) => {
                     let id = about.id();
@@ -271,8 +281,11 @@ fn conduct(
         if peers > 1 {
             changes.sort_unstable_by_key(|change| change.entity_id);
         }
-        let arranged = Arc::new(Arranged { position: last, catalog: catalog.clone(), workers });
-        let delta = Arc::new(Delta { previous: position, position: last, catalog: catalog.clone(), schema_changed, changes });
+        written.iter().for_each(|(tenant, position)| newest.insert_mut(*tenant, *position));
+        let arranged = Arc::new(Arranged { position: last, catalog: catalog.clone(), newest: newest.clone(), workers });
+        let catalog = catalog.clone();
+        let delta =
+            Arc::new(Delta { previous: position, position: last, newest: written.into_iter().collect(), catalog, schema_changed, changes });
         position = last;
         shared.arranged.store(arranged.clone());
         let published = Published { delta, arranged, accepted };

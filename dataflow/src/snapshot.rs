@@ -6,9 +6,10 @@ use std::sync::Arc;
 use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::arrangements::Snapshot;
 use decidr_domain::delta::Row;
-use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use differential_dataflow::trace::cursor::{Cursor, cursor_list};
+use rpds::HashTrieMapSync;
 
 use crate::compute::RowRef;
 use crate::message::route;
@@ -19,6 +20,8 @@ use crate::types::Diff;
 pub struct Arranged {
     pub(crate) position: Position,
     pub(crate) catalog: Arc<Catalog>,
+    /// The position of every tenant's newest event.
+    pub(crate) newest: HashTrieMapSync<TenantId, Position>,
     /// By worker.
     pub(crate) workers: Vec<Batches>,
 }
@@ -158,6 +161,10 @@ where
 impl Snapshot for Arranged {
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn newest(&self, tenant: TenantId) -> Position {
+        self.newest.get(&tenant).copied().unwrap_or(0)
     }
 
     fn catalog(&self) -> &Arc<Catalog> {

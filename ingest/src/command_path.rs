@@ -83,6 +83,7 @@ impl CommandPath {
             catalog: snapshot.catalog().clone(),
             snapshot,
             head,
+            newest: FxHashMap::default(),
             seen: Mutex::default(),
             under_way: VecDeque::new(),
             number: 0,
@@ -172,6 +173,8 @@ struct Decider {
     catalog: Arc<Catalog>,
     /// The position of the newest accepted event.
     head: Position,
+    /// The positions of the newest events accepted here, by tenant.
+    newest: FxHashMap<TenantId, Position>,
     /// Behind a lock only because reading an entity keeps it.
     seen: Mutex<Seen>,
     /// Commands of batches that are not through, by batch.
@@ -285,6 +288,7 @@ impl Decider {
         self.snapshot = self.arrangements.snapshot();
         self.catalog = self.snapshot.catalog().clone();
         self.head = recorded;
+        self.newest.clear();
         *self.seen.get_mut().unwrap_or_else(PoisonError::into_inner) = Seen::default();
         self.attempt += 1;
         Ok(())
@@ -319,7 +323,16 @@ impl Decider {
             AggregateKind::Entity => self.entity(EntityId(subject.id)).map_or(0, |entity| entity.version),
             _ => self.catalog.version(decision.tenant, subject),
         };
-        Ok(Append { tenant: decision.tenant, issuer: issuer(request), command_id: request.command_id, subject, version, events })
+        let (tenant, newest) = (decision.tenant, self.newest(decision.tenant));
+        if !events.is_empty() {
+            self.newest.insert(tenant, self.head);
+        }
+        Ok(Append { tenant, issuer: issuer(request), command_id: request.command_id, subject, version, newest, events })
+    }
+
+    /// The position of this tenant's newest event.
+    fn newest(&self, tenant: TenantId) -> Position {
+        self.newest.get(&tenant).copied().unwrap_or_else(|| self.snapshot.newest(tenant))
     }
 
     /// The newest state of this entity.

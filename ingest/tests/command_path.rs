@@ -38,6 +38,7 @@ struct State {
 #[derive(Clone, Default)]
 struct Shown {
     position: Position,
+    newest: BTreeMap<TenantId, Position>,
     catalog: Arc<Catalog>,
     entities: BTreeMap<EntityId, Arc<Entity>>,
 }
@@ -45,6 +46,9 @@ struct Shown {
 impl Snapshot for Shown {
     fn position(&self) -> Position {
         self.position
+    }
+    fn newest(&self, tenant: TenantId) -> Position {
+        self.newest.get(&tenant).copied().unwrap_or(0)
     }
     fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
@@ -60,6 +64,7 @@ impl Lagging {
         for recorded in std::mem::take(&mut state.queued) {
             assert_eq!(recorded.position, state.shown.position + 1, "events come in order, without gaps");
             state.shown.position = recorded.position;
+            state.shown.newest.insert(recorded.tenant, recorded.position);
             match &recorded.event {
                 Event::Entity(event) => {
                     let before = state.shown.entities.get(&event.id()).map(|entity| (**entity).clone());

@@ -15,6 +15,7 @@ use decidr_domain::formula::{Expression, Program};
 use decidr_domain::id::{CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use decidr_domain::schema::resolve;
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
 use crate::Sink;
@@ -36,7 +37,7 @@ pub struct LiveQuery {
 /// The changes of one position to one query's result.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The position after them.
+    /// The position of the tenant's newest event that they show.
     pub position: Position,
     /// What they are.
     pub kind: ChangesKind,
@@ -158,6 +159,8 @@ pub struct Live {
 #[derive(Default)]
 struct State {
     position: Position,
+    /// The position of every tenant's newest event up to there.
+    newest: FxHashMap<TenantId, Position>,
     /// By collection, so that a delta looks only at the queries that it may concern.
     queries: HashMap<CollectionId, Vec<Shared>>,
 }
@@ -196,6 +199,12 @@ impl Live {
         Subscription { queue, ended }
     }
 
+    /// The position of the tenant's newest event that was looked at; everything up to there has been handed to subscribers.
+    pub fn newest(&self, tenant: TenantId) -> Position {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.newest.get(&tenant).copied().unwrap_or(0)
+    }
+
     /// How many subscribers there are.
     pub fn subscribers(&self) -> usize {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,6 +223,7 @@ impl Sink for Live {
 
     fn apply(&self, delta: &Arc<Delta>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.newest.extend(delta.newest.iter().copied());
         if delta.schema_changed {
             for shared in state.queries.values_mut().flatten() {
                 match shared.query.program(&delta.catalog) {
@@ -233,8 +243,9 @@ impl Sink for Live {
                 }
             }
             for (collection, changes) in by_collection {
-                for shared in state.queries.get_mut(&collection).into_iter().flatten() {
-                    shared.deliver(delta.position, &changes);
+                let State { queries, newest, .. } = &mut *state;
+                for shared in queries.get_mut(&collection).into_iter().flatten() {
+                    shared.deliver(newest.get(&shared.query.tenant).copied().unwrap_or(0), &changes);
                 }
             }
             state.queries.retain(|_, shared| {

@@ -69,7 +69,7 @@ impl Demo {
         let claims = Claims { sub: "demo".into(), tenant: Some(Key::new(demo::TENANT)?), operator: false, exp: in_days(30) };
         let token = tokens.sign(&claims)?;
         let address = listener.local_addr()?;
-        let server = server(tokens)?;
+        let server = server(&data_dir)?;
         server.ready(platform.clone());
         println!("GraphQL  http://{address}/graphql");
         println!("Token    {token}");

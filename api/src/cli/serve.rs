@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use super::{Compute, Data, asked_to_end};
 use crate::auth::TokenKey;
 use crate::http::Server;
-use crate::platform::Platform;
+use crate::platform::{DataDir, Platform};
+use crate::position::PositionKey;
 
 /// How long requests under way may take after the process was asked to end. Subscriptions end with it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let data_dir = self.data.open()?;
         let listener = self.listen.bind().await?;
-        let server = server(TokenKey::open(&data_dir.token_key())?)?;
+        let server = server(&data_dir)?;
         let address = listener.local_addr()?;
         let serving = tokio::spawn(serve_until_asked(server.clone(), listener));
         let platform = Arc::new(Platform::open(&data_dir, self.compute.config()).await?);
@@ -55,8 +56,9 @@ impl Serve {
     }
 }
 
-/// A server with its metrics.
-pub(super) fn server(tokens: TokenKey) -> anyhow::Result<Server> {
+/// A server with the keys of the data directory, and its metrics.
+pub(super) fn server(data_dir: &DataDir) -> anyhow::Result<Server> {
+    let (tokens, positions) = (TokenKey::open(&data_dir.token_key())?, PositionKey::open(&data_dir.position_key())?);
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
@@ -65,7 +67,7 @@ pub(super) fn server(tokens: TokenKey) -> anyhow::Result<Server> {
             upkeep.run_upkeep();
         }
     });
-    Ok(Server::new(tokens, metrics))
+    Ok(Server::new(tokens, positions, metrics))
 }
 
 /// Serves until the process is asked to end, and a little longer.

@@ -15,11 +15,11 @@ use std::time::Duration;
 use async_graphql::{Context, Schema};
 use decidr_dataflow::Arranged;
 use decidr_domain::command::Authority;
-use decidr_domain::id::TenantId;
+use decidr_domain::id::{Position, TenantId};
 use decidr_domain::schema::TenantSchema;
 
 use crate::platform::Platform;
-use crate::position::Token;
+use crate::position::PositionKey;
 
 pub use error::{Refusal, refusal_json};
 use scalars::PositionToken;
@@ -33,9 +33,10 @@ const DEPTH_MAX: usize = 16;
 const COMPLEXITY_MAX: usize = 200_000;
 
 /// The API of a platform.
-pub fn schema(platform: Arc<Platform>) -> ApiSchema {
+pub fn schema(platform: Arc<Platform>, positions: Arc<PositionKey>) -> ApiSchema {
     Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
         .data(platform)
+        .data(positions)
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX)
         .finish()
@@ -70,13 +71,18 @@ const POSITION_PATIENCE: Duration = Duration::from_secs(30);
 /// What a resolver needs.
 pub(crate) struct Request<'a> {
     pub(crate) platform: &'a Arc<Platform>,
+    pub(crate) positions: &'a Arc<PositionKey>,
     pub(crate) caller: &'a Caller,
 }
 
 impl<'a> Request<'a> {
     pub(crate) fn of(ctx: &Context<'a>) -> Result<Self, Refusal> {
         let missing = |_| Refusal::internal("the request has no caller");
-        Ok(Self { platform: ctx.data::<Arc<Platform>>().map_err(missing)?, caller: ctx.data::<Caller>().map_err(missing)? })
+        Ok(Self {
+            platform: ctx.data::<Arc<Platform>>().map_err(missing)?,
+            positions: ctx.data::<Arc<PositionKey>>().map_err(missing)?,
+            caller: ctx.data::<Caller>().map_err(missing)?,
+        })
     }
 
     /// The tenant on whose behalf it is.
@@ -92,23 +98,25 @@ impl<'a> Request<'a> {
         let tenant = self.tenant()?;
         let arranged = match min_position {
             None => self.platform.fresh(PATIENCE).await,
-            Some(PositionToken(token)) => {
-                self.wait_for(token).await?;
+            Some(PositionToken(sealed)) => {
+                self.wait_for(tenant, &sealed).await?;
                 self.platform.arranged()
             }
         };
         let schema = arranged_schema(&arranged, tenant)?;
-        Ok(TenantView { arranged, schema, lineage: self.platform.lineage() })
+        Ok(TenantView { arranged, schema, seal: self.seal() })
     }
 
-    async fn wait_for(&self, token: Token) -> Result<(), Refusal> {
-        if token.lineage != self.platform.lineage() || token.shard != 0 {
-            return Err(Refusal::new("INVALID_INPUT", "minPosition belongs to another log"));
-        }
-        if token.position > self.platform.head() {
-            return Err(Refusal::new("INVALID_INPUT", "minPosition lies behind the end of the log"));
-        }
-        match tokio::time::timeout(POSITION_PATIENCE, self.platform.reached(token.position)).await {
+    /// Shows positions of this log to clients.
+    pub(crate) fn seal(&self) -> Seal {
+        Seal { key: self.positions.clone(), lineage: self.platform.lineage() }
+    }
+
+    async fn wait_for(&self, tenant: TenantId, sealed: &str) -> Result<(), Refusal> {
+        // One that lies behind the end of the log is of a log that lost its end, and as strange as any other.
+        let position = self.positions.open_sealed(tenant, self.platform.lineage(), sealed).filter(|p| *p <= self.platform.head());
+        let position = position.ok_or_else(|| Refusal::new("INVALID_INPUT", "minPosition is not a position that this server gave"))?;
+        match tokio::time::timeout(POSITION_PATIENCE, self.platform.reached(position)).await {
             Ok(true) => Ok(()),
             _ => Err(Refusal::new("UNAVAILABLE", "minPosition was not reached in time; try again")),
         }
@@ -125,12 +133,28 @@ fn arranged_schema(arranged: &Arranged, tenant: TenantId) -> Result<Arc<TenantSc
 pub(crate) struct TenantView {
     pub(crate) arranged: Arc<Arranged>,
     pub(crate) schema: Arc<TenantSchema>,
-    pub(crate) lineage: u32,
+    pub(crate) seal: Seal,
+}
+
+/// Makes positions of one log presentable.
+#[derive(Clone)]
+pub(crate) struct Seal {
+    key: Arc<PositionKey>,
+    lineage: u32,
+}
+
+impl Seal {
+    /// What clients of `tenant` see of a position.
+    pub(crate) fn position(&self, tenant: TenantId, position: Position) -> PositionToken {
+        PositionToken(self.key.seal(tenant, self.lineage, position))
+    }
 }
 
 impl TenantView {
+    /// As of which of the tenant's events.
     pub(crate) fn position(&self) -> PositionToken {
         use decidr_domain::arrangements::Snapshot;
-        PositionToken(Token { lineage: self.lineage, shard: 0, position: self.arranged.position() })
+        let tenant = self.schema.tenant.id;
+        self.seal.position(tenant, self.arranged.newest(tenant))
     }
 }

@@ -7,7 +7,7 @@ use decidr_domain::aggregate::entity::{EntityCommand, TARGETS_MAX};
 use decidr_domain::aggregate::space::SpaceCommand;
 use decidr_domain::aggregate::tenant::TenantCommand;
 use decidr_domain::aggregate::user::UserCommand;
-use decidr_domain::command::{self, Command};
+use decidr_domain::command::{self, Authority, Command};
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, SpaceId, TenantId, UserId};
 use uuid::Uuid;
 
@@ -15,7 +15,6 @@ use super::definition::{AttributeDefinition, key};
 use super::query::parse;
 use super::scalars::{PositionToken, Values};
 use super::{Refusal, Request};
-use crate::position::Token;
 
 pub struct Mutation;
 
@@ -44,7 +43,12 @@ async fn execute(ctx: &Context<'_>, command_id: Option<ID>, command: Command) ->
             command,
         })
         .await?;
-    let position = PositionToken(Token { lineage: request.platform.lineage(), shard: 0, position: answer.position });
+    // An operator commands tenants only.
+    let tenant = match request.caller.authority {
+        Authority::Tenant(tenant) => tenant,
+        Authority::Operator => TenantId(answer.subject.id),
+    };
+    let position = request.seal().position(tenant, answer.position);
     Ok(Payload { id: answer.subject.id.to_string().into(), version: answer.version, position })
 }
 

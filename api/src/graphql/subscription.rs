@@ -1,24 +1,23 @@
 //! Subscriptions: a snapshot, then every change, once and in order, each with its position.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as GraphqlSubscription};
-use decidr_domain::arrangements::Snapshot;
+use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::delta::Row;
-use decidr_domain::id::Position;
+use decidr_domain::formula::Program;
+use decidr_domain::id::{CollectionId, EntityId, Position};
 use decidr_domain::schema::resolve;
 use decidr_sinks::live::Next;
-use decidr_sinks::{LiveQuery, OpKind as LiveOpKind, Sink};
+use decidr_sinks::{LiveQuery, OpKind as LiveOpKind};
 use futures_util::Stream;
 
 use super::entity::Entity;
 use super::query::parse;
 use super::scalars::PositionToken;
-use super::{Refusal, Request, TenantView, arranged_schema};
+use super::{Refusal, Request, Seal, TenantView, arranged_schema};
 use crate::platform::Platform;
-use crate::position::Token;
 
 pub struct Subscription;
 
@@ -61,7 +60,7 @@ pub(crate) enum OpKind {
 /// How many entities one message of a snapshot holds.
 const SNAPSHOT_PAGE: usize = 500;
 
-/// How often a subscriber hears that nothing changed, if something else did.
+/// How often a subscriber hears that nothing changed, if something else of its tenant did.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 #[GraphqlSubscription]
@@ -79,7 +78,7 @@ impl Subscription {
         view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
         let filter = filter.map(|filter| resolve::formula(&view.schema, collection, &filter, "the filter")).transpose()?;
         let query = LiveQuery { tenant: request.tenant()?, collection, filter: filter.map(|(expression, _)| expression) };
-        let feed = Feed::start(request.platform.clone(), query)?;
+        let feed = Feed::start(request.platform.clone(), query, request.seal())?;
         Ok(futures_util::stream::unfold(Some(feed), async |feed| {
             let mut feed = feed?;
             match feed.next().await {
@@ -96,20 +95,47 @@ struct Feed {
     platform: Arc<Platform>,
     query: LiveQuery,
     subscription: decidr_sinks::Subscription,
-    lineage: u32,
-    /// As of the snapshot; only until it is sent, for it keeps everything that it shows.
-    view: Option<TenantView>,
-    /// The rows of the snapshot that were not sent yet.
-    snapshot: VecDeque<Arc<Row>>,
-    /// Whether the snapshot's end must be told, and whether a RESET must be, before anything else.
-    ends_snapshot: bool,
+    seal: Seal,
+    /// What is left of the snapshot, until its end was told.
+    snapshot: Option<Snapshot>,
+    /// Whether a RESET must be told before anything else.
     resets: bool,
-    is_first_page: bool,
     sent: Position,
 }
 
+/// A snapshot on its way to a subscriber.
+struct Snapshot {
+    /// As of when; held only until all is sent, for it keeps everything that it shows.
+    view: TenantView,
+    filter: Option<Program>,
+    /// The last entity that was looked at.
+    after: Option<EntityId>,
+    /// Whether a page was sent, and whether it was the last one.
+    is_begun: bool,
+    is_sent: bool,
+}
+
+impl Snapshot {
+    /// The next entities that match, [`SNAPSHOT_PAGE`] at most; there may be more if there are as many.
+    fn page(&mut self, collection: CollectionId) -> Vec<Op> {
+        let mut ops = Vec::new();
+        tokio::task::block_in_place(|| {
+            self.view.arranged.scan(collection, self.after, |row| {
+                self.after = Some(row.entity.id);
+                if LiveQuery::matches(row, self.filter.as_ref()) {
+                    ops.push(op(Some(&self.view), LiveOpKind::Insert, row.entity.id, Some(row.clone())));
+                }
+                ops.len() < SNAPSHOT_PAGE
+            });
+        });
+        self.is_begun = true;
+        self.is_sent = ops.len() < SNAPSHOT_PAGE;
+        ops
+    }
+}
+
 impl Feed {
-    fn start(platform: Arc<Platform>, query: LiveQuery) -> Result<Self, Refusal> {
+    fn start(platform: Arc<Platform>, query: LiveQuery, seal: Seal) -> Result<Self, Refusal> {
         // Listen first, look then: what comes in between is in both, and passed over.
         let gone = |_| Refusal::new("NOT_FOUND", "the collection, or an attribute that the filter refers to, is gone");
         let program = query.program(platform.arranged().catalog()).map_err(gone)?;
@@ -117,36 +143,28 @@ impl Feed {
         let arranged = platform.arranged();
         if query.program(arranged.catalog()).map_err(gone)? != program {
             // The schema changed in between, and whoever listens has the filter of before.
-            return Self::start(platform, query);
+            return Self::start(platform, query, seal);
         }
         let schema = arranged_schema(&arranged, query.tenant)?;
-        let mut snapshot = VecDeque::new();
-        tokio::task::block_in_place(|| {
-            arranged.scan(query.collection, None, |row| {
-                if LiveQuery::matches(row, program.as_ref()) {
-                    snapshot.push_back(row.clone());
-                }
-                true
-            });
-        });
-        let sent = arranged.position();
-        let lineage = platform.lineage();
-        let view = Some(TenantView { arranged, schema, lineage });
-        Ok(Self { platform, query, subscription, lineage, view, snapshot, ends_snapshot: true, resets: false, is_first_page: true, sent })
+        let sent = arranged.newest(query.tenant);
+        let view = TenantView { arranged, schema, seal: seal.clone() };
+        let snapshot = Some(Snapshot { view, filter: program, after: None, is_begun: false, is_sent: false });
+        Ok(Self { platform, query, subscription, seal, snapshot, resets: false, sent })
     }
 
     async fn next(&mut self) -> Result<Changes, Refusal> {
         if std::mem::take(&mut self.resets) {
             return Ok(self.changes(self.sent, ChangesKind::Reset, vec![]));
         }
-        if self.is_first_page || !self.snapshot.is_empty() {
-            self.is_first_page = false;
-            let page: Vec<_> = self.snapshot.drain(..SNAPSHOT_PAGE.min(self.snapshot.len())).collect();
-            let ops = page.into_iter().map(|row| op(self.view.as_ref(), LiveOpKind::Insert, row.entity.id, Some(row))).collect();
-            return Ok(self.changes(self.sent, ChangesKind::Snapshot, ops));
+        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| !snapshot.is_sent) {
+            let is_first = !snapshot.is_begun;
+            let ops = snapshot.page(self.query.collection);
+            // An empty result is told too, by an empty page.
+            if is_first || !ops.is_empty() {
+                return Ok(self.changes(self.sent, ChangesKind::Snapshot, ops));
+            }
         }
-        if std::mem::take(&mut self.ends_snapshot) {
-            self.view = None;
+        if self.snapshot.take().is_some() {
             return Ok(self.changes(self.sent, ChangesKind::Progress, vec![]));
         }
         loop {
@@ -154,7 +172,7 @@ impl Feed {
                 Ok(next) => next,
                 Err(_) => {
                     // First how far it is, then whether something waits: so nothing up to there can be missed.
-                    let position = self.platform.live().position();
+                    let position = self.platform.live().newest(self.query.tenant);
                     match self.subscription.try_next() {
                         Some(next) => next,
                         None if position > self.sent => {
@@ -172,12 +190,12 @@ impl Feed {
                     // What nodes show beside their row is as of the newest position; the row itself is this delta's.
                     let arranged = self.platform.arranged();
                     let schema = arranged_schema(&arranged, self.query.tenant)?;
-                    let view = TenantView { arranged, schema, lineage: self.lineage };
+                    let view = TenantView { arranged, schema, seal: self.seal.clone() };
                     let ops = changes.ops.iter().map(|change| op(Some(&view), change.kind, change.id, change.row.clone())).collect();
                     return Ok(self.changes(changes.position, ChangesKind::Delta, ops));
                 }
                 Next::Lagged => {
-                    *self = Feed { resets: true, ..Feed::start(self.platform.clone(), self.query.clone())? };
+                    *self = Feed { resets: true, ..Feed::start(self.platform.clone(), self.query.clone(), self.seal.clone())? };
                     return Box::pin(self.next()).await;
                 }
                 Next::Gone => return Err(Refusal::new("NOT_FOUND", "the collection, or an attribute that the filter refers to, is gone")),
@@ -186,11 +204,11 @@ impl Feed {
     }
 
     fn changes(&self, position: Position, kind: ChangesKind, ops: Vec<Op>) -> Changes {
-        Changes { position: PositionToken(Token { lineage: self.lineage, shard: 0, position }), kind, ops }
+        Changes { position: self.seal.position(self.query.tenant, position), kind, ops }
     }
 }
 
-fn op(view: Option<&TenantView>, kind: LiveOpKind, id: decidr_domain::id::EntityId, row: Option<Arc<Row>>) -> Op {
+fn op(view: Option<&TenantView>, kind: LiveOpKind, id: EntityId, row: Option<Arc<Row>>) -> Op {
     let op = match kind {
         LiveOpKind::Insert => OpKind::Insert,
         LiveOpKind::Update => OpKind::Update,

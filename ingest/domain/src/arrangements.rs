@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::aggregate::entity::Entity;
 use crate::event::Recorded;
-use crate::id::{EntityId, Position};
+use crate::id::{EntityId, Position, TenantId};
 use crate::schema::Catalog;
 
 /// The state of every aggregate, kept up to date by somebody who is fed every recorded event.
@@ -27,6 +27,8 @@ pub type Reached<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 pub trait Snapshot: Send + Sync {
     /// The position.
     fn position(&self) -> Position;
+    /// The position of the tenant's newest event up to there; 0 if it has none.
+    fn newest(&self, tenant: TenantId) -> Position;
     /// The schema of every tenant.
     fn catalog(&self) -> &Arc<Catalog>;
     /// The entity of this id, of whatever tenant.

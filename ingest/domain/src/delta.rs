@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::aggregate::entity::Entity;
 use crate::formula::Cells;
-use crate::id::{AttributeId, EntityId, Position};
+use crate::id::{AttributeId, EntityId, Position, TenantId};
 use crate::schema::Catalog;
 use crate::value::Value;
 
@@ -55,6 +55,8 @@ pub struct Delta {
     pub previous: Position,
     /// The position after it.
     pub position: Position,
+    /// The position of the newest event of every tenant that has one in between.
+    pub newest: Vec<(TenantId, Position)>,
     /// The schema after it.
     pub catalog: Arc<Catalog>,
     /// Whether the schema changed.

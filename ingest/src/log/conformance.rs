@@ -31,7 +31,15 @@ pub fn create_space(number: u128) -> Append {
     let event =
         SpaceEvent::SpaceCreated { id, tenant_id: tenant(), key: Key::new("s").expect("a key"), name: format!("Space {number} ✓") };
     let command_id = CommandId(Uuid::from_u128(number));
-    Append { tenant: tenant(), issuer: tenant(), command_id, subject: id.into(), version: 1, events: vec![new_event(number, 1, event)] }
+    Append {
+        tenant: tenant(),
+        issuer: tenant(),
+        command_id,
+        subject: id.into(),
+        version: 1,
+        newest: 0,
+        events: vec![new_event(number, 1, event)],
+    }
 }
 
 /// A command that renames it, its events from `version` on.
@@ -45,6 +53,7 @@ pub fn rename_space(number: u128, command: u128, version: u32, times: u32) -> Ap
         command_id: CommandId(Uuid::from_u128(command)),
         subject: id.into(),
         version: version + times - 1,
+        newest: 0,
         events,
     }
 }
@@ -111,12 +120,12 @@ pub async fn a_wrong_version_conflicts_alone(log: &impl EventLog) {
     assert_eq!(positions, [1, 2, 3]);
 }
 
-/// A command without events is remembered, at the position where it stands.
+/// A command without events is remembered, at the position of its tenant's newest event, and at none beyond the end.
 pub async fn a_command_without_events_is_remembered(log: &impl EventLog) {
-    let nothing = Append { events: vec![], command_id: CommandId(Uuid::from_u128(7)), ..create_space(1) };
-    let got = log.append(&[create_space(1), nothing.clone()]).await.expect("appends");
-    assert_eq!(got[1], Appended::New(answer(1, 1, 1)));
-    assert_eq!(log.append(&[create_space(2), nothing]).await.expect("appends")[1], Appended::Repeated(answer(1, 1, 1)));
+    let nothing = |command, newest| Append { events: vec![], newest, command_id: CommandId(Uuid::from_u128(command)), ..create_space(1) };
+    let got = log.append(&[create_space(1), create_space(2), nothing(7, 1), nothing(8, 99)]).await.expect("appends");
+    assert_eq!(got[2..], [Appended::New(answer(1, 1, 1)), Appended::New(answer(1, 1, 2))]);
+    assert_eq!(log.append(&[create_space(3), nothing(7, 3)]).await.expect("appends")[1], Appended::Repeated(answer(1, 1, 1)));
 }
 
 /// Whoever waits for the head and reads from where it was misses nothing, also with large batches.

@@ -61,7 +61,8 @@ impl State {
             self.events.push(Recorded { position, stream, version, tenant: append.tenant, event, metadata });
         }
         self.versions.extend(versions);
-        let answer = Answer { subject: append.subject, version: append.version, position: self.events.len() as Position };
+        let answer =
+            Answer { subject: append.subject, version: append.version, position: append.answer_position(self.events.len() as Position) };
         self.answers.insert((append.issuer, append.command_id), answer);
         Ok(Appended::New(answer))
     }

@@ -36,8 +36,17 @@ pub struct Append {
     pub subject: StreamId,
     /// Its version after this.
     pub version: Version,
+    /// The position of the tenant's newest event before this.
+    pub newest: Position,
     /// What happened, in order. May be nothing: then only the command is remembered.
     pub events: Vec<NewEvent>,
+}
+
+impl Append {
+    /// The position to answer with when the log's newest is `last`.
+    fn answer_position(&self, last: Position) -> Position {
+        if self.events.is_empty() { self.newest.min(last) } else { last }
+    }
 }
 
 /// An event that has no position yet.
@@ -60,7 +69,7 @@ pub struct Answer {
     pub subject: StreamId,
     /// Its version after the command.
     pub version: Version,
-    /// The position of the command's last event; of the newest event before it, if it had none.
+    /// The position of the command's last event; of the tenant's newest event before it, if it had none.
     pub position: Position,
 }
 

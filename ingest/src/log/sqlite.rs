@@ -140,7 +140,8 @@ impl SqliteLog {
                 position += 1;
                 events.push((position, append.tenant, new, new.event.to_stored()));
             }
-            let answer = Answer { subject: append.subject, version: append.version, position: position as Position };
+            let answer =
+                Answer { subject: append.subject, version: append.version, position: append.answer_position(position as Position) };
             answers.insert((append.issuer, append.command_id), answer);
             remembered.push((append, answer));
             out.push(Appended::New(answer));

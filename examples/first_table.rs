@@ -13,7 +13,7 @@ use decidr_domain::aggregate::space::SpaceCommand;
 use decidr_domain::aggregate::tenant::TenantCommand;
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::formula::Cells;
-use decidr_domain::formula::eval::text;
+use decidr_domain::formula::coerce::text;
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, Key, SpaceId, TenantId};
 use decidr_domain::rollup::Rollup;
 use decidr_ingest::Answer;

@@ -254,7 +254,7 @@ fn json(attribute: &Attribute, text: &str) -> Json {
 pub fn index(platform: &Platform, collection: CollectionId, attribute: &Attribute) -> KeyIndex {
     let mut index = KeyIndex::default();
     platform.arranged().scan(collection, None, |row| {
-        let text = decidr_domain::formula::eval::text(row.entity.values.get(attribute.id));
+        let text = decidr_domain::formula::coerce::text(row.entity.values.get(attribute.id));
         if !text.is_empty() {
             index.entry(text.to_string()).or_insert(row.entity.id);
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::formula::eval::truth;
+use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::{AttributeId, EntityId};
 use decidr_domain::rollup::each_item;
 use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, Summary, TenantSchema};

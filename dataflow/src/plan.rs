@@ -115,7 +115,7 @@ impl Plan {
             Compute::Formula(program) => home.formulas.push(FormulaPlan { attribute, level, program: program.clone() }),
             // The same error in every cell is the simplest of formulas.
             Compute::Broken(error) => {
-                let program = Program { expr: Expr::Constant(error.clone()), result: Type::Any, references: Vec::new() };
+                let program = Program { expr: Expr::Constant(error.clone()), result: Type::Any, references: Vec::new(), is_timed: false };
                 home.formulas.push(FormulaPlan { attribute, level: 0, program });
             }
             Compute::Crossing(crossing) => {

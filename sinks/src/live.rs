@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use decidr_domain::delta::{Delta, Row};
-use decidr_domain::formula::eval::truth;
+use decidr_domain::formula::coerce::truth;
 use decidr_domain::formula::{Expression, Program};
 use decidr_domain::id::{CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;

@@ -11,7 +11,7 @@ use decidr_domain::arrangements::Snapshot;
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Cells;
-use decidr_domain::formula::eval::text;
+use decidr_domain::formula::coerce::text;
 use decidr_domain::id::{CommandId, EntityId, Key};
 use decidr_domain::schema::{CollectionSchema, TenantSchema};
 use hdrhistogram::Histogram;

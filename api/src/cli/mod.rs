@@ -1,6 +1,7 @@
-//! The command line: `decidr serve | demo | import | replay | token | status`.
+//! The command line: `decidr serve | demo | import | replay | token | status | formula`.
 
 mod demo;
+mod formula;
 mod import;
 mod replay;
 mod serve;
@@ -46,6 +47,8 @@ enum Subcommands {
     Token(token::Token),
     /// Say what is in a data directory.
     Status(status::Status),
+    /// Evaluate and check formulas, or print their reference.
+    Formula(formula::Formula),
 }
 
 /// Where the data is.
@@ -88,6 +91,7 @@ impl Cli {
     /// Does what was asked.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Subcommands::Formula(formula) => formula.run().await,
             Subcommands::Serve(serve) => serve.run().await,
             Subcommands::Demo(demo) => demo.run().await,
             Subcommands::Import(import) => import.run().await,

@@ -3,7 +3,7 @@
 use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Cells;
-use decidr_domain::formula::eval::truth;
+use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::{AttributeId, EntityId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;

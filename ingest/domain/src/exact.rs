@@ -5,6 +5,7 @@
 //! and subtracting are exact in any order, and are rounded once, when shown.
 
 use ethnum::I256;
+use num_bigint::BigInt;
 pub use rust_decimal::Decimal;
 
 /// The scale of the accumulator: the most decimal places that a [`Decimal`] has.
@@ -62,6 +63,64 @@ impl ExactSum {
         }
         None
     }
+}
+
+/// The count, the sum and the sum of the squares of decimals, all exact: what a variance is made of. A group under addition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExactSquares {
+    count: u64,
+    /// In units of 10⁻²⁸.
+    sum: BigInt,
+    /// In units of 10⁻⁵⁶.
+    squares: BigInt,
+}
+
+impl ExactSquares {
+    /// Adds one number.
+    pub fn add(&mut self, number: Decimal) {
+        let number = large(number);
+        self.count += 1;
+        self.squares += &number * &number;
+        self.sum += number;
+    }
+
+    /// Takes one number out again.
+    pub fn subtract(&mut self, number: Decimal) {
+        let number = large(number);
+        self.count -= 1;
+        self.squares -= &number * &number;
+        self.sum -= number;
+    }
+
+    /// The mean squared distance from the mean, divided by the count less `less`: 1 for a sample, 0 for a population. Rounded
+    /// once, to 28 digits at most; `None` of too few, or if it is too large for a decimal.
+    pub fn variance(&self, less: u64) -> Option<Decimal> {
+        let divisor = self.count.checked_sub(less).filter(|divisor| *divisor > 0)?;
+        // (n Σx² - (Σx)²) / (n (n - less)), in units of 10⁻⁵⁶.
+        let numerator = &self.squares * self.count - &self.sum * &self.sum;
+        let denominator = BigInt::from(self.count) * divisor;
+        rounded(&numerator, &denominator)
+    }
+}
+
+/// A fraction that is not negative, in units of 10⁻⁵⁶, as a decimal rounded half to even.
+fn rounded(numerator: &BigInt, denominator: &BigInt) -> Option<Decimal> {
+    let mut divisor = denominator * BigInt::from(10).pow(SCALE);
+    for scale in (0..=SCALE).rev() {
+        let (quotient, remainder) = (numerator / &divisor, numerator % &divisor);
+        let rest = &divisor - &remainder;
+        let up = remainder > rest || (remainder == rest && quotient.bit(0));
+        let rounded = if up { quotient + 1 } else { quotient };
+        if let Some(mantissa) = u128::try_from(rounded).ok().filter(|mantissa| *mantissa <= MANTISSA_MAX) {
+            return Some(Decimal::from_i128_with_scale(mantissa as i128, scale).normalize());
+        }
+        divisor *= 10;
+    }
+    None
+}
+
+fn large(number: Decimal) -> BigInt {
+    BigInt::from(number.mantissa()) * BigInt::from(10).pow(SCALE - number.scale())
 }
 
 fn fixed(number: Decimal) -> I256 {

@@ -15,4 +15,5 @@ pub mod id;
 pub mod rejection;
 pub mod rollup;
 pub mod schema;
+pub mod statistics;
 pub mod value;

@@ -63,6 +63,8 @@ pub enum ErrorKind {
     Type,
     /// The evaluation took more steps or memory than it may.
     Limit,
+    /// What the function ERROR made.
+    User,
 }
 
 impl ErrorKind {
@@ -75,6 +77,7 @@ impl ErrorKind {
             ErrorKind::Reference => "reference",
             ErrorKind::Type => "type",
             ErrorKind::Limit => "limit",
+            ErrorKind::User => "error",
         }
     }
 }

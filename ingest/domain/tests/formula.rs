@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use decidr_domain::formula::{Attributes, Expression, FormulaErrorKind, Resolved, Type};
+use decidr_domain::formula::{Attributes, Expression, FormulaErrorKind, Resolved, Type, functions, parse};
 use decidr_domain::id::AttributeId;
 use decidr_domain::value::{ErrorKind, Value};
 use uuid::Uuid;
@@ -66,7 +66,7 @@ fn check(text: &str, expected: &str) {
     let shown = match &value {
         Value::Blank => "blank".to_owned(),
         Value::Error(error) => format!("#{}", error.kind),
-        other => decidr_domain::formula::eval::text(other).to_string(),
+        other => decidr_domain::formula::coerce::text(other).to_string(),
     };
     assert_eq!(shown, expected, "{text} gave {value:?}");
 }
@@ -145,7 +145,7 @@ fn logic_and_comparison() {
         ("'B' = 'b'", "false"),
         ("{yes} = 1", "true"),
         ("{day} < {at}", "false"),
-        ("{day} = '2024-01-31'", "false"),
+        ("{day} = '2024-01-31'", "true"),
         ("'a' & 1 = 'a1'", "true"),
         ("{one} = 5", "true"),
     ] {
@@ -231,10 +231,14 @@ fn mistakes_are_refused_with_their_place() {
         ("{wrod} & 'x'", U, (0, 6), "did you mean {word}?"),
         ("1 + {zzzzzz}", U, (4, 12), "unknown attribute {zzzzzz}"),
         ("ROND(1)", T, (0, 7), "did you mean ROUND?"),
-        ("YEAR({word})", T, (5, 11), "wants a date or datetime"),
+        ("YEAR({yes})", T, (5, 10), "wants a date or datetime"),
         ("YEAR({day}, 1)", T, (0, 14), "wants 1 argument and got 2"),
         ("IF(1)", T, (0, 5), "2 to 3"),
         ("AND()", T, (0, 5), "at least 1"),
+        ("wrod", U, (0, 4), "did you mean {word}?"),
+        ("LET(x, 1, x + y)", U, (14, 15), "unknown attribute {y}"),
+        ("REGEX_MATCH({word}, '(')", T, (20, 23), "not a regular expression"),
+        ("SET_TIMEZONE({at}, 'Nowhere/Else')", T, (19, 33), "not a time zone"),
         ("{word} + 1", T, (0, 6), "join texts with `&`"),
         ("{day} + 1", T, (0, 5), "DATEADD"),
         ("{word} < 1", T, (0, 10), "in order"),
@@ -244,6 +248,43 @@ fn mistakes_are_refused_with_their_place() {
         let error = Expression::from_user(text, &Row::example()).expect_err(text);
         assert_eq!((error.kind, (error.span.start, error.span.end)), (kind, span), "{text}: {error}");
         assert!(error.message.contains(says), "{text}: {error}");
+    }
+}
+
+/// What is as deep as a formula may be can be stored, read again and evaluated on a thread's ordinary stack.
+#[test]
+fn the_deepest_formulas_work() {
+    for text in [
+        format!("{}1{}", "ABS(".repeat(249), ")".repeat(249)),
+        format!("{}1{}", "IF(1, ".repeat(249), ")".repeat(249)),
+        format!("{}x{}", "LET(x, 1, ".repeat(249), ")".repeat(249)),
+        format!("{}1{}", "FILTER({numbers}, IFERROR(".repeat(8), ", 0))".repeat(8)),
+        format!("{}1", "-".repeat(249)),
+        format!("{}1", "!".repeat(249)),
+        format!("1{}", " & 1".repeat(249)),
+        format!("{}1{}", "SWITCH(1, 1, ".repeat(249), ")".repeat(249)),
+    ] {
+        assert!(!evaluate(&text).is_error(), "{}", &text[..40]);
+    }
+}
+
+/// Bombs end with an error, and soon.
+#[test]
+fn work_is_bounded() {
+    for (text, expected) in [
+        ("REPT(REPT('ab', 1000), 1000)", "#limit"),
+        ("LET(a, REPT('x', 90000), SUBSTITUTE(a, 'x', a))", "#limit"),
+        ("LET(a, REPT('x', 90000), REGEX_REPLACE(a, 'x', a))", "#limit"),
+        ("REGEX_MATCH(REPT('a', 50000), '(a|aa)+$b')", "false"),
+        ("REGEX_MATCH('a', REPT('(a{1,50}){1,50}', 20))", "#limit"),
+        ("PADLEFT('x', 999999999)", "#limit"),
+        ("WORKDAY({day}, 1000000000)", "#range"),
+        ("LET(l, SPLIT(REPT('a', 90000), ''), COUNTALL(FILTER(l, COUNTALL(l) > 1)))", "#limit"),
+        ("DATEADD({day}, 999999999999999999, 'days')", "#range"),
+        ("2 ^ 1000000000", "#range"),
+        ("0.1 ^ 1000000000", "0"),
+    ] {
+        check(text, expected);
     }
 }
 
@@ -268,27 +309,14 @@ mod properties {
             Just("{day}".to_owned()),
             Just("{numbers}".to_owned()),
             any::<i32>().prop_map(|n| n.to_string()),
+            Just("'2024-02-30'".to_owned()),
+            Just("'months'".to_owned()),
+            Just("LET(x, {a}, x)".to_owned()),
             "'[a-z👍]{0,5}'",
         ];
         leaf.prop_recursive(6, 64, 4, |inner| {
-            let operator = prop::sample::select(vec!["+", "-", "*", "/", "^", "%", "&", "=", "!=", "<", ">="]);
-            let function = prop::sample::select(vec![
-                "IF",
-                "AND",
-                "NOT",
-                "ROUND",
-                "ABS",
-                "MIN",
-                "MAX",
-                "LEFT",
-                "RIGHT",
-                "LEN",
-                "UPPER",
-                "ISERROR",
-                "YEAR",
-                "DATEADD",
-                "DATETIME_DIFF",
-            ]);
+            let operator = prop::sample::select(vec!["+", "-", "*", "/", "^", "%", "&", "=", "!=", "<", ">=", "&&", "||"]);
+            let function = prop::sample::select(functions::all().map(|f| f.name).collect::<Vec<_>>());
             prop_oneof![
                 (inner.clone(), operator, inner.clone()).prop_map(|(a, o, b)| format!("({a} {o} {b})")),
                 (function, prop::collection::vec(inner, 1..4)).prop_map(|(f, args)| format!("{f}({})", args.join(", "))),
@@ -302,6 +330,15 @@ mod properties {
         fn accepted_formulas_have_a_value(text in expression()) {
             if Expression::from_user(&text, &Row::example()).is_ok() {
                 evaluate(&text);
+            }
+        }
+
+        /// What is printed reads as what was printed.
+        #[test]
+        fn printing_keeps_the_formula(text in expression()) {
+            if let Ok(tree) = parse::parse(&text, &[]) {
+                let again = parse::parse(&tree.to_string(), &[]).unwrap();
+                prop_assert!(again.means_the_same(&tree), "{text} is printed {tree}");
             }
         }
 

@@ -1,4 +1,6 @@
-//! The syntax tree of a formula. Every node knows its place in the text.
+//! The syntax tree of a formula. Every node knows its place in the text; printing a tree gives a formula that reads as it.
+
+use std::fmt;
 
 use ecow::EcoString;
 use rust_decimal::Decimal;
@@ -23,8 +25,10 @@ pub enum NodeKind {
     Number(Decimal),
     /// `"text"` or `'text'`
     Text(EcoString),
-    /// `{key}`: what stands between the braces.
+    /// `{key}`, or `key` where no variable goes by that name.
     Attribute(EcoString),
+    /// A name that LET gave, or that a function gives to an argument; as it was written.
+    Variable(EcoString),
     /// `-x`
     Negate(Box<Node>),
     /// `a + b`
@@ -62,6 +66,10 @@ pub enum Operator {
     Equal,
     /// `!=` or `<>`
     NotEqual,
+    /// `&&`
+    And,
+    /// `||`
+    Or,
 }
 
 impl Operator {
@@ -82,6 +90,8 @@ impl Operator {
             GreaterEqual => ">=",
             Equal => "=",
             NotEqual => "!=",
+            And => "&&",
+            Or => "||",
         }
     }
 
@@ -89,12 +99,14 @@ impl Operator {
     pub fn precedence(self) -> u8 {
         use Operator::*;
         match self {
-            Power => 6,
-            Multiply | Divide | Modulo => 5,
-            Add | Subtract => 4,
-            Join => 3,
-            Less | LessEqual | Greater | GreaterEqual => 2,
-            Equal | NotEqual => 1,
+            Power => 8,
+            Multiply | Divide | Modulo => 7,
+            Add | Subtract => 6,
+            Join => 5,
+            Less | LessEqual | Greater | GreaterEqual => 4,
+            Equal | NotEqual => 3,
+            And => 2,
+            Or => 1,
         }
     }
 }
@@ -103,7 +115,7 @@ impl Node {
     /// Calls `visit` with every attribute reference, in the order of the text.
     pub fn each_attribute(&self, visit: &mut impl FnMut(Span, &str)) {
         match &self.kind {
-            NodeKind::Number(_) | NodeKind::Text(_) => {}
+            NodeKind::Number(_) | NodeKind::Text(_) | NodeKind::Variable(_) => {}
             NodeKind::Attribute(name) => visit(self.span, name),
             NodeKind::Negate(operand) => operand.each_attribute(visit),
             NodeKind::Binary(_, left, right) => {
@@ -113,4 +125,75 @@ impl Node {
             NodeKind::Call(_, arguments) => arguments.iter().for_each(|argument| argument.each_attribute(visit)),
         }
     }
+
+    /// Whether both are the same formula, wherever it stands in a text.
+    pub fn means_the_same(&self, other: &Node) -> bool {
+        use NodeKind::*;
+        match (&self.kind, &other.kind) {
+            (Negate(a), Negate(b)) => a.means_the_same(b),
+            (Binary(o, a, b), Binary(p, c, d)) => o == p && a.means_the_same(c) && b.means_the_same(d),
+            (Call(f, xs), Call(g, ys)) => f == g && xs.len() == ys.len() && xs.iter().zip(ys).all(|(x, y)| x.means_the_same(y)),
+            (a, b) => a == b,
+        }
+    }
+
+    /// How tightly its outermost operator binds.
+    fn precedence(&self) -> u8 {
+        match &self.kind {
+            NodeKind::Binary(operator, ..) => operator.precedence(),
+            NodeKind::Negate(_) => 9,
+            _ => 10,
+        }
+    }
+}
+
+/// The formula, with no more brackets than it needs.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            NodeKind::Number(number) => write!(f, "{number}"),
+            NodeKind::Text(text) => write!(f, "\"{}\"", escaped(text)),
+            NodeKind::Attribute(name) => write!(f, "{{{name}}}"),
+            NodeKind::Variable(name) => f.write_str(name),
+            NodeKind::Negate(operand) => {
+                f.write_str("-")?;
+                bracketed(operand, 9, f)
+            }
+            NodeKind::Binary(operator, left, right) => {
+                bracketed(left, operator.precedence(), f)?;
+                write!(f, " {} ", operator.symbol())?;
+                bracketed(right, operator.precedence() + 1, f)
+            }
+            NodeKind::Call(name, arguments) => {
+                write!(f, "{name}(")?;
+                for (i, argument) in arguments.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{argument}")?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+/// `node`, in brackets if it binds less tightly than `floor`.
+fn bracketed(node: &Node, floor: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if node.precedence() < floor { write!(f, "({node})") } else { write!(f, "{node}") }
+}
+
+/// `text` as it stands between double quotes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+    out
 }

@@ -1,5 +1,7 @@
 //! Tree to typed program: finds attributes and functions, and refuses what could never work.
 
+use ecow::EcoString;
+
 use super::ast::{Node, NodeKind, Operator};
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
@@ -28,19 +30,26 @@ pub enum Resolved {
     Unknown,
 }
 
-/// The typed program of a syntax tree.
-pub fn check(node: &Node, attributes: &dyn Attributes) -> Result<Program, FormulaError> {
-    let mut checker = Checker { attributes, references: Vec::new() };
+/// A variable that a formula may use from the start, and the type of its values.
+pub type Variable<'a> = (&'a str, Type);
+
+/// The typed program of a syntax tree in which these variables are known.
+pub fn check(node: &Node, attributes: &dyn Attributes, variables: &[Variable<'_>]) -> Result<Program, FormulaError> {
+    let variables = variables.iter().map(|(name, ty)| (EcoString::from(*name), ty.clone())).collect();
+    let mut checker = Checker { attributes, references: Vec::new(), variables, is_timed: false };
     let (expr, result) = checker.node(node)?;
     let mut references = checker.references;
     references.sort_unstable();
     references.dedup();
-    Ok(Program { expr, result, references })
+    Ok(Program { expr, result, references, is_timed: checker.is_timed })
 }
 
 struct Checker<'a> {
     attributes: &'a dyn Attributes,
     references: Vec<AttributeId>,
+    /// The variables that are known here, innermost last.
+    variables: Vec<(EcoString, Type)>,
+    is_timed: bool,
 }
 
 impl Checker<'_> {
@@ -49,12 +58,19 @@ impl Checker<'_> {
             NodeKind::Number(number) => Ok((Expr::Constant(Value::number(*number)), Type::Number)),
             NodeKind::Text(text) => Ok((Expr::Constant(Value::Text(text.clone())), Type::Text)),
             NodeKind::Attribute(name) => self.attribute(name, node.span),
+            NodeKind::Variable(name) => {
+                let known = self.variables.iter().rposition(|(known, _)| known.eq_ignore_ascii_case(name));
+                let place =
+                    known.ok_or_else(|| FormulaError::new(FormulaErrorKind::Syntax, node.span, format!("`{name}` is not known here")))?;
+                Ok((Expr::Variable(place), self.variables[place].1.clone()))
+            }
             NodeKind::Negate(operand) => {
                 let (expr, ty) = self.node(operand)?;
                 expect_number(&ty, "-", operand.span)?;
-                Ok((Expr::Negate(Box::new(expr)), Type::Number))
+                Ok((Expr::Negate(Box::new(expr), node.span), Type::Number))
             }
             NodeKind::Binary(operator, left, right) => self.binary(*operator, left, right),
+            NodeKind::Call(name, arguments) if name == "LET" => self.bindings(arguments, node.span),
             NodeKind::Call(name, arguments) => self.call(name, arguments, node.span),
         }
     }
@@ -99,7 +115,7 @@ impl Checker<'_> {
                 expect_number(&right_type, operator.symbol(), right.span)?;
                 (operator, Type::Number)
             }
-            Equal | NotEqual => (operator, Type::Bool),
+            Equal | NotEqual | And | Or => (operator, Type::Bool),
             Less | LessEqual | Greater | GreaterEqual => {
                 if !left_type.is_comparable(&right_type) {
                     let message = format!("`{}` cannot put {left_type} and {right_type} in order", operator.symbol());
@@ -108,7 +124,32 @@ impl Checker<'_> {
                 (operator, Type::Bool)
             }
         };
-        Ok((Expr::Binary(operator, Box::new((l, r))), ty))
+        Ok((Expr::Binary(operator, Box::new((l, r)), left.span.to(right.span)), ty))
+    }
+
+    /// LET: each name has the type of its value in what comes behind it.
+    fn bindings(&mut self, arguments: &[Node], span: Span) -> Result<(Expr, Type), FormulaError> {
+        let Some(function) = functions::find("LET") else {
+            return Err(FormulaError::new(FormulaErrorKind::Type, span, "LET is not there"));
+        };
+        let known = self.variables.len();
+        let mut exprs = Vec::with_capacity(arguments.len() / 2 + 1);
+        let mut pairs = arguments.chunks_exact(2);
+        for pair in pairs.by_ref() {
+            let NodeKind::Variable(name) = &pair[0].kind else {
+                return Err(FormulaError::new(FormulaErrorKind::Syntax, pair[0].span, "LET wants a name here"));
+            };
+            let (expr, ty) = self.node(&pair[1])?;
+            exprs.push(expr);
+            self.variables.push((name.clone(), ty));
+        }
+        let [body] = pairs.remainder() else {
+            return Err(FormulaError::new(FormulaErrorKind::Syntax, span, "LET ends with a formula that uses its names"));
+        };
+        let (body, ty) = self.node(body)?;
+        exprs.push(body);
+        self.variables.truncate(known);
+        Ok((Expr::Lazy(function, exprs.into_boxed_slice(), span), ty))
     }
 
     fn call(&mut self, name: &str, arguments: &[Node], span: Span) -> Result<(Expr, Type), FormulaError> {
@@ -117,24 +158,32 @@ impl Checker<'_> {
             return Err(FormulaError::new(FormulaErrorKind::Type, span, format!("unknown function {name}{}", hint.unwrap_or_default())));
         };
         expect_count(function, arguments.len(), span)?;
+        self.is_timed |= functions::TIMED.contains(&function.name);
         let mut exprs = Vec::with_capacity(arguments.len());
         let mut types = Vec::with_capacity(arguments.len());
         for (i, argument) in arguments.iter().enumerate() {
+            let known = self.variables.len();
+            if let Some(variable) = super::parse::variable_of(name, i) {
+                let item = types.first().map_or(Type::Any, |list: &Type| list.item().clone());
+                self.variables.push((variable.into(), item));
+            }
             let (expr, ty) = self.node(argument)?;
+            self.variables.truncate(known);
             let kind = function.parameters.kind(i);
             if !kind.accepts(&ty) {
                 let message = format!("{name} wants {kind} as argument {}, and this is {ty}", i + 1);
                 return Err(FormulaError::new(FormulaErrorKind::Type, argument.span, message));
             }
-            if let (Kind::Unit, Expr::Constant(value)) = (kind, &expr) {
-                functions::Unit::of(value).map_err(|e| FormulaError::new(FormulaErrorKind::Type, argument.span, &e.message))?;
+            if let Expr::Constant(value) = &expr {
+                kind.check_constant(value).map_err(|e| FormulaError::new(FormulaErrorKind::Type, argument.span, &e.message))?;
             }
             exprs.push(expr);
             types.push(ty);
         }
         let ty = (function.returns)(&types);
         let arguments = exprs.into_boxed_slice();
-        Ok((if matches!(function.call, Call::Strict(_)) { Expr::Call(function, arguments) } else { Expr::Lazy(function, arguments) }, ty))
+        let lazy = matches!(function.call, Call::Lazy(_));
+        Ok((if lazy { Expr::Lazy(function, arguments, span) } else { Expr::Call(function, arguments, span) }, ty))
     }
 }
 

@@ -1,18 +1,20 @@
 //! Program and row to value. Total: every evaluation ends with a value, an error being one.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use ecow::EcoString;
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, MathematicalOps};
 
+use super::Span;
 use super::ast::Operator;
+use super::coerce::{bounded, compare, equal, error, number, text, truth};
 use super::functions::{Call, Function};
+use super::locale::Locale;
 use super::types::Type;
-use crate::id::AttributeId;
+use crate::id::{AttributeId, EntityId};
 use crate::value::{ErrorKind, ErrorValue, Value};
 
 /// A value, or the error that takes its place.
@@ -22,11 +24,35 @@ pub type Outcome<T = Value> = Result<T, Arc<ErrorValue>>;
 pub trait Cells {
     /// The cell of this attribute; blank where there is none.
     fn cell(&self, attribute: AttributeId) -> Value;
+
+    /// The entity, if there is one.
+    fn id(&self) -> Option<EntityId> {
+        None
+    }
 }
 
 impl<F: Fn(AttributeId) -> Value> Cells for F {
     fn cell(&self, attribute: AttributeId) -> Value {
         self(attribute)
+    }
+}
+
+/// Under which circumstances a formula is evaluated. No clock is read: what the time is, is part of this.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The zone in which days begin and instants are shown.
+    pub zone: TimeZone,
+    /// The language of the names of months and days.
+    pub locale: Locale,
+    /// The time; without one NOW and TODAY are errors.
+    pub now: Option<Timestamp>,
+}
+
+impl Context {
+    /// In UTC, in English, at no time.
+    pub fn utc() -> &'static Context {
+        static UTC: LazyLock<Context> = LazyLock::new(|| Context { zone: TimeZone::UTC, locale: Locale::English, now: None });
+        &UTC
     }
 }
 
@@ -39,6 +65,8 @@ pub struct Program {
     pub result: Type,
     /// The attributes that it reads, sorted.
     pub references: Vec<AttributeId>,
+    /// Whether it asks what time it is.
+    pub is_timed: bool,
 }
 
 /// An expression of a program.
@@ -48,78 +76,162 @@ pub enum Expr {
     Constant(Value),
     /// A cell of the entity.
     Attribute(AttributeId),
+    /// A variable, by its place among those that are known there.
+    Variable(usize),
     /// The number with the other sign.
-    Negate(Box<Expr>),
+    Negate(Box<Expr>, Span),
     /// An operator between two operands.
-    Binary(Operator, Box<(Expr, Expr)>),
+    Binary(Operator, Box<(Expr, Expr)>, Span),
     /// A function whose arguments are all evaluated first; an error among them is the result.
-    Call(&'static Function, Box<[Expr]>),
+    Call(&'static Function, Box<[Expr]>, Span),
     /// A function that chooses what it evaluates.
-    Lazy(&'static Function, Box<[Expr]>),
+    Lazy(&'static Function, Box<[Expr]>, Span),
 }
 
-/// The steps that one evaluation may take. Programs do not loop, so that this bounds only their size.
-const STEPS_MAX: u32 = 100_000;
-
-/// The longest text that a formula may make, in bytes.
-pub const TEXT_LENGTH_MAX: usize = 100_000;
+/// The steps that one evaluation may take, each an operation on one value or one item of a list.
+const STEPS_MAX: u32 = 1_000_000;
 
 impl Program {
-    /// The value for these cells.
+    /// The value for these cells, in UTC.
     pub fn evaluate(&self, cells: &dyn Cells) -> Value {
-        Evaluation { cells, steps: 0 }.expr(&self.expr).unwrap_or_else(Value::Error)
+        self.outcome(cells, Context::utc(), Vec::new()).unwrap_or_else(|(error, _)| Value::Error(error))
+    }
+
+    /// The value for these cells when its variables have these values.
+    pub fn evaluate_with(&self, cells: &dyn Cells, variables: Vec<Value>) -> Value {
+        self.outcome(cells, Context::utc(), variables).unwrap_or_else(|(error, _)| Value::Error(error))
+    }
+
+    /// The value for these cells under these circumstances, or the error and the place in the formula where it came up.
+    pub fn outcome(&self, cells: &dyn Cells, context: &Context, variables: Vec<Value>) -> Result<Value, (Arc<ErrorValue>, Option<Span>)> {
+        let mut evaluation = Evaluation { cells, context, variables, steps: 0, failed_at: None };
+        evaluation.expr(&self.expr).map_err(|error| (error, evaluation.failed_at))
     }
 }
 
 /// One evaluation under way.
 pub struct Evaluation<'a> {
-    cells: &'a dyn Cells,
+    /// The cells of the entity.
+    pub cells: &'a dyn Cells,
+    /// The circumstances.
+    pub context: &'a Context,
+    /// The values of the variables that are known now.
+    pub variables: Vec<Value>,
     steps: u32,
+    /// The innermost place of the error that is on its way.
+    failed_at: Option<Span>,
 }
 
 impl Evaluation<'_> {
     /// The value of `expr`.
     pub fn expr(&mut self, expr: &Expr) -> Outcome {
-        self.steps += 1;
-        if self.steps > STEPS_MAX {
-            return Err(error(ErrorKind::Limit, format!("the formula takes more than {STEPS_MAX} steps")));
-        }
+        self.step(1)?;
         match expr {
-            Expr::Constant(Value::Error(e)) => Err(e.clone()),
-            Expr::Constant(value) => Ok(value.clone()),
-            Expr::Attribute(id) => match self.cells.cell(*id) {
-                Value::Error(e) => Err(e),
-                value => Ok(value),
-            },
-            Expr::Negate(operand) => Ok(Value::number(-number(&self.expr(operand)?)?)),
-            Expr::Binary(operator, operands) => binary(*operator, &self.expr(&operands.0)?, &self.expr(&operands.1)?),
-            Expr::Call(function, arguments) => {
-                let Call::Strict(call) = function.call else { return Err(misplaced(function)) };
-                // Few functions have more than four arguments: those need no allocation.
-                if let [only] = &**arguments {
-                    return call(&[self.expr(only)?]);
-                }
+            Expr::Constant(value) => flows(value.clone()),
+            Expr::Attribute(id) => flows(self.cells.cell(*id)),
+            Expr::Variable(place) => flows(self.variables.get(*place).cloned().unwrap_or_default()),
+            Expr::Negate(operand, span) => {
+                let operand = self.expr(operand)?;
+                self.at(*span, number(&operand).map(|n| Value::number(-n)))
+            }
+            Expr::Binary(operator, operands, span) => {
+                let (left, right) = (self.expr(&operands.0)?, self.expr(&operands.1)?);
+                self.at(*span, binary(*operator, &left, &right))
+            }
+            Expr::Call(function, arguments, span) => self.call(function, arguments, *span),
+            Expr::Lazy(function, arguments, span) => {
+                let outcome = match function.call {
+                    Call::Lazy(call) => call(self, arguments),
+                    Call::Strict(_) | Call::Dated(_) => Err(misplaced(function)),
+                };
+                self.at(*span, outcome)
+            }
+        }
+    }
+
+    fn call(&mut self, function: &'static Function, arguments: &[Expr], span: Span) -> Outcome {
+        // Most functions have one argument, and need no allocation for it.
+        let (only, many);
+        let values: &[Value] = match arguments {
+            [argument] => {
+                only = [self.expr(argument)?];
+                &only
+            }
+            arguments => {
                 let mut values = Vec::with_capacity(arguments.len());
                 for argument in arguments {
                     values.push(self.expr(argument)?);
                 }
-                call(&values)
+                many = values;
+                &many
             }
-            Expr::Lazy(function, arguments) => match function.call {
-                Call::Lazy(call) => call(self, arguments),
-                Call::Strict(_) => Err(misplaced(function)),
+        };
+        self.step(values.iter().map(|value| if let Value::List(items) = value { items.len() } else { 0 }).sum())?;
+        let outcome = match function.call {
+            Call::Strict(call) => call(values),
+            Call::Dated(call) => match self.own_context(arguments.first()) {
+                Ok(Some(context)) => call(&context, values),
+                Ok(None) => call(self.context, values),
+                Err(error) => Err(error),
             },
+            Call::Lazy(_) => Err(misplaced(function)),
+        };
+        self.at(span, outcome)
+    }
+
+    /// The zone and language that a date brings along from SET_TIMEZONE and SET_LOCALE, if it does.
+    fn own_context(&mut self, expr: Option<&Expr>) -> Outcome<Option<Context>> {
+        let Some(Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _)) = expr else { return Ok(None) };
+        let mut context = match function.name {
+            "SET_TIMEZONE" | "SET_LOCALE" | "DATEADD" => self.own_context(arguments.first())?,
+            _ => return Ok(None),
+        };
+        if function.name != "DATEADD" {
+            let named = self.expr(&arguments[1])?;
+            let own = context.get_or_insert_with(|| self.context.clone());
+            match function.name {
+                "SET_TIMEZONE" => own.zone = super::dates::zone(&text(&named))?,
+                _ => own.locale = Locale::named(&text(&named))?,
+            }
         }
+        Ok(context)
+    }
+
+    /// Counts steps; an error when there were too many.
+    pub fn step(&mut self, count: usize) -> Outcome<()> {
+        self.steps = self.steps.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if self.steps > STEPS_MAX {
+            return Err(error(ErrorKind::Limit, format!("the formula takes more than {STEPS_MAX} steps")));
+        }
+        Ok(())
+    }
+
+    /// The value of `expr`, an error being one; whatever error there was is forgotten.
+    pub fn caught(&mut self, expr: &Expr) -> Value {
+        let outcome = self.expr(expr);
+        self.failed_at = None;
+        outcome.unwrap_or_else(Value::Error)
+    }
+
+    /// Keeps the innermost place of an error.
+    fn at(&mut self, span: Span, outcome: Outcome) -> Outcome {
+        if outcome.is_err() && self.failed_at.is_none() {
+            self.failed_at = Some(span);
+        }
+        outcome
+    }
+}
+
+/// An error as a value becomes an error on its way.
+fn flows(value: Value) -> Outcome {
+    match value {
+        Value::Error(error) => Err(error),
+        value => Ok(value),
     }
 }
 
 fn misplaced(function: &Function) -> Arc<ErrorValue> {
     error(ErrorKind::Value, format!("{} cannot be called so", function.name))
-}
-
-/// An error to return from a function.
-pub fn error(kind: ErrorKind, message: impl Into<EcoString>) -> Arc<ErrorValue> {
-    Arc::new(ErrorValue { kind, message: message.into() })
 }
 
 fn binary(operator: Operator, left: &Value, right: &Value) -> Outcome {
@@ -130,6 +242,8 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Outcome {
             bounded(left.len() + right.len())?;
             Value::Text(left + right)
         }
+        And => Value::Bool(truth(left) && truth(right)),
+        Or => Value::Bool(truth(left) || truth(right)),
         Equal => Value::Bool(equal(left, right)),
         NotEqual => Value::Bool(!equal(left, right)),
         Less => Value::Bool(compare(left, right)? == Ordering::Less),
@@ -145,190 +259,51 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Outcome {
                 Divide | Modulo if b.is_zero() => return Err(error(ErrorKind::Div0, "division by zero")),
                 Divide => a.checked_div(b),
                 Modulo => modulo(a, b),
-                _ => power(a, b),
+                _ => return power(a, b).map(Value::number),
             };
-            Value::number(result.ok_or_else(|| too_large(operator))?)
+            Value::number(result.ok_or_else(|| too_large(operator.symbol()))?)
         }
     })
 }
 
-fn too_large(operator: Operator) -> Arc<ErrorValue> {
-    error(ErrorKind::Range, format!("the result of `{}` has more digits than a number may have", operator.symbol()))
+/// The error of a result for which a number has no room.
+pub fn too_large(operation: &str) -> Arc<ErrorValue> {
+    error(ErrorKind::Range, format!("the result of `{operation}` has more digits than a number may have"))
 }
 
 /// The remainder with the sign of the divisor.
-fn modulo(a: Decimal, b: Decimal) -> Option<Decimal> {
+pub fn modulo(a: Decimal, b: Decimal) -> Option<Decimal> {
     let remainder = a.checked_rem(b)?;
     if !remainder.is_zero() && remainder.is_sign_negative() != b.is_sign_negative() { remainder.checked_add(b) } else { Some(remainder) }
 }
 
 /// Whole exponents are exact where the result has room; others are approximated, and shown with fifteen digits.
-fn power(base: Decimal, exponent: Decimal) -> Option<Decimal> {
+pub fn power(base: Decimal, exponent: Decimal) -> Outcome<Decimal> {
     if base.is_zero() && exponent.is_sign_negative() && !exponent.is_zero() {
-        return None;
+        return Err(error(ErrorKind::Div0, "zero to a negative power divides by zero"));
     }
-    if base.is_sign_negative() && !exponent.fract().is_zero() {
-        return None;
-    }
-    let power = base.checked_powd(exponent)?;
-    if exponent.fract().is_zero() { Some(power) } else { power.round_sf(15) }
-}
-
-/// Refuses a text of more than [`TEXT_LENGTH_MAX`] bytes before it is made.
-pub fn bounded(length: usize) -> Outcome<()> {
-    if length > TEXT_LENGTH_MAX {
-        return Err(error(ErrorKind::Limit, format!("the text would have {length} bytes; {TEXT_LENGTH_MAX} are the most")));
-    }
-    Ok(())
-}
-
-/// As a condition: false, zero, blank and empty text are false, all else is true.
-pub fn truth(value: &Value) -> bool {
-    match value {
-        Value::Blank => false,
-        Value::Bool(b) => *b,
-        Value::Number(n) => !n.is_zero(),
-        Value::Text(t) => !t.is_empty(),
-        Value::List(items) => items.iter().any(truth),
-        Value::Links(ids) => !ids.is_empty(),
-        Value::Date(_) | Value::DateTime(_) | Value::Link(_) | Value::Error(_) => true,
-    }
-}
-
-/// As a number: blank is 0, text is read as one, a list counts as its only item.
-pub fn number(value: &Value) -> Outcome<Decimal> {
-    match value {
-        Value::Number(n) => Ok(*n),
-        Value::Blank => Ok(Decimal::ZERO),
-        Value::Bool(b) => Ok(Decimal::from(u8::from(*b))),
-        Value::Text(t) => {
-            let trimmed = t.trim();
-            if trimmed.is_empty() {
-                return Ok(Decimal::ZERO);
-            }
-            let parsed = trimmed.parse().or_else(|_| Decimal::from_scientific(trimmed));
-            parsed.map_err(|_| error(ErrorKind::Value, format!("\"{}\" is not a number", excerpt(t))))
+    match exponent.fract().is_zero().then(|| exponent.to_i64()).flatten() {
+        Some(whole) => base.checked_powi(whole).ok_or_else(|| too_large("^")),
+        None if base.is_sign_negative() => {
+            Err(error(ErrorKind::Range, "a negative number has no power whose exponent is not a whole number"))
         }
-        Value::List(items) => number(only(items, "number")?),
-        other => Err(error(ErrorKind::Value, format!("{} is not a number", article(other.type_name())))),
+        None => approximate(base.to_f64().unwrap_or(f64::NAN).powf(exponent.to_f64().unwrap_or(f64::NAN))).ok_or_else(|| too_large("^")),
     }
 }
 
-/// The one item of a list that stands where one value is wanted.
-fn only<'a>(items: &'a [Value], wanted: &str) -> Outcome<&'a Value> {
-    match items {
-        [] => Ok(&Value::Blank),
-        [Value::Error(e)] => Err(e.clone()),
-        [item] => Ok(item),
-        _ => Err(error(ErrorKind::Value, format!("a list of {} values stands where one {wanted} is wanted", items.len()))),
-    }
+/// A binary fraction as the decimal number of fifteen digits that is nearest to it; `None` if it is none or too large.
+pub fn approximate(number: f64) -> Option<Decimal> {
+    if number.is_finite() { Decimal::from_f64_retain(number)?.round_sf(15) } else { None }
 }
 
-/// As text: blank is empty, items of a list are joined with ", ".
-pub fn text(value: &Value) -> EcoString {
-    match value {
-        Value::Blank => EcoString::new(),
-        Value::Bool(b) => if *b { "true" } else { "false" }.into(),
-        Value::Number(n) => ecow::eco_format!("{n}"),
-        Value::Text(t) => t.clone(),
-        Value::Date(d) => ecow::eco_format!("{d}"),
-        Value::DateTime(t) => ecow::eco_format!("{t}"),
-        Value::Link(id) => ecow::eco_format!("{id}"),
-        Value::Links(ids) => join(ids.iter().map(|id| ecow::eco_format!("{id}"))),
-        Value::List(items) => join(items.iter().filter(|item| !item.is_blank()).map(text)),
-        Value::Error(e) => ecow::eco_format!("#{}", e.kind),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn join(items: impl Iterator<Item = EcoString>) -> EcoString {
-    let mut out = EcoString::new();
-    for (i, item) in items.enumerate() {
-        if out.len() > TEXT_LENGTH_MAX {
-            break;
-        }
-        if i > 0 {
-            out.push_str(", ");
-        }
-        out.push_str(&item);
-    }
-    out
-}
-
-/// A day or an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// A day.
-    Date(Date),
-    /// An instant, in UTC.
-    DateTime(Timestamp),
-}
-
-impl Moment {
-    /// The civil day and time in UTC; a day begins at midnight.
-    pub fn civil(self) -> jiff::civil::DateTime {
-        match self {
-            Moment::Date(date) => date.to_datetime(jiff::civil::Time::midnight()),
-            Moment::DateTime(at) => TimeZone::UTC.to_datetime(at),
-        }
-    }
-}
-
-/// As a day or an instant; `None` for blank.
-pub fn moment(value: &Value) -> Outcome<Option<Moment>> {
-    match value {
-        Value::Blank => Ok(None),
-        Value::Date(date) => Ok(Some(Moment::Date(*date))),
-        Value::DateTime(at) => Ok(Some(Moment::DateTime(*at))),
-        Value::List(items) => moment(only(items, "date")?),
-        other => Err(error(ErrorKind::Value, format!("{} is not a date", article(other.type_name())))),
-    }
-}
-
-fn article(noun: &str) -> String {
-    format!("a {noun}")
-}
-
-/// The first forty characters, for messages.
-fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(40).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
-}
-
-/// `=`: of unlike types never; blank equals blank and empty text.
-pub fn equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::List(a), b) if a.len() == 1 && !matches!(b, Value::List(_)) => equal(&a[0], b),
-        (a, Value::List(b)) if b.len() == 1 && !matches!(a, Value::List(_)) => equal(a, &b[0]),
-        (Value::Blank, Value::Text(t)) | (Value::Text(t), Value::Blank) => t.is_empty(),
-        (Value::Link(id), Value::Text(t)) | (Value::Text(t), Value::Link(id)) => ecow::eco_format!("{id}") == *t,
-        (Value::Bool(_), Value::Number(_)) | (Value::Number(_), Value::Bool(_)) => number(left).ok() == number(right).ok(),
-        (Value::Date(_), Value::DateTime(_)) | (Value::DateTime(_), Value::Date(_)) => compare(left, right) == Ok(Ordering::Equal),
-        (a, b) if a.is_blank() && b.is_blank() => true,
-        (a, b) => a == b,
-    }
-}
-
-/// The order of two values of like type. Blank acts as 0 beside a number, "" beside a text, and before any date.
-pub fn compare(left: &Value, right: &Value) -> Outcome<Ordering> {
-    match (left, right) {
-        (Value::List(items), other) | (other, Value::List(items)) => {
-            let item = only(items, "value")?;
-            if matches!(left, Value::List(_)) { compare(item, other) } else { compare(other, item) }
-        }
-        (Value::Blank, Value::Blank) => Ok(Ordering::Equal),
-        (Value::Text(a), Value::Text(b)) => Ok(a.cmp(b)),
-        (Value::Text(a), Value::Blank) => Ok(a.as_str().cmp("")),
-        (Value::Blank, Value::Text(b)) => Ok("".cmp(b)),
-        (Value::Date(_) | Value::DateTime(_), _) | (_, Value::Date(_) | Value::DateTime(_)) => {
-            let civil = |value| moment(value).map(|m| m.map(Moment::civil));
-            Ok(civil(left)?.cmp(&civil(right)?))
-        }
-        (Value::Number(_) | Value::Bool(_) | Value::Blank, Value::Number(_) | Value::Bool(_) | Value::Blank) => {
-            Ok(number(left)?.cmp(&number(right)?))
-        }
-        (a, b) => Err(error(ErrorKind::Value, format!("a {} and a {} cannot be put in order", a.type_name(), b.type_name()))),
+    #[test]
+    fn approximations_have_fifteen_digits() {
+        assert_eq!(approximate(0.1 + 0.2).map(|n| n.normalize().to_string()), Some("0.3".to_owned()));
+        assert_eq!(approximate(f64::INFINITY), None);
+        assert_eq!(approximate(1e30), None);
     }
 }

@@ -8,15 +8,19 @@
 
 pub mod ast;
 pub mod check;
+pub mod coerce;
+pub mod dates;
 pub mod eval;
 mod expression;
 pub mod functions;
+pub mod locale;
 pub mod parse;
+pub mod reference;
 pub mod token;
 pub mod types;
 
-pub use check::{Attributes, Resolved, check};
-pub use eval::{Cells, Program};
+pub use check::{Attributes, Resolved, Variable, check};
+pub use eval::{Cells, Context, Program};
 pub use expression::Expression;
 pub use types::Type;
 
@@ -31,7 +35,7 @@ pub const EXPRESSION_LENGTH_MAX: usize = 32 * 1024;
 const STORED_LENGTH_MAX: usize = 16 * EXPRESSION_LENGTH_MAX;
 
 /// How deep a formula may be nested: brackets, calls, and chains of operators.
-pub const DEPTH_MAX: usize = 400;
+pub const DEPTH_MAX: usize = 250;
 
 /// A range of bytes in a formula's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

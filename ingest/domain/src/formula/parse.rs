@@ -1,22 +1,25 @@
 //! Tokens to tree, by precedence climbing (Pratt 1973): one loop for all binary operators.
 
+use ecow::EcoString;
+
 use super::ast::{Node, NodeKind, Operator};
 use super::token::{Token, tokens};
 use super::{DEPTH_MAX, EXPRESSION_LENGTH_MAX, FormulaError, FormulaErrorKind, STORED_LENGTH_MAX, Span};
 
-/// The syntax tree of what a user wrote.
-pub fn parse(text: &str) -> Result<Node, FormulaError> {
-    parse_bounded(text, EXPRESSION_LENGTH_MAX)
+/// The syntax tree of what a user wrote, in which `variables` are known.
+pub fn parse(text: &str, variables: &[&str]) -> Result<Node, FormulaError> {
+    parse_bounded(text, variables, EXPRESSION_LENGTH_MAX)
 }
 
 /// The syntax tree of a formula in its stored form.
-pub fn parse_stored(text: &str) -> Result<Node, FormulaError> {
-    parse_bounded(text, STORED_LENGTH_MAX)
+pub fn parse_stored(text: &str, variables: &[&str]) -> Result<Node, FormulaError> {
+    parse_bounded(text, variables, STORED_LENGTH_MAX)
 }
 
-fn parse_bounded(text: &str, length_max: usize) -> Result<Node, FormulaError> {
+fn parse_bounded(text: &str, variables: &[&str], length_max: usize) -> Result<Node, FormulaError> {
     let tokens = tokens(text, length_max)?;
-    let mut parser = Parser { tokens: &tokens, next: 0, depth: 0, end: text.len() };
+    let variables = variables.iter().copied().map(EcoString::from).collect();
+    let mut parser = Parser { tokens: &tokens, next: 0, depth: 0, end: text.len(), variables };
     let node = parser.expression(0)?;
     match parser.peek() {
         None => Ok(node),
@@ -32,6 +35,13 @@ struct Parser<'a> {
     /// Open brackets and signs: bounds the recursion.
     depth: usize,
     end: usize,
+    /// The variables that are known here, innermost last.
+    variables: Vec<EcoString>,
+}
+
+/// The variable that a function gives to one of its arguments, counted from 0.
+pub(super) fn variable_of(function: &str, argument: usize) -> Option<&'static str> {
+    (function == "FILTER" && argument == 1).then_some("value")
 }
 
 impl<'a> Parser<'a> {
@@ -78,27 +88,38 @@ impl<'a> Parser<'a> {
                 node(span.to(operand.span), operand.depth + 1, NodeKind::Negate(Box::new(operand)))
             }
             Token::Operator(Operator::Add) => self.operand(),
+            Token::Not => {
+                let operand = self.operand()?;
+                node(span.to(operand.span), operand.depth + 1, NodeKind::Call("NOT".into(), vec![operand]))
+            }
             Token::Open => {
                 let inner = self.expression(0)?;
                 self.close(*span)?;
                 Ok(inner)
             }
             Token::Name(name) => {
+                let capitals: EcoString = name.to_uppercase();
                 let (arguments, end) = match self.peek() {
                     Some((Token::Open, open)) => {
                         self.next += 1;
-                        self.arguments(*open)?
+                        match capitals.as_str() {
+                            "LET" => self.bindings(*open)?,
+                            _ => self.arguments(&capitals, *open)?,
+                        }
+                    }
+                    _ if self.knows(name) => {
+                        self.depth -= 1;
+                        return node(*span, 1, NodeKind::Variable(name.clone()));
                     }
                     // TRUE and FALSE may be written without brackets.
-                    _ if name == "TRUE" || name == "FALSE" => (Vec::new(), *span),
+                    _ if capitals == "TRUE" || capitals == "FALSE" => (Vec::new(), *span),
                     _ => {
-                        let message =
-                            format!("`{name}` is not followed by `(`; attributes stand in braces, as in {{{}}}", name.to_lowercase());
-                        return Err(FormulaError::new(FormulaErrorKind::Syntax, *span, message));
+                        self.depth -= 1;
+                        return node(*span, 1, NodeKind::Attribute(name.clone()));
                     }
                 };
                 let depth = 1 + arguments.iter().map(|a| a.depth).max().unwrap_or(0);
-                node(span.to(end), depth, NodeKind::Call(name.clone(), arguments))
+                node(span.to(end), depth, NodeKind::Call(capitals, arguments))
             }
             other => {
                 Err(FormulaError::new(FormulaErrorKind::Syntax, *span, format!("{} stands where a value was expected", describe(other))))
@@ -108,14 +129,44 @@ impl<'a> Parser<'a> {
         out
     }
 
-    fn arguments(&mut self, open: Span) -> Result<(Vec<Node>, Span), FormulaError> {
+    fn knows(&self, name: &str) -> bool {
+        self.variables.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// The arguments of LET: names with their values, then what uses them.
+    fn bindings(&mut self, open: Span) -> Result<(Vec<Node>, Span), FormulaError> {
+        let (known, mut arguments) = (self.variables.len(), Vec::new());
+        while let Some((Token::Name(name), span)) = self.peek()
+            && let Some((Token::Comma, _)) = self.tokens.get(self.next + 1)
+        {
+            self.next += 2;
+            arguments.push(node(*span, 1, NodeKind::Variable(name.clone()))?);
+            arguments.push(self.expression(0)?);
+            match self.advance() {
+                Some((Token::Comma, _)) => {}
+                _ => {
+                    let message = "LET ends with a formula that uses its names, as in LET(x, 2, x * x)";
+                    return Err(FormulaError::new(FormulaErrorKind::Syntax, *span, message));
+                }
+            }
+            self.variables.push(name.clone());
+        }
+        arguments.push(self.expression(0)?);
+        self.variables.truncate(known);
+        self.close(open).map(|end| (arguments, end))
+    }
+
+    fn arguments(&mut self, function: &str, open: Span) -> Result<(Vec<Node>, Span), FormulaError> {
         let mut arguments = Vec::new();
         if let Some((Token::Close, end)) = self.peek() {
             self.next += 1;
             return Ok((arguments, *end));
         }
         loop {
+            let known = self.variables.len();
+            self.variables.extend(variable_of(function, arguments.len()).map(EcoString::from));
             arguments.push(self.expression(0)?);
+            self.variables.truncate(known);
             match self.peek() {
                 Some((Token::Comma, _)) => self.next += 1,
                 _ => return self.close(open).map(|end| (arguments, end)),
@@ -151,6 +202,7 @@ fn describe(token: &Token) -> String {
         Token::Attribute(name) => format!("{{{name}}}"),
         Token::Name(name) => format!("`{name}`"),
         Token::Operator(operator) => format!("`{}`", operator.symbol()),
+        Token::Not => "`!`".into(),
         Token::Open => "`(`".into(),
         Token::Close => "`)`".into(),
         Token::Comma => "`,`".into(),
@@ -167,6 +219,7 @@ mod tests {
             NodeKind::Number(n) => n.to_string(),
             NodeKind::Text(t) => format!("{t:?}"),
             NodeKind::Attribute(a) => format!("{{{a}}}"),
+            NodeKind::Variable(v) => v.to_string(),
             NodeKind::Negate(x) => format!("(neg {})", show(x)),
             NodeKind::Binary(o, a, b) => format!("({} {} {})", o.symbol(), show(a), show(b)),
             NodeKind::Call(f, xs) => format!("({f}{})", xs.iter().map(|x| format!(" {}", show(x))).collect::<String>()),
@@ -187,8 +240,20 @@ mod tests {
             (r#""a\"b\n""#, r#""a\"b\n""#),
             ("1.5e3", "1500"),
             (".5", "0.5"),
+            ("1 = 2 && 3 || 4 & 5 && 6", "(|| (&& (= 1 2) 3) (&& (& 4 5) 6))"),
+            ("1 // one\n + /* two */ 2", "(+ 1 2)"),
+            ("'it''s' & \"a\"\"b\"", "(& \"it's\" \"a\\\"b\")"),
+            ("price * Values", "(* {price} Values)"),
+            ("let(x, 2, y, x * {x}, X + y)", "(LET x 2 y (* x {x}) (+ X y))"),
+            ("filter({xs}, value > 3) & value", "(& (FILTER {xs} (> value 3)) {value})"),
+            ("!{a} && !({b} = 1)", "(&& (NOT {a}) (NOT (= {b} 1)))"),
+            (r#""\d+\.\\""#, r#""\\d+\\.\\""#),
+            ("--1 - -(2 - 3)", "(- (neg (neg 1)) (neg (- 2 3)))"),
         ] {
-            assert_eq!(parse(text).map(|n| show(&n)).unwrap(), tree, "{text}");
+            let node = parse(text, &["values"]).unwrap();
+            assert_eq!(show(&node), tree, "{text}");
+            let again = parse(&node.to_string(), &["values"]).unwrap();
+            assert!(again.means_the_same(&node), "{text} printed is {node}");
         }
     }
 
@@ -203,13 +268,14 @@ mod tests {
             ("'abc", 0, "not closed"),
             ("{abc", 0, "not closed"),
             ("{ }", 0, "between braces"),
-            ("abc", 0, "{abc}"),
-            ("1 ! 2", 2, "`!=`"),
+            ("1 /* 2", 2, "not closed"),
+            ("1 | 2", 2, "`||`"),
+            ("LET(x, 1)", 4, "LET ends"),
+            ("1 ! 2", 2, "`!` was not"),
             ("1 # 2", 2, "no meaning"),
-            ("1 + é", 4, "not followed"),
             ("99999999999999999999999999999999999", 0, "28 digits"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text, &[]).unwrap_err();
             assert_eq!(error.kind, FormulaErrorKind::Syntax, "{text}");
             assert_eq!(error.span.start, start, "{text}: {error}");
             assert!(error.message.contains(says), "{text}: {error}");
@@ -225,8 +291,8 @@ mod tests {
             "1".repeat(1_000_000),
             format!("{}1{}", "ABS(".repeat(5_000), ")".repeat(5_000)),
         ] {
-            assert_eq!(parse(&text).unwrap_err().kind, FormulaErrorKind::TooLarge);
+            assert_eq!(parse(&text, &[]).unwrap_err().kind, FormulaErrorKind::TooLarge);
         }
-        assert!(parse(&format!("{}1{}", "(".repeat(300), ")".repeat(300))).is_ok());
+        assert!(parse(&format!("{}1{}", "(".repeat(200), ")".repeat(200)), &[]).is_ok());
     }
 }

@@ -15,8 +15,10 @@ pub enum Token {
     Text(EcoString),
     /// What stands between braces.
     Attribute(EcoString),
-    /// A function's name, in capitals.
+    /// The name of a function, a variable, or an attribute without braces; as it was written.
     Name(EcoString),
+    /// `!`
+    Not,
     /// An operator.
     Operator(Operator),
     /// `(`
@@ -41,6 +43,20 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
         let next = text[at..].chars().next();
         let token = match c {
             _ if c.is_whitespace() => continue,
+            '/' if next == Some('/') => {
+                at = text[at..].find('\n').map_or(text.len(), |length| at + length);
+                continue;
+            }
+            '/' if next == Some('*') => {
+                let length = text[at + 1..].find("*/").ok_or_else(|| syntax(start, text.len(), "this comment is not closed"))?;
+                at += 1 + length + 2;
+                continue;
+            }
+            '&' | '|' if next == Some(c) => {
+                at += 1;
+                Token::Operator(if c == '&' { Operator::And } else { Operator::Or })
+            }
+            '|' => return Err(syntax(start, at, "`|` stands alone; `||` is the operator")),
             '(' => Token::Open,
             ')' => Token::Close,
             ',' => Token::Comma,
@@ -52,6 +68,7 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
             '^' => Token::Operator(Operator::Power),
             '&' => Token::Operator(Operator::Join),
             '=' => Token::Operator(Operator::Equal),
+            '!' if next != Some('=') => Token::Not,
             '<' | '>' | '!' => {
                 let two = next.filter(|n| matches!((c, n), ('<' | '>' | '!', '=') | ('<', '>')));
                 at += two.map_or(0, char::len_utf8);
@@ -60,7 +77,6 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
                     ('<', Some('=')) => Operator::LessEqual,
                     ('>', None) => Operator::Greater,
                     ('>', _) => Operator::GreaterEqual,
-                    ('!', None) => return Err(syntax(start, at, "`!` stands alone; `!=` compares and NOT(…) negates")),
                     _ => Operator::NotEqual,
                 })
             }
@@ -88,7 +104,7 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
             }
             _ if c.is_alphabetic() || c == '_' => {
                 at = text[start..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |length| start + length);
-                Token::Name(text[start..at].to_uppercase().into())
+                Token::Name(text[start..at].into())
             }
             _ => return Err(syntax(start, at, format!("`{c}` has no meaning here"))),
         };
@@ -101,18 +117,25 @@ fn syntax(start: usize, end: usize, message: impl std::fmt::Display) -> FormulaE
     FormulaError::new(FormulaErrorKind::Syntax, Span { start, end }, message)
 }
 
-/// The content of a text that began before `at`, and the place after its closing quote.
+/// The content of a text that began before `at`, and the place after its closing quote. A backslash or the same quote
+/// before a quote makes it part of the text.
 fn quoted(text: &str, at: usize, quote: char) -> Option<(EcoString, usize)> {
     let mut content = EcoString::new();
     let mut chars = text[at..].char_indices();
     while let Some((i, c)) = chars.next() {
         match c {
-            _ if c == quote => return Some((content, at + i + c.len_utf8())),
+            _ if c == quote && text[at + i + 1..].starts_with(quote) => {
+                chars.next();
+                content.push(quote);
+            }
+            _ if c == quote => return Some((content, at + i + 1)),
             '\\' => match chars.next()?.1 {
                 'n' => content.push('\n'),
                 't' => content.push('\t'),
                 'r' => content.push('\r'),
-                other => content.push(other),
+                other @ ('\\' | '"' | '\'') => content.push(other),
+                // Part of a regular expression, most likely.
+                other => content.extend(['\\', other]),
             },
             _ => content.push(c),
         }

@@ -52,6 +52,8 @@ impl Type {
         match (self.item(), other.item()) {
             (Type::Blank | Type::Any, _) | (_, Type::Blank | Type::Any) => true,
             (a, b) if a.is_moment() && b.is_moment() => true,
+            // Text beside a date is read as one.
+            (a, Type::Text) | (Type::Text, a) if a.is_moment() => true,
             (Type::Number | Type::Bool, Type::Number | Type::Bool) => true,
             (a, b) => a == b,
         }

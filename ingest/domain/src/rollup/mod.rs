@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::formula::Type;
-use crate::formula::eval::number;
+use crate::formula::coerce::number;
 use crate::value::Value;
 
 /// Every rollup.

@@ -111,7 +111,17 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
 /// What a user wrote as a formula over `collection`: the form that is stored, and the program.
 pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what: &str) -> Result<(Expression, Program), Rejection> {
     let scope = CollectionScope { schema, collection_id: collection };
-    Expression::from_user(text, &scope).map_err(|error| Rejection::Formula { what: what.into(), error })
+    let checked = Expression::from_user(text, &scope).map_err(|error| Rejection::Formula { what: what.into(), error })?;
+    if checked.1.is_timed {
+        // Nothing is computed anew because time passes.
+        return Err(Rejection::InvalidInput(format!("{what} asks what time it is, and only `decidr formula eval` knows that yet")));
+    }
+    Ok(checked)
+}
+
+/// The program of what a user wrote as a formula over `collection`.
+pub fn checked_formula(schema: &TenantSchema, collection: CollectionId, text: &str) -> Result<Program, FormulaError> {
+    Expression::from_user(text, &CollectionScope { schema, collection_id: collection }).map(|(_, program)| program)
 }
 
 /// The program of a formula over `collection` in its stored form.

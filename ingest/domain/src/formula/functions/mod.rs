@@ -1,32 +1,66 @@
-//! The functions of the language: one file for a small family, one line in `FAMILIES` for the file.
+//! The functions of the language: one file for a small family, one line in [`FAMILIES`] for the file. The language
+//! reference is made from what stands with each function here; its examples are run as tests.
 
-mod conditional;
-mod constant;
+mod array;
+mod calendar;
 mod date;
+mod date_text;
+mod logical;
 mod numeric;
+mod record;
+mod regex;
+mod rounding;
+mod statistic;
 mod text;
+mod text_search;
 
 pub use date::Unit;
 
 use std::fmt;
 
-use super::eval::{Evaluation, Expr, Outcome};
+use super::coerce::text as as_text;
+use super::eval::{Context, Evaluation, Expr, Outcome};
 use super::types::Type;
 use crate::value::Value;
 
+/// Functions that belong together, with a heading.
+pub type Family = (&'static str, &'static [Function]);
+
 /// Every family of functions.
-const FAMILIES: &[&[Function]] = &[conditional::FUNCTIONS, constant::FUNCTIONS, numeric::FUNCTIONS, text::FUNCTIONS, date::FUNCTIONS];
+pub const FAMILIES: &[Family] = &[
+    ("Logic", logical::FUNCTIONS),
+    ("Numbers", numeric::FUNCTIONS),
+    ("Rounding", rounding::FUNCTIONS),
+    ("Statistics", statistic::FUNCTIONS),
+    ("Text", text::FUNCTIONS),
+    ("Searching text", text_search::FUNCTIONS),
+    ("Regular expressions", regex::FUNCTIONS),
+    ("Dates", date::FUNCTIONS),
+    ("Calendar", calendar::FUNCTIONS),
+    ("Dates as text", date_text::FUNCTIONS),
+    ("Lists", array::FUNCTIONS),
+    ("Records", record::FUNCTIONS),
+];
+
+/// The functions whose value changes with time alone.
+pub const TIMED: &[&str] = &["NOW", "TODAY", "FROMNOW", "TONOW"];
 
 /// A function of the formula language.
 pub struct Function {
     /// Its name, in capitals.
     pub name: &'static str,
+    /// What its arguments are called; optional ones in brackets.
+    pub arguments: &'static str,
     /// What it takes.
     pub parameters: Parameters,
     /// The type that it gives for arguments of these types.
     pub returns: fn(&[Type]) -> Type,
     /// What it does.
     pub call: Call,
+    /// What it does, for the reference.
+    pub doc: &'static str,
+    /// Formulas and what they give, as the reference shows values.
+    pub examples: &'static [(&'static str, &'static str)],
 }
 
 /// How a function is called.
@@ -34,6 +68,8 @@ pub struct Function {
 pub enum Call {
     /// With the values of all arguments; an error among them is the result, and the function is not called.
     Strict(fn(&[Value]) -> Outcome),
+    /// The same, and it matters in which zone, in which language, or when.
+    Dated(fn(&Context, &[Value]) -> Outcome),
     /// With the arguments unevaluated: it may leave some out, or stop an error.
     Lazy(fn(&mut Evaluation<'_>, &[Expr]) -> Outcome),
 }
@@ -57,8 +93,8 @@ impl Parameters {
         Self { required, optional, rest: None }
     }
 
-    const fn at_least_one(kind: Kind, required: &'static [Kind]) -> Self {
-        Self { required, optional: &[], rest: Some(kind) }
+    const fn with_rest(required: &'static [Kind], rest: Kind) -> Self {
+        Self { required, optional: &[], rest: Some(rest) }
     }
 
     /// The kind of the argument at `index`, counted from 0.
@@ -85,10 +121,16 @@ pub enum Kind {
     Text,
     /// A condition.
     Condition,
-    /// A date or datetime.
+    /// A date or datetime, or text that reads as one.
     Moment,
     /// The name of a unit of time.
     Unit,
+    /// The name of a time zone.
+    Zone,
+    /// The name of a language.
+    Locale,
+    /// A regular expression.
+    Pattern,
 }
 
 impl Kind {
@@ -99,8 +141,19 @@ impl Kind {
             Kind::Any | Kind::Text | Kind::Condition => true,
             Kind::Number => matches!(item, Type::Number | Type::Bool | Type::Text | Type::Blank | Type::Any),
             Kind::Ordered => Kind::Number.accepts(ty) || item.is_moment(),
-            Kind::Moment => item.is_moment(),
-            Kind::Unit => matches!(item, Type::Text | Type::Any),
+            Kind::Moment => item.is_moment() || *item == Type::Text,
+            Kind::Unit | Kind::Zone | Kind::Locale | Kind::Pattern => matches!(item, Type::Text | Type::Blank | Type::Any),
+        }
+    }
+
+    /// Refuses a constant that can never stand here, so that a slip is found when the formula is written.
+    pub fn check_constant(self, value: &Value) -> Outcome<()> {
+        match self {
+            Kind::Unit => Unit::of(value).map(drop),
+            Kind::Zone => super::dates::zone(&as_text(value)).map(drop),
+            Kind::Locale => super::locale::Locale::named(&as_text(value)).map(drop),
+            Kind::Pattern => regex::compiled(&as_text(value)).map(drop),
+            _ => Ok(()),
         }
     }
 }
@@ -115,18 +168,34 @@ impl fmt::Display for Kind {
             Kind::Condition => "a condition",
             Kind::Moment => "a date or datetime",
             Kind::Unit => "a unit of time in quotes",
+            Kind::Zone => "a time zone in quotes",
+            Kind::Locale => "a language in quotes",
+            Kind::Pattern => "a regular expression in quotes",
         })
     }
 }
 
 /// The function of this name, in capitals.
 pub fn find(name: &str) -> Option<&'static Function> {
+    let name = match name {
+        // Other products' names for the same.
+        "AVG" => "AVERAGE",
+        "ARRAY_JOIN" => "ARRAYJOIN",
+        "ARRAY_UNIQUE" => "ARRAYUNIQUE",
+        "ARRAY_COMPACT" => "ARRAYCOMPACT",
+        "ARRAY_FLATTEN" => "ARRAYFLATTEN",
+        "REGEXP_REPLACE" => "REGEX_REPLACE",
+        "CEIL" => "CEILING",
+        "LOG10" => "LOG",
+        "VARS" => "VAR",
+        other => other,
+    };
     all().find(|function| function.name == name)
 }
 
 /// Every function.
 pub fn all() -> impl Iterator<Item = &'static Function> {
-    FAMILIES.iter().copied().flatten()
+    FAMILIES.iter().flat_map(|(_, functions)| *functions)
 }
 
 impl fmt::Debug for Function {
@@ -141,7 +210,12 @@ impl PartialEq for Function {
     }
 }
 
-/// All values in `values`, lists taken apart.
+/// The type of what is picked from arguments of these types.
+fn any_of(types: &[Type]) -> Type {
+    types.iter().map(|ty| ty.item().clone()).reduce(Type::union).unwrap_or(Type::Blank)
+}
+
+/// All values in `values`, lists taken apart, blank items included.
 fn flattened<'a>(values: &'a [Value], visit: &mut dyn FnMut(&'a Value) -> Outcome<()>) -> Outcome<()> {
     for value in values {
         match value {

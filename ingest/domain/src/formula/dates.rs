@@ -1,0 +1,209 @@
+//! Text to date, and names to zones.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+
+use super::coerce::{Moment, error, excerpt};
+use super::eval::Outcome;
+use super::locale::{Locale, MONTHS_ENGLISH};
+use crate::value::ErrorKind;
+
+/// The zone of this name, as in "Europe/Berlin".
+pub fn zone(name: &str) -> Outcome<TimeZone> {
+    if name.is_empty() || name.eq_ignore_ascii_case("utc") || name.eq_ignore_ascii_case("gmt") {
+        return Ok(TimeZone::UTC);
+    }
+    let unknown = || error(ErrorKind::Value, format!("\"{}\" is not a time zone; \"Europe/Berlin\" is one", excerpt(name)));
+    // What a machine calls its own zone means nothing elsewhere.
+    if name.len() > 64 || name.eq_ignore_ascii_case("local") {
+        return Err(unknown());
+    }
+    TimeZone::get(name).map_err(|_| unknown())
+}
+
+/// The date that a text shows without saying how: ISO 8601; month/day/year with slashes; or with the month's English name.
+/// A time may follow. Without a zone it is in `zone`.
+pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
+    if text.len() > 64 {
+        return None;
+    }
+    // What a date and time with a zone looks like to everybody.
+    if text.contains(['T', 't', ' '])
+        && let Ok(at) = Timestamp::from_str(text)
+    {
+        return Some(Moment::DateTime(at));
+    }
+    let (date, rest) = date_in_front(text)?;
+    let rest = rest.trim_start_matches(['T', 't', ',']).trim();
+    if rest.is_empty() {
+        return Some(Moment::Date(date));
+    }
+    let at = date.to_datetime(time(rest)?);
+    zone.to_timestamp(at).ok().map(Moment::DateTime)
+}
+
+/// The date at the start of a text, and what follows it.
+fn date_in_front(text: &str) -> Option<(Date, &str)> {
+    let parts: Vec<(&str, usize)> = words(text);
+    let end = |i: usize| parts.get(i).map(|(word, at)| at + word.len());
+    let number = |i: usize| parts.get(i).and_then(|(word, _)| word.parse::<i16>().ok());
+    let (first, _) = parts.first()?;
+    if first.chars().all(|c| c.is_ascii_digit()) {
+        let separator = text[first.len()..].chars().next();
+        if first.len() == 4 && matches!(separator, Some('-' | '/' | '.')) {
+            // 2024-01-31, also without leading zeros; 2024-01 is its first day.
+            let day = if separator == text[end(1)?..].chars().next() { number(2) } else { None };
+            let date = Date::new(number(0)?, i8::try_from(number(1)?).ok()?, i8::try_from(day.unwrap_or(1)).ok()?).ok()?;
+            return Some((date, &text[end(if day.is_some() { 2 } else { 1 })?..]));
+        }
+        if first.len() == 4 && text.len() == 4 {
+            return Date::new(number(0)?, 1, 1).ok().map(|date| (date, ""));
+        }
+        if first.len() == 8 {
+            let date = Date::new(text[..4].parse().ok()?, text[4..6].parse().ok()?, text[6..8].parse().ok()?).ok()?;
+            return Some((date, &text[8..]));
+        }
+        if let Some(month) = parts.get(1).and_then(|(word, _)| month_named(word)) {
+            // 31 January 2024
+            let date = Date::new(year(parts.get(2)?.0)?, month, i8::try_from(number(0)?).ok()?).ok()?;
+            return Some((date, &text[end(2)?..]));
+        }
+        if matches!(separator, Some('/' | '-')) {
+            // 1/31/2024, 1/31/24
+            let date = Date::new(year(parts.get(2)?.0)?, i8::try_from(number(0)?).ok()?, i8::try_from(number(1)?).ok()?).ok()?;
+            return Some((date, &text[end(2)?..]));
+        }
+        return None;
+    }
+    let month = month_named(first)?;
+    // January 31, 2024; January 2024
+    match parts.get(1)?.0.len() {
+        4 => Some((Date::new(year(parts[1].0)?, month, 1).ok()?, &text[end(1)?..])),
+        _ => Some((Date::new(year(parts.get(2)?.0)?, month, i8::try_from(number(1)?).ok()?).ok()?, &text[end(2)?..])),
+    }
+}
+
+/// Runs of letters, and runs of digits, with their places.
+fn words(text: &str) -> Vec<(&str, usize)> {
+    let mut out = Vec::new();
+    let mut start = None;
+    let class = |c: char| if c.is_ascii_digit() { 1 } else { 2 * u8::from(c.is_alphabetic()) };
+    for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
+        match start {
+            Some((from, of)) if class(c) != of => {
+                out.push((&text[from..at], from));
+                start = (class(c) > 0).then(|| (at, class(c)));
+            }
+            None if class(c) > 0 => start = Some((at, class(c))),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn month_named(word: &str) -> Option<i8> {
+    let found = MONTHS_ENGLISH.iter().position(|month| {
+        let short = word.len() >= 3 && word.is_ascii() && month.len() >= word.len();
+        short && month[..word.len()].eq_ignore_ascii_case(word)
+    });
+    found.map(|i| i as i8 + 1)
+}
+
+/// A year of four digits, or of two: up to 68 of this century, from 69 on of the last.
+pub(super) fn year(digits: &str) -> Option<i16> {
+    let year: i16 = digits.parse().ok()?;
+    match digits.len() {
+        4 => Some(year),
+        2 => Some(if year <= 68 { 2000 + year } else { 1900 + year }),
+        _ => None,
+    }
+}
+
+/// 17:05, 17:05:30.25, 5:05 pm
+fn time(text: &str) -> Option<Time> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, half) = match (lower.strip_suffix("am"), lower.strip_suffix("pm")) {
+        (Some(digits), _) => (digits.trim(), Some(0)),
+        (_, Some(digits)) => (digits.trim(), Some(12)),
+        _ => (lower.trim(), None),
+    };
+    let mut parts = digits.split(':');
+    let hour: i8 = parts.next()?.parse().ok()?;
+    let minute: i8 = parts.next().map_or(half.map(|_| 0), |minute| minute.parse().ok())?;
+    let seconds = parts.next().unwrap_or("0");
+    let (second, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    if parts.next().is_some() || fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanosecond = format!("{fraction:0<9}").parse().ok()?;
+    let hour = match half {
+        Some(half) if (1..=12).contains(&hour) => hour % 12 + half,
+        Some(_) => return None,
+        None => hour,
+    };
+    Time::new(hour, minute, second.parse().ok()?, nanosecond).ok()
+}
+
+/// The first instant of a unit that holds `at`.
+pub(super) fn cut(at: DateTime, unit: &str) -> Option<DateTime> {
+    let date = at.date();
+    let day = |date: Date| Some(date.to_datetime(Time::midnight()));
+    match unit {
+        "year" => day(Date::new(at.year(), 1, 1).ok()?),
+        "quarter" => day(Date::new(at.year(), (at.month() - 1) / 3 * 3 + 1, 1).ok()?),
+        "month" => day(date.first_of_month()),
+        "week" => day(date.checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_sunday_zero_offset()))).ok()?),
+        "day" => day(date),
+        "hour" => DateTime::new(at.year(), at.month(), at.day(), at.hour(), 0, 0, 0).ok(),
+        "minute" => DateTime::new(at.year(), at.month(), at.day(), at.hour(), at.minute(), 0, 0).ok(),
+        "second" => DateTime::new(at.year(), at.month(), at.day(), at.hour(), at.minute(), at.second(), 0).ok(),
+        _ => Some(at),
+    }
+}
+
+/// The month whose name is in front, and how many characters the name has.
+pub(super) fn month_in(locale: Locale, word: &str) -> Option<(i8, usize)> {
+    let lower = word.to_lowercase();
+    let names = locale.months().iter().enumerate().chain(locale.months_short().iter().enumerate());
+    let found = names.filter(|(_, name)| lower.starts_with(&name.to_lowercase())).max_by_key(|(_, name)| name.len());
+    found.map(|(i, name)| (i as i8 + 1, name.chars().count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_as_people_write_them() {
+        for (text, expected) in [
+            ("2024-01-31", "2024-01-31"),
+            ("2024/1/5", "2024-01-05"),
+            ("2024-03", "2024-03-01"),
+            ("20240131", "2024-01-31"),
+            ("1/31/2024", "2024-01-31"),
+            ("07/10/19", "2019-07-10"),
+            ("12/31/75", "1975-12-31"),
+            ("January 31, 2024", "2024-01-31"),
+            ("Jan 31 2024", "2024-01-31"),
+            ("31 january 2024", "2024-01-31"),
+            ("2024-01-31T10:30:00Z", "2024-01-31T10:30:00Z"),
+            ("2024-01-31T10:30:00.250+02:00", "2024-01-31T08:30:00.25Z"),
+            ("2024-01-31 10:30", "2024-01-31T10:30:00Z"),
+            ("1/31/2024 5:05 pm", "2024-01-31T17:05:00Z"),
+            ("1/31/2024 12:00am", "2024-01-31T00:00:00Z"),
+        ] {
+            let shown = match parse(text, &TimeZone::UTC) {
+                Some(Moment::Date(date)) => date.to_string(),
+                Some(Moment::DateTime(at)) => at.to_string(),
+                None => "none".into(),
+            };
+            assert_eq!(shown, expected, "{text}");
+        }
+        for text in ["", "x", "2024-13-01", "31/31/2024", "2024-02-30", "hello 1", "1/2", "12:30", "2024-01-31 25:00", "99999-01-01"] {
+            assert_eq!(parse(text, &TimeZone::UTC), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Lists: what a lookup through a link to many gives, a multi select, or a function makes.
+
+use ecow::EcoString;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::{Call, Function, Kind, Parameters, any_of, flattened};
+use crate::formula::coerce::{bounded, compare, equal, number, text, truth};
+use crate::formula::eval::Outcome;
+use crate::formula::types::Type;
+use crate::value::Value;
+
+const LIST: Parameters = Parameters::with_rest(&[Kind::Any], Kind::Any);
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "ARRAYJOIN",
+        arguments: "list, [separator]",
+        parameters: Parameters::with_optional(&[Kind::Any], &[Kind::Text]),
+        returns: |_| Type::Text,
+        call: Call::Strict(|values| {
+            let separator: EcoString = values.get(1).map_or_else(|| ", ".into(), text);
+            let (mut out, mut is_first) = (EcoString::new(), true);
+            flattened(&values[..1], &mut |value| {
+                if !std::mem::take(&mut is_first) {
+                    out.push_str(&separator);
+                }
+                out.push_str(&text(value));
+                bounded(out.len())
+            })?;
+            Ok(Value::Text(out))
+        }),
+        doc: "The items as one text, with commas or what is given between.",
+        examples: &[("ARRAYJOIN({nums}, \"; \")", "\"3; 1; 2\""), ("ARRAYJOIN({tags})", "\"red, blue, red\"")],
+    },
+    Function {
+        name: "ARRAYUNIQUE",
+        arguments: "list, [list …]",
+        parameters: LIST,
+        returns: list_of,
+        call: Call::Strict(|values| {
+            let (mut seen, mut out) = (std::collections::BTreeSet::new(), Vec::new());
+            flattened(values, &mut |value| {
+                if seen.insert(value) {
+                    out.push(value.clone());
+                }
+                Ok(())
+            })?;
+            Ok(list(out))
+        }),
+        doc: "Each item once, where it comes first.",
+        examples: &[("ARRAYUNIQUE({tags})", "[\"red\", \"blue\"]")],
+    },
+    Function {
+        name: "ARRAYCOMPACT",
+        arguments: "list, [list …]",
+        parameters: LIST,
+        returns: list_of,
+        call: Call::Strict(|values| picked(values, |value| !equal(value, &Value::Blank))),
+        doc: "The items that are neither blank nor empty text.",
+        examples: &[("ARRAYCOMPACT(SPLIT(\"a,,b\", \",\"))", "[\"a\", \"b\"]")],
+    },
+    Function {
+        name: "ARRAYFLATTEN",
+        arguments: "list, [list …]",
+        parameters: LIST,
+        returns: list_of,
+        call: Call::Strict(|values| picked(values, |value| !equal(value, &Value::Blank))),
+        doc: "The items of all lists, and of the lists in them, in one list, without blanks and empty texts.",
+        examples: &[("ARRAYFLATTEN({nums}, 4, {tags})", "[3, 1, 2, 4, \"red\", \"blue\", \"red\"]")],
+    },
+    Function {
+        name: "ARRAYSLICE",
+        arguments: "list, start, [end]",
+        parameters: Parameters::with_optional(&[Kind::Any, Kind::Number], &[Kind::Number]),
+        returns: |types| list_of(&types[..1]),
+        call: Call::Strict(|values| {
+            let mut items = Vec::new();
+            flattened(&values[..1], &mut |value| {
+                items.push(value.clone());
+                Ok(())
+            })?;
+            let place = |value: &Value| number(value).map(|n| n.trunc().to_i64().unwrap_or(i64::MAX));
+            let length = items.len() as i64;
+            let from_end = |n: i64| if n < 0 { (length + n + 1).max(0) } else { n };
+            let start = from_end(place(&values[1])?).max(1);
+            let end = values.get(2).filter(|end| !end.is_blank()).map_or(Ok(length), place).map(from_end)?.min(length);
+            Ok(if start > end { Value::Blank } else { list(items[start as usize - 1..end as usize].to_vec()) })
+        }),
+        doc: "The items from a place to another, both included, counted from 1; negative places count from the end.",
+        examples: &[("ARRAYSLICE({nums}, 2)", "[1, 2]"), ("ARRAYSLICE({nums}, 1, 2)", "[3, 1]"), ("ARRAYSLICE({nums}, -1)", "[2]")],
+    },
+    Function {
+        name: "ARRAYSORT",
+        arguments: "list, [descending]",
+        parameters: Parameters::with_optional(&[Kind::Any], &[Kind::Condition]),
+        returns: |types| list_of(&types[..1]),
+        call: Call::Strict(|values| {
+            let mut items = Vec::new();
+            flattened(&values[..1], &mut |value| {
+                items.push(value.clone());
+                Ok(())
+            })?;
+            // A total order: values that cannot be compared by meaning stand by type.
+            items.sort();
+            items.sort_by(|a, b| {
+                if std::mem::discriminant(a) == std::mem::discriminant(b) { compare(a, b).unwrap_or(a.cmp(b)) } else { a.cmp(b) }
+            });
+            if values.get(1).is_some_and(truth) {
+                items.reverse();
+            }
+            Ok(list(items))
+        }),
+        doc: "The items in order, the largest first if `descending` is true.",
+        examples: &[("ARRAYSORT({nums})", "[1, 2, 3]"), ("ARRAYSORT({nums}, TRUE())", "[3, 2, 1]")],
+    },
+    Function {
+        name: "FILTER",
+        arguments: "list, condition",
+        parameters: Parameters::exactly(&[Kind::Any, Kind::Condition]),
+        returns: |types| list_of(&types[..1]),
+        call: Call::Lazy(|evaluation, arguments| {
+            let value = evaluation.expr(&arguments[0])?;
+            let mut items = Vec::new();
+            flattened(std::slice::from_ref(&value), &mut |item| {
+                items.push(item.clone());
+                Ok(())
+            })?;
+            let mut out = Vec::new();
+            for item in items {
+                evaluation.variables.push(item.clone());
+                let outcome = evaluation.expr(&arguments[1]);
+                evaluation.variables.pop();
+                if truth(&outcome?) {
+                    out.push(item);
+                }
+            }
+            Ok(list(out))
+        }),
+        doc: "The items for which a condition is true; in it an item goes by the name `value`.",
+        examples: &[("FILTER({nums}, value >= 2)", "[3, 2]"), ("COUNTALL(FILTER({tags}, value = \"red\"))", "2")],
+    },
+    Function {
+        name: "FIRST",
+        arguments: "list",
+        parameters: Parameters::exactly(&[Kind::Any]),
+        returns: |types| types[0].item().clone(),
+        call: Call::Strict(|values| edge(values, |items| items.first().cloned())),
+        doc: "The first item; blank of none.",
+        examples: &[("FIRST({nums})", "3")],
+    },
+    Function {
+        name: "LAST",
+        arguments: "list",
+        parameters: Parameters::exactly(&[Kind::Any]),
+        returns: |types| types[0].item().clone(),
+        call: Call::Strict(|values| edge(values, |items| items.last().cloned())),
+        doc: "The last item; blank of none.",
+        examples: &[("LAST({nums})", "2")],
+    },
+];
+
+fn list_of(types: &[Type]) -> Type {
+    Type::List(Box::new(any_of(types)))
+}
+
+/// A list with its blanks; one of nothing is blank.
+fn list(items: Vec<Value>) -> Value {
+    if items.is_empty() { Value::Blank } else { Value::List(items.into()) }
+}
+
+fn picked(values: &[Value], picks: fn(&Value) -> bool) -> Outcome {
+    let mut out = Vec::new();
+    flattened(values, &mut |value| {
+        if picks(value) {
+            out.push(value.clone());
+        }
+        Ok(())
+    })?;
+    Ok(list(out))
+}
+
+fn edge(values: &[Value], pick: fn(&[Value]) -> Option<Value>) -> Outcome {
+    let mut items = Vec::new();
+    flattened(values, &mut |value| {
+        items.push(value.clone());
+        Ok(())
+    })?;
+    Ok(pick(&items).unwrap_or_default())
+}

@@ -1,0 +1,456 @@
+//! Dates to text and back, by formats of tokens as `YYYY-MM-DD HH:mm`; what stands in square brackets is text.
+
+use ecow::EcoString;
+use jiff::civil::Weekday;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, ZonedDateTime, civil};
+
+use super::calendar::week_of_year;
+use super::date::now;
+use super::{Call, Function, Kind, Parameters};
+use crate::formula::coerce::{Moment, bounded, error, excerpt, moment, text};
+use crate::formula::dates::{month_in, year};
+use crate::formula::eval::{Context, Outcome};
+use crate::formula::locale::Locale;
+use crate::formula::types::Type;
+use crate::value::{ErrorKind, Value};
+
+const ONE: Parameters = Parameters::exactly(&[Kind::Moment]);
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "DATETIME_FORMAT",
+        arguments: "date, [format]",
+        parameters: Parameters::with_optional(&[Kind::Moment], &[Kind::Text]),
+        returns: |_| Type::Text,
+        call: Call::Dated(|context, values| {
+            let Some(at) = zoned(context, &values[0])? else { return Ok(Value::Blank) };
+            let format = values.get(1).map(text).filter(|format| !format.is_empty());
+            let mut out = EcoString::new();
+            write(&mut out, &at, format.as_deref().unwrap_or("YYYY-MM-DDTHH:mm:ssZ"), context.locale, 0)?;
+            Ok(Value::Text(out))
+        }),
+        doc: "The date as text. Tokens: `YYYY YY` year, `Q` quarter, `MMMM MMM MM M Mo` month, `DD D Do` day, `DDD DDDD` day of the year, `dddd ddd d E` day of the week, `w W gggg GGGG` week and its year, `HH H hh h kk` hour, `mm m` minute, `ss s` second, `S`… fraction, `A a` half of the day, `Z ZZ` offset, `X x` seconds and milliseconds since 1970, `L LL LLL LLLL LT LTS` the language's own forms.",
+        examples: &[
+            ("DATETIME_FORMAT({at}, \"DD.MM.YYYY HH:mm\")", "\"31.01.2024 10:30\""),
+            ("DATETIME_FORMAT({day}, \"dddd, MMMM Do [of] YYYY\")", "\"Wednesday, January 31st of 2024\""),
+            ("DATETIME_FORMAT(SET_TIMEZONE({at}, \"America/New_York\"), \"H:mm Z\")", "\"5:30 -05:00\""),
+            ("DATETIME_FORMAT(SET_LOCALE({day}, \"de\"), \"LL\")", "\"31. Januar 2024\""),
+        ],
+    },
+    Function {
+        name: "DATETIME_PARSE",
+        arguments: "text, [format], [language]",
+        parameters: Parameters::with_optional(&[Kind::Any], &[Kind::Text, Kind::Locale]),
+        returns: |_| Type::DateTime,
+        call: Call::Dated(|context, values| {
+            let format = values.get(1).map(text).filter(|format| !format.is_empty());
+            let locale = values.get(2).map_or(Ok(context.locale), |name| Locale::named(&text(name)))?;
+            match (&values[0], format) {
+                (Value::Date(_) | Value::DateTime(_), _) | (_, None) => match moment(&values[0], &context.zone)? {
+                    Some(at) => at.instant(&context.zone).map(Value::DateTime),
+                    None => Ok(Value::Blank),
+                },
+                (value, Some(format)) => {
+                    let written = text(value);
+                    if written.trim().is_empty() {
+                        return Ok(Value::Blank);
+                    }
+                    let parsed = read(written.trim(), &format, locale, &context.zone);
+                    let unreadable =
+                        || error(ErrorKind::Value, format!("\"{}\" is not a date of the form {}", excerpt(&written), excerpt(&format)));
+                    parsed.map(Value::DateTime).ok_or_else(unreadable)
+                }
+            }
+        }),
+        doc: "The instant that a text shows in this format, of tokens as DATETIME_FORMAT has them; without a format in any common form. It is in the formula's zone if it names none.",
+        examples: &[
+            ("DATETIME_PARSE(\"4 Mar 2017 23:00\", \"D MMM YYYY HH:mm\")", "2017-03-04T23:00:00Z"),
+            ("DATETIME_PARSE(\"4 März 2017\", \"D MMMM YYYY\", \"de\")", "2017-03-04T00:00:00Z"),
+            ("DATETIME_PARSE(\"x\", \"YYYY\")", "#value"),
+        ],
+    },
+    Function {
+        name: "DATESTR",
+        arguments: "date",
+        parameters: ONE,
+        returns: |_| Type::Text,
+        call: Call::Dated(|context, values| formatted(context, &values[0], "YYYY-MM-DD")),
+        doc: "The day as text, as 2024-01-31.",
+        examples: &[("DATESTR({at})", "\"2024-01-31\"")],
+    },
+    Function {
+        name: "TIMESTR",
+        arguments: "date",
+        parameters: ONE,
+        returns: |_| Type::Text,
+        call: Call::Dated(|context, values| formatted(context, &values[0], "HH:mm:ss")),
+        doc: "The time as text, as 10:30:15.",
+        examples: &[("TIMESTR({at})", "\"10:30:15\"")],
+    },
+    Function {
+        name: "SET_TIMEZONE",
+        arguments: "date, zone",
+        parameters: Parameters::exactly(&[Kind::Moment, Kind::Zone]),
+        returns: |types| types[0].item().clone(),
+        call: Call::Dated(|context, values| Ok(moment(&values[0], &context.zone)?.map_or(Value::Blank, value))),
+        doc: "The same date, which the function that it is given to looks at in this zone.",
+        examples: &[("HOUR(SET_TIMEZONE({at}, \"Asia/Tokyo\"))", "19"), ("SET_TIMEZONE({at}, \"Nowhere\")", "refused")],
+    },
+    Function {
+        name: "SET_LOCALE",
+        arguments: "date, language",
+        parameters: Parameters::exactly(&[Kind::Moment, Kind::Locale]),
+        returns: |types| types[0].item().clone(),
+        call: Call::Dated(|context, values| Ok(moment(&values[0], &context.zone)?.map_or(Value::Blank, value))),
+        doc: "The same date, which DATETIME_FORMAT shows in this language: en, de, fr, es, it, pt, nl or sv.",
+        examples: &[("DATETIME_FORMAT(SET_LOCALE({day}, \"fr\"), \"dddd D MMMM\")", "\"mercredi 31 janvier\"")],
+    },
+    Function {
+        name: "FROMNOW",
+        arguments: "date",
+        parameters: ONE,
+        returns: |_| Type::Text,
+        call: Call::Dated(distance),
+        doc: "How far it is from now, in words, as `3 days`.",
+        examples: &[],
+    },
+    Function {
+        name: "TONOW",
+        arguments: "date",
+        parameters: ONE,
+        returns: |_| Type::Text,
+        call: Call::Dated(distance),
+        doc: "The same as FROMNOW.",
+        examples: &[],
+    },
+];
+
+fn value(at: Moment) -> Value {
+    match at {
+        Moment::Date(date) => Value::Date(date),
+        Moment::DateTime(at) => Value::DateTime(at),
+    }
+}
+
+fn zoned(context: &Context, value: &Value) -> Outcome<Option<ZonedDateTime>> {
+    let at = moment(value, &context.zone)?.map(|at| at.instant(&context.zone)).transpose()?;
+    Ok(at.map(|at| at.to_zoned_datetime(context.zone.clone())))
+}
+
+fn formatted(context: &Context, value: &Value, format: &str) -> Outcome {
+    let Some(at) = zoned(context, value)? else { return Ok(Value::Blank) };
+    let mut out = EcoString::new();
+    write(&mut out, &at, format, context.locale, 0)?;
+    Ok(Value::Text(out))
+}
+
+/// Every token, a longer one before those that it begins with.
+const TOKENS: &[&str] = &[
+    "LLLL", "LLL", "LTS", "LL", "LT", "L", "llll", "lll", "ll", "l", "YYYYYY", "YYYYY", "YYYY", "YY", "Y", "Qo", "Q", "MMMM", "MMM", "MM",
+    "Mo", "M", "DDDD", "DDDo", "DDD", "DD", "Do", "D", "dddd", "ddd", "dd", "do", "d", "e", "E", "ww", "wo", "w", "WW", "Wo", "W", "gggg",
+    "gg", "GGGG", "GG", "A", "a", "HH", "H", "hh", "h", "kk", "k", "mm", "m", "ss", "s", "ZZ", "Z", "zz", "z", "X", "x",
+];
+
+/// A piece of a format.
+enum Piece<'a> {
+    Token(&'a str),
+    Literal(&'a str),
+}
+
+/// The pieces of a format. What stands in brackets or behind a backslash is literal, and so is what is no token.
+fn pieces(format: &str) -> Vec<Piece<'_>> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    while let Some(c) = format[at..].chars().next() {
+        let rest = &format[at..];
+        let (piece, length) = if c == '['
+            && let Some(end) = rest.find(']')
+        {
+            (Piece::Literal(&rest[1..end]), end + 1)
+        } else if c == '\\' && rest.len() > 1 {
+            let length = rest[1..].chars().next().map_or(0, char::len_utf8);
+            (Piece::Literal(&rest[1..1 + length]), 1 + length)
+        } else if c == 'S' {
+            let length = rest.bytes().take_while(|b| *b == b'S').count();
+            (Piece::Token(&rest[..length]), length)
+        } else if let Some(token) = TOKENS.iter().find(|token| rest.starts_with(**token)) {
+            (Piece::Token(token), token.len())
+        } else {
+            (Piece::Literal(&rest[..c.len_utf8()]), c.len_utf8())
+        };
+        out.push(piece);
+        at += length;
+    }
+    out
+}
+
+fn write(out: &mut EcoString, at: &ZonedDateTime, format: &str, locale: Locale, depth: u8) -> Outcome<()> {
+    for piece in pieces(format) {
+        match piece {
+            Piece::Literal(literal) => out.push_str(literal),
+            Piece::Token(token) => match locale.shorthand(token).filter(|_| depth == 0) {
+                Some(format) => write(out, at, format, locale, 1)?,
+                None => out.push_str(&shown(token, at, locale)),
+            },
+        }
+        bounded(out.len())?;
+    }
+    Ok(())
+}
+
+fn shown(token: &str, at: &ZonedDateTime, locale: Locale) -> String {
+    let (date, time) = (at.date(), at.time());
+    let twelve = match time.hour() % 12 {
+        0 => 12,
+        hour => hour,
+    };
+    let weekday = usize::from(date.weekday().to_sunday_zero_offset().unsigned_abs());
+    let month = usize::from(date.month().unsigned_abs()) - 1;
+    let local_week = || week_of_year(date, Weekday::Sunday);
+    let iso = date.iso_week_date();
+    match token {
+        "YYYY" | "gggg" => format!("{:04}", date.year()),
+        "YYYYY" => format!("{:05}", date.year()),
+        "YYYYYY" => format!("{:+07}", date.year()),
+        "YY" | "gg" => format!("{:02}", date.year().rem_euclid(100)),
+        "Y" => date.year().to_string(),
+        "GGGG" => format!("{:04}", iso.year()),
+        "GG" => format!("{:02}", iso.year().rem_euclid(100)),
+        "Q" => ((date.month() + 2) / 3).to_string(),
+        "Qo" => locale.ordinal(i64::from((date.month() + 2) / 3)),
+        "MMMM" => locale.months()[month].to_owned(),
+        "MMM" => locale.months_short()[month].to_owned(),
+        "MM" => format!("{:02}", date.month()),
+        "Mo" => locale.ordinal(date.month().into()),
+        "M" => date.month().to_string(),
+        "DDDD" => format!("{:03}", date.day_of_year()),
+        "DDDo" => locale.ordinal(date.day_of_year().into()),
+        "DDD" => date.day_of_year().to_string(),
+        "DD" => format!("{:02}", date.day()),
+        "Do" => locale.ordinal(date.day().into()),
+        "D" => date.day().to_string(),
+        "dddd" => locale.days()[weekday].to_owned(),
+        "ddd" => locale.days_short()[weekday].to_owned(),
+        "dd" => locale.days()[weekday].chars().take(2).collect(),
+        "do" => locale.ordinal(weekday as i64),
+        "d" | "e" => weekday.to_string(),
+        "E" => date.weekday().to_monday_one_offset().to_string(),
+        "ww" => format!("{:02}", local_week()),
+        "wo" => locale.ordinal(local_week()),
+        "w" => local_week().to_string(),
+        "WW" => format!("{:02}", iso.week()),
+        "Wo" => locale.ordinal(iso.week().into()),
+        "W" => iso.week().to_string(),
+        "A" => if time.hour() < 12 { "AM" } else { "PM" }.to_owned(),
+        "a" => if time.hour() < 12 { "am" } else { "pm" }.to_owned(),
+        "HH" => format!("{:02}", time.hour()),
+        "H" => time.hour().to_string(),
+        "hh" => format!("{twelve:02}"),
+        "h" => twelve.to_string(),
+        "kk" => format!("{:02}", if time.hour() == 0 { 24 } else { time.hour() }),
+        "k" => if time.hour() == 0 { 24 } else { time.hour() }.to_string(),
+        "mm" => format!("{:02}", time.minute()),
+        "m" => time.minute().to_string(),
+        "ss" => format!("{:02}", time.second()),
+        "s" => time.second().to_string(),
+        "Z" => offset(at.offset(), ":"),
+        "ZZ" => offset(at.offset(), ""),
+        "z" | "zz" => at.strftime("%Z").to_string(),
+        "X" => at.timestamp().as_second().to_string(),
+        "x" => at.timestamp().as_millisecond().to_string(),
+        fraction => {
+            let digits = format!("{:09}", time.subsec_nanosecond());
+            fraction.char_indices().map(|(i, _)| digits.get(i..=i).unwrap_or("0")).collect()
+        }
+    }
+}
+
+fn offset(offset: Offset, separator: &str) -> String {
+    let minutes = offset.seconds() / 60;
+    let sign = if minutes < 0 { '-' } else { '+' };
+    format!("{sign}{:02}{separator}{:02}", minutes.abs() / 60, minutes.abs() % 60)
+}
+
+/// What a text says, token by token.
+#[derive(Default)]
+struct Said {
+    year: Option<i16>,
+    month: Option<i8>,
+    day: Option<i8>,
+    day_of_year: Option<i16>,
+    hour: Option<i8>,
+    minute: i8,
+    second: i8,
+    nanosecond: i32,
+    afternoon: Option<bool>,
+    offset: Option<i32>,
+    instant: Option<Timestamp>,
+}
+
+/// The instant that `written` shows by this format.
+fn read(written: &str, format: &str, locale: Locale, zone: &TimeZone) -> Option<Timestamp> {
+    let (mut said, mut rest) = (Said::default(), written);
+    let expanded: String = pieces(format)
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Literal(literal) => format!("[{literal}]"),
+            Piece::Token(token) => locale.shorthand(token).unwrap_or(token).to_owned(),
+        })
+        .collect();
+    for piece in pieces(&expanded) {
+        match piece {
+            Piece::Literal(literal) => {
+                // Separators may differ, and may be missing at the end.
+                for c in literal.chars() {
+                    let next = rest.chars().next();
+                    match next {
+                        Some(there) if there == c || (!there.is_alphanumeric() && !c.is_alphanumeric()) => rest = &rest[there.len_utf8()..],
+                        _ if !c.is_alphanumeric() => {}
+                        _ => return None,
+                    }
+                }
+            }
+            Piece::Token(token) => {
+                rest = rest.trim_start();
+                rest = said.take(token, rest, locale)?;
+            }
+        }
+    }
+    if !rest.trim().is_empty() {
+        return None;
+    }
+    said.instant(zone)
+}
+
+impl Said {
+    /// Takes what a token stands for from the front; returns what is left.
+    fn take<'a>(&mut self, token: &str, text: &'a str, locale: Locale) -> Option<&'a str> {
+        if text.is_empty() {
+            // What is not said has its least value.
+            return (self.year.is_some() || self.instant.is_some()).then_some(text);
+        }
+        let digits = |most: usize| {
+            let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+            text[..length].parse::<i64>().ok().map(|n| (n, &text[length..]))
+        };
+        let mut rest = text;
+        let mut small = |most: usize, range: std::ops::RangeInclusive<i64>| {
+            let (n, left) = digits(most)?;
+            rest = left;
+            range.contains(&n).then_some(n as i8)
+        };
+        match token {
+            "YYYY" | "gggg" | "GGGG" | "Y" => {
+                let (n, left) = digits(4)?;
+                let length = text.len() - left.len();
+                self.year = Some(if length == 2 { year(&text[..2])? } else { n as i16 });
+                rest = left;
+            }
+            "YY" | "gg" | "GG" => {
+                let (_, left) = digits(if text.len() >= 4 && text.as_bytes()[..4].iter().all(u8::is_ascii_digit) { 4 } else { 2 })?;
+                self.year = Some(year(&text[..text.len() - left.len()])?);
+                rest = left;
+            }
+            "MMMM" | "MMM" => {
+                let (month, length) = month_in(locale, text).or_else(|| month_in(Locale::English, text))?;
+                self.month = Some(month);
+                rest = &text[text.char_indices().nth(length).map_or(text.len(), |(at, _)| at)..];
+                rest = rest.strip_prefix('.').unwrap_or(rest);
+            }
+            "MM" | "M" => self.month = Some(small(2, 1..=12)?),
+            "DD" | "D" => self.day = Some(small(2, 1..=31)?),
+            "Do" => {
+                self.day = Some(small(2, 1..=31)?);
+                rest = rest.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == 'º');
+            }
+            "DDDD" | "DDD" => {
+                let (n, left) = digits(3)?;
+                self.day_of_year = Some(i16::try_from(n).ok()?);
+                rest = left;
+            }
+            "dddd" | "ddd" | "dd" => rest = text.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == '-'),
+            "HH" | "H" | "kk" | "k" => self.hour = Some(small(2, 0..=24)?),
+            "hh" | "h" => self.hour = Some(small(2, 1..=12)?),
+            "mm" | "m" => self.minute = small(2, 0..=59)?,
+            "ss" | "s" => self.second = small(2, 0..=59)?,
+            "A" | "a" => {
+                let lower: String = text.chars().take(2).flat_map(char::to_lowercase).collect();
+                self.afternoon = Some(match lower.as_str() {
+                    "am" => false,
+                    "pm" => true,
+                    _ => return None,
+                });
+                rest = &text[2..];
+            }
+            "Z" | "ZZ" => {
+                if let Some(left) = text.strip_prefix(['Z', 'z']) {
+                    (self.offset, rest) = (Some(0), left);
+                } else {
+                    let sign = if text.starts_with('-') { -1 } else { 1 };
+                    let bare: String = text.get(1..)?.chars().take(5).filter(char::is_ascii_digit).take(4).collect();
+                    let (hours, minutes) = (bare.get(..2)?.parse::<i32>().ok()?, bare.get(2..4)?.parse::<i32>().ok()?);
+                    self.offset = Some(sign * (hours * 3600 + minutes * 60));
+                    rest = text.get(if text.as_bytes().get(3) == Some(&b':') { 6 } else { 5 }..)?;
+                }
+            }
+            "X" | "x" => {
+                let (n, left) = digits(15)?;
+                self.instant = if token == "X" { Timestamp::from_second(n).ok() } else { Timestamp::from_millisecond(n).ok() };
+                self.instant?;
+                rest = left;
+            }
+            token if token.starts_with('S') => {
+                let length = text.bytes().take(9).take_while(u8::is_ascii_digit).count();
+                self.nanosecond = format!("{:0<9}", &text[..length]).parse().ok()?;
+                rest = text[length..].trim_start_matches(|c: char| c.is_ascii_digit());
+            }
+            _ => {
+                let (_, left) = digits(4)?;
+                rest = left;
+            }
+        }
+        Some(rest)
+    }
+
+    fn instant(self, zone: &TimeZone) -> Option<Timestamp> {
+        if self.instant.is_some() {
+            return self.instant;
+        }
+        let hour = match (self.hour.unwrap_or(0), self.afternoon) {
+            (hour, Some(afternoon)) if hour <= 12 => hour % 12 + if afternoon { 12 } else { 0 },
+            (24, _) => 0,
+            (hour, _) => hour,
+        };
+        let date = match self.day_of_year {
+            Some(day) => {
+                let first = civil::Date::new(self.year?, 1, 1).ok()?;
+                let date = first.checked_add(jiff::Span::new().try_days(i64::from(day) - 1).ok()?).ok()?;
+                if date.year() == first.year() { date } else { return None }
+            }
+            None => civil::Date::new(self.year?, self.month.unwrap_or(1), self.day.unwrap_or(1)).ok()?,
+        };
+        let at = date.to_datetime(civil::Time::new(hour, self.minute, self.second, self.nanosecond).ok()?);
+        match self.offset {
+            Some(seconds) => Offset::from_seconds(seconds).ok()?.to_timestamp(at).ok(),
+            None => zone.to_timestamp(at).ok(),
+        }
+    }
+}
+
+/// How far a date is from now, in the words of the table-makers: from 45 seconds on a minute, from 45 minutes an hour,
+/// from 22 hours a day, from 26 days a month, from 11 months a year.
+fn distance(context: &Context, values: &[Value]) -> Outcome {
+    let Some(at) = moment(&values[0], &context.zone)? else { return Ok(Value::Blank) };
+    let seconds = at.instant(&context.zone)?.duration_until(now(context)?).as_secs_f64().abs();
+    let (minutes, hours, days) = ((seconds / 60.0).round(), (seconds / 3600.0).round(), (seconds / 86_400.0).round());
+    let (months, years) = ((days / 30.436_875).round().max(1.0), (days / 365.2425).round().max(1.0));
+    let some = |count: f64, one: &str, many: &str| if count < 2.0 { one.to_owned() } else { format!("{count} {many}") };
+    Ok(Value::text(match () {
+        () if seconds < 45.0 => "a few seconds".to_owned(),
+        () if minutes < 45.0 => some(minutes, "a minute", "minutes"),
+        () if hours < 22.0 => some(hours, "an hour", "hours"),
+        () if days < 26.0 => some(days, "a day", "days"),
+        () if months < 11.0 => some(months, "a month", "months"),
+        () => some(years, "a year", "years"),
+    }))
+}

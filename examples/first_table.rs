@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
     story.attribute(orders, "customer", link).await?;
     story.attribute(orders, "total", DefinitionInput::Formula { expression: "{price} * {quantity}".into() }).await?;
     let function = Rollup::find("SUM").ok_or_else(|| anyhow::anyhow!("SUM is a rollup"))?;
-    let sum = DefinitionInput::Rollup { link: "orders".into(), attribute: Some("total".into()), function, filter: None };
+    let sum = DefinitionInput::rollup("orders", Some("total".into()), function, None);
     let revenue = story.attribute(customers, "revenue", sum).await?;
 
     let ada = story.entity(customers, json!({ "name": "Ada" })).await?;

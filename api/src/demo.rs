@@ -265,13 +265,13 @@ impl Demo<'_> {
         for (collection, attribute, computed) in COMPUTED {
             let definition = match computed {
                 Formula(expression) => DefinitionInput::Formula { expression: (*expression).into() },
-                Lookup(link, attribute) => DefinitionInput::Lookup { link: (*link).into(), attribute: (*attribute).into() },
-                RollupOf(link, function, attribute, filter) => DefinitionInput::Rollup {
-                    link: (*link).into(),
-                    attribute: attribute.map(Into::into),
-                    function: Rollup::find(function).ok_or_else(|| anyhow::anyhow!("no rollup {function}"))?,
-                    filter: filter.map(Into::into),
-                },
+                Lookup(link, attribute) => DefinitionInput::lookup(*link, *attribute),
+                RollupOf(link, function, attribute, filter) => DefinitionInput::rollup(
+                    *link,
+                    attribute.map(Into::into),
+                    Rollup::find(function).ok_or_else(|| anyhow::anyhow!("no rollup {function}"))?,
+                    filter.map(Into::into),
+                ),
             };
             self.attribute(tenant, collections[collection], collection, attribute, definition).await?;
         }

@@ -369,3 +369,71 @@ async fn positions_do_not_tell_of_other_tenants() {
     let made_up = theirs.refused("INVALID_INPUT", with, json!({ "c": strange, "p": "A".repeat(22) })).await;
     assert_eq!(error["message"], made_up["message"]);
 }
+
+/// What a rollup or lookup can be told beside its function: which of the linked entities count, in which order, how many.
+#[tokio::test(flavor = "multi_thread")]
+async fn rollups_choose_order_and_weigh() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    tenant.attribute(&customers, "limit", json!({ "number": {} })).await;
+    tenant.attribute(&orders, "day", json!({ "date": {} })).await;
+    let by_day = json!([{ "attribute": "day", "direction": "DESC" }]);
+    let rollup = |options: Json| {
+        let mut all = json!({ "link": "orders", "attribute": "price" });
+        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        json!({ "rollup": all })
+    };
+    for (key, definition) in [
+        ("above", rollup(json!({ "function": "COUNTALL", "filter": "{price} > HOST({limit})" }))),
+        ("newest", rollup(json!({ "function": "FIRST", "sort": by_day }))),
+        ("newest_two", rollup(json!({ "function": "SUM", "sort": by_day, "limit": 2 }))),
+        ("p90", rollup(json!({ "function": "PERCENTILE", "share": 0.9 }))),
+        ("top", rollup(json!({ "function": "TOP", "count": 2 }))),
+        ("joined", rollup(json!({ "function": "JOIN", "separator": "/", "sort": by_day }))),
+        ("weighted", rollup(json!({ "function": "WEIGHTED_AVERAGE", "weight": "price" }))),
+        ("formula", rollup(json!({ "function": "FORMULA", "expression": "MAX(values) - MIN(values) & ' of ' & {name}" }))),
+        ("days", json!({ "lookup": { "link": "orders", "attribute": "day", "sort": by_day, "limit": 1 } })),
+        ("spread", rollup(json!({ "function": "STDEVP" }))),
+    ] {
+        tenant.attribute(&customers, key, definition).await;
+    }
+    let ada = tenant.entity(&customers, json!({ "name": "Ada", "limit": 15 })).await;
+    for (price, day) in [(10, "2024-01-01"), (20, "2024-03-01"), (30, "2024-02-01")] {
+        tenant.entity(&orders, json!({ "price": price, "day": day, "customer": ada })).await;
+    }
+    let keys = ["above", "newest", "newest_two", "p90", "top", "joined", "weighted", "formula", "days", "spread"];
+    let query = "query($i: ID!, $k: [String!]) { entity(id: $i) { values(keys: $k) } }";
+    let values = tenant.ok(query, json!({ "i": ada, "k": keys })).await["entity"]["values"].clone();
+    let expected = json!({
+        "above": 2, "newest": 20, "newest_two": 50, "p90": 28, "top": [30, 20], "joined": "20/30/10",
+        "weighted": serde_json::from_str::<Json>("23.333333333333333333333333333").unwrap(),
+        "formula": "20 of Ada", "days": ["2024-03-01"],
+        "spread": serde_json::from_str::<Json>("8.164965809277260327324280249").unwrap(),
+    });
+    for key in keys {
+        let (got, want) = (&values[key], &expected[key]);
+        let close = got.to_string()[..got.to_string().len().min(12)] == want.to_string()[..want.to_string().len().min(12)];
+        assert!(got == want || (want.is_f64() || want.is_number()) && close, "{key}: {got}, not {want}");
+    }
+    // What the host itself says is looked at again when it changes.
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    tenant.ok(set, json!({ "i": ada, "v": { "limit": 25, "name": "Eve" } })).await;
+    let values = tenant.ok(query, json!({ "i": ada, "k": ["above", "formula"] })).await["entity"]["values"].clone();
+    assert_eq!(values, json!({ "above": 1, "formula": "20 of Eve" }));
+    // What does not fit is refused.
+    let create = "mutation($c: ID!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: \"x\", definition: $d) { id } }";
+    for (code, options) in [
+        ("INVALID_INPUT", json!({ "function": "PERCENTILE" })),
+        ("INVALID_INPUT", json!({ "function": "PERCENTILE", "share": 1.5 })),
+        ("INVALID_INPUT", json!({ "function": "SUM", "share": 0.5 })),
+        ("INVALID_INPUT", json!({ "function": "TOP", "count": 0 })),
+        ("INVALID_INPUT", json!({ "function": "WEIGHTED_AVERAGE" })),
+        ("INVALID_INPUT", json!({ "function": "FORMULA" })),
+        ("INVALID_INPUT", json!({ "function": "SUM", "limit": 0 })),
+        ("UNKNOWN_ATTRIBUTE", json!({ "function": "SUM", "filter": "{price} > HOST({nowhere})" })),
+        ("UNKNOWN_ATTRIBUTE", json!({ "function": "SUM", "sort": [{ "attribute": "nowhere" }] })),
+    ] {
+        tenant.refused(code, create, json!({ "c": customers, "d": rollup(options) })).await;
+    }
+}

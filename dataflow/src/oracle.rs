@@ -101,7 +101,16 @@ impl Computation<'_> {
             match filter {
                 Some(error @ Value::Error(_)) => contributions.push(error),
                 Some(value) if !truth(&value) => {}
-                _ => contributions.push(crossing.value.map_or(Value::Bool(true), |attribute| self.cell(source, attribute))),
+                _ => {
+                    let value = crossing.value.map_or(Value::Bool(true), |attribute| self.cell(source, attribute));
+                    contributions.push(match &crossing.summary {
+                        Summary::Collect(collect) => {
+                            let columns = collect.columns.iter().map(|column| self.cell(source, *column));
+                            Value::List(std::iter::once(value).chain(columns).collect())
+                        }
+                        _ => value,
+                    });
+                }
             }
         }
         match &crossing.summary {
@@ -111,7 +120,8 @@ impl Computation<'_> {
                 contributions.iter().for_each(|value| each_item(value, &mut |item| items.push(item.clone())));
                 Value::list(items)
             }
-            Summary::Rollup(rollup) => rollup.summary(&contributions),
+            Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),
+            Summary::Collect(collect) => collect.summary(contributions.iter(), &|attribute| self.cell(host, attribute)),
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct CrossingPlan {
     pub(crate) crossing: Crossing,
     /// What a source's contribution reads.
     pub(crate) reads: Vec<AttributeId>,
+    /// What the host itself reads to make its cell of them.
+    pub(crate) host_reads: Vec<AttributeId>,
 }
 
 impl CrossingPlan {
@@ -65,7 +67,13 @@ impl CrossingPlan {
 
     /// Whether the host's own link gives the order of what it lists.
     pub(crate) fn is_list_in_link_order(&self) -> bool {
-        self.crossing.summary == Summary::List && matches!(self.crossing.direction, Direction::Forward(_))
+        let in_order = match &self.crossing.summary {
+            Summary::List => true,
+            // Also what is sorted: those that are alike keep the link's order.
+            Summary::Collect(_) => true,
+            Summary::Only | Summary::Rollup(..) => false,
+        };
+        in_order && matches!(self.crossing.direction, Direction::Forward(_))
     }
 
     /// The level at which contributions are final.
@@ -115,12 +123,18 @@ impl Plan {
             Compute::Formula(program) => home.formulas.push(FormulaPlan { attribute, level, program: program.clone() }),
             // The same error in every cell is the simplest of formulas.
             Compute::Broken(error) => {
-                let program = Program { expr: Expr::Constant(error.clone()), result: Type::Any, references: Vec::new(), is_timed: false };
+                let program = Program {
+                    expr: Expr::Constant(error.clone()),
+                    result: Type::Any,
+                    references: Vec::new(),
+                    host_references: Vec::new(),
+                    is_timed: false,
+                };
                 home.formulas.push(FormulaPlan { attribute, level: 0, program });
             }
             Compute::Crossing(crossing) => {
-                let reads = analyzed.reads.clone();
-                let crossing = Arc::new(CrossingPlan { attribute, level, crossing: crossing.clone(), reads });
+                let (reads, host_reads) = (analyzed.reads.clone(), analyzed.host_reads.clone());
+                let crossing = Arc::new(CrossingPlan { attribute, level, crossing: crossing.clone(), reads, host_reads });
                 home.crossings.push(crossing.clone());
                 self.crossings.insert(attribute, crossing.clone());
                 self.collections.entry(crossing.crossing.source).or_default().exports.push(crossing);
@@ -172,6 +186,9 @@ impl CollectionPlan {
         }
         for crossing in &self.crossings {
             self.levels = self.levels.max(crossing.level + 1);
+            for read in &crossing.host_reads {
+                note(&mut self.readers, *read, crossing.level);
+            }
             if crossing.is_list_in_link_order() {
                 note(&mut self.through, crossing.link(), crossing.level);
             }

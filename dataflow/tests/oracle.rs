@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use decidr_dataflow::oracle::Oracle;
 use decidr_dataflow::{Arranged, Engine, EngineConfig};
 use decidr_domain::aggregate::Facts;
-use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput};
+use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput, SelectionInput};
 use decidr_domain::aggregate::collection::CollectionCommand;
 use decidr_domain::aggregate::entity::EntityCommand;
 use decidr_domain::aggregate::space::SpaceCommand;
@@ -24,7 +24,8 @@ use decidr_domain::command::{Authority, Command, Request, decide};
 use decidr_domain::delta::{Delta, Row};
 use decidr_domain::event::{Metadata, Recorded};
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, EventId, Key, SpaceId, TenantId};
-use decidr_domain::rollup::ROLLUPS;
+use decidr_domain::rollup::{Argument, ROLLUPS};
+use decidr_domain::value::Value;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
@@ -211,21 +212,56 @@ impl World {
                 let attributes: Vec<_> = schema.collection(target)?.attributes().iter().map(|a| a.key.to_string()).collect();
                 let attribute = self.pick(&attributes)?;
                 if kind == 1 {
-                    DefinitionInput::Lookup { link: link.key.to_string(), attribute }
+                    let selection = self.selection(collection, target)?;
+                    DefinitionInput::Lookup { link: link.key.to_string(), attribute, selection }
                 } else {
                     let function = self.pick(ROLLUPS)?;
-                    let filter = if self.word()? % 3 == 0 { Some(self.formula(target)?) } else { None };
-                    DefinitionInput::Rollup { link: link.key.to_string(), attribute: Some(attribute), function, filter }
+                    let selection = self.selection(collection, target)?;
+                    let argument = match function.argument {
+                        Argument::None => Value::Blank,
+                        Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().unwrap()),
+                        Argument::Count => Value::from(1 + (self.word()? % 3) as i64),
+                        Argument::Separator => [Value::Blank, Value::text("+")][self.word()? % 2].clone(),
+                    };
+                    let weight = if function.is_weighted { self.pick(&attributes) } else { None };
+                    let formula = (function.name == "FORMULA").then_some([
+                        "COUNTALL(values)",
+                        "SUM(values) + 1",
+                        "ARRAYJOIN(values)",
+                        "LAST(values)",
+                    ]);
+                    let formula = match formula {
+                        Some(formulas) => self.pick(&formulas).map(str::to_owned),
+                        None => None,
+                    };
+                    let (link, attribute) = (link.key.to_string(), Some(attribute));
+                    DefinitionInput::Rollup { link, attribute, function, selection, argument, weight, formula }
                 }
             }
         })
+    }
+
+    fn selection(&mut self, host: CollectionId, target: CollectionId) -> Option<SelectionInput> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let keys =
+            |id| schema.collection(id).into_iter().flat_map(|c| c.attributes().iter().map(|a| a.key.to_string())).collect::<Vec<_>>();
+        let filter = match self.word()? % 6 {
+            0 => Some(self.formula(target)?),
+            1 => Some(format!("{{{}}} >= HOST({{{}}})", self.pick(&keys(target))?, self.pick(&keys(host))?)),
+            _ => None,
+        };
+        let sort = if self.word()? % 4 == 0 { vec![(self.pick(&keys(target))?, self.word()? % 2 == 0)] } else { vec![] };
+        let limit = if self.word()? % 5 == 0 { Some(1 + (self.word()? % 3) as i64) } else { None };
+        Some(SelectionInput { filter, sort, limit })
     }
 
     fn formula(&mut self, collection: CollectionId) -> Option<String> {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().map(|a| a.key.to_string()).collect();
         let (a, b) = (self.pick(&attributes)?, self.pick(&attributes)?);
-        Some(match self.word()? % 7 {
+        Some(match self.word()? % 9 {
+            7 => format!("LET(x, {{{a}}}, IF(x = {{{b}}}, x, LEN(x)))"),
+            8 => format!("ARRAYJOIN(ARRAYUNIQUE({{{a}}}, {{{b}}}))"),
             0 => format!("{{{a}}} * 2 - {{{b}}}"),
             1 => format!("IF({{{a}}}, {{{b}}}, 7)"),
             2 => format!("{{{a}}} / {{{b}}}"),
@@ -266,6 +302,11 @@ impl World {
                     let targets: Vec<_> =
                         self.oracle.entities.values().filter(|e| e.collection_id == *collection_id && !e.archived).map(|e| e.id).collect();
                     match self.pick(&targets) {
+                        Some(target) if word % 3 == 0 => {
+                            // Another order of what it leads to, or others in between.
+                            let other = self.pick(&targets)?;
+                            json!([other.to_string(), target.to_string()])
+                        }
                         Some(target) => json!([target.to_string()]),
                         None => Json::Null,
                     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use decidr_domain::formula::coerce::text;
-use decidr_domain::formula::{Attributes, Context, FormulaError, FormulaErrorKind, Resolved, Span, Type, check, dates, parse, reference};
+use decidr_domain::formula::{
+    Attributes, Context, FormulaError, FormulaErrorKind, Resolved, Scope, Span, Type, check, dates, parse, reference,
+};
 use decidr_domain::id::{AttributeId, Key};
 use decidr_domain::schema::{Catalog, input, resolve};
 use decidr_domain::value::{ErrorKind, Value};
@@ -124,7 +126,7 @@ fn evaluated(request: &Json) -> Json {
         (Ok(zone), Ok(fields)) => (zone, fields),
         (Err(message), _) | (_, Err(message)) => return refused("input", &message, None),
     };
-    let program = match parse::parse(expr, &[]).and_then(|tree| check(&tree, &fields, &[])) {
+    let program = match parse::parse(expr, &[]).and_then(|tree| check(&tree, Scope::of(&fields))) {
         Ok(program) => program,
         Err(error) => return mistaken(&error),
     };

@@ -1,11 +1,15 @@
 //! The definition of an attribute, as clients write it.
 
+use async_graphql::resolver_utils::EnumType;
 use async_graphql::{Enum, ID, InputObject, OneofObject};
-use decidr_domain::aggregate::attribute::DefinitionInput;
+use decidr_domain::aggregate::attribute::{DefinitionInput, SelectionInput};
+use decidr_domain::formula::eval::approximate;
 use decidr_domain::id::{AttributeId, Key};
 use decidr_domain::rollup::Rollup;
+use decidr_domain::value::Value;
 
 use super::Refusal;
+use super::entity::{Direction, OrderBy};
 use super::query::parse;
 
 #[derive(OneofObject)]
@@ -66,6 +70,12 @@ pub(crate) struct FormulaOptions {
 pub(crate) struct LookupOptions {
     link: String,
     attribute: String,
+    /// A formula over the linked entity; HOST({key}) is the attribute of the entity that has the lookup.
+    filter: Option<String>,
+    /// By what linked entities are sorted; in the link's order if it is left out.
+    sort: Option<Vec<OrderBy>>,
+    /// How many are shown, at most.
+    limit: Option<i32>,
 }
 
 /// `filter` is a formula over the linked entity. COUNTALL counts linked entities and needs no attribute; COUNT counts
@@ -75,7 +85,23 @@ pub(crate) struct RollupOptions {
     link: String,
     attribute: Option<String>,
     function: RollupFunction,
+    /// In it HOST({key}) is the attribute of the entity that has the rollup.
     filter: Option<String>,
+    /// By what linked entities are sorted; in the link's order if it is left out. Matters for FIRST, LAST, JOIN, UNIQUE,
+    /// COMPACT, FORMULA, and with a limit.
+    sort: Option<Vec<OrderBy>>,
+    /// How many count, at most.
+    limit: Option<i32>,
+    /// For PERCENTILE, from 0 to 1.
+    share: Option<f64>,
+    /// For TOP.
+    count: Option<i32>,
+    /// For JOIN; a comma and a space if it is left out.
+    separator: Option<String>,
+    /// For WEIGHTED_AVERAGE: the key of the attribute to weigh by.
+    weight: Option<String>,
+    /// For FORMULA: a formula in which the values go by the name `values`.
+    expression: Option<String>,
 }
 
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,17 +109,51 @@ pub(crate) struct RollupOptions {
 pub(crate) enum RollupFunction {
     CountAll,
     Count,
+    CountA,
+    #[graphql(name = "COUNT_UNIQUE")]
+    CountUnique,
+    #[graphql(name = "PERCENT_FILLED")]
+    PercentFilled,
+    #[graphql(name = "PERCENT_CHECKED")]
+    PercentChecked,
+    And,
+    Or,
+    Xor,
     Sum,
     Average,
+    #[graphql(name = "WEIGHTED_AVERAGE")]
+    WeightedAverage,
     Min,
     Max,
+    Earliest,
+    Latest,
+    Top,
+    First,
+    Last,
+    Join,
+    Unique,
+    Compact,
+    Formula,
+    Median,
+    Percentile,
+    Var,
+    VarP,
+    StDev,
+    StDevP,
+    Range,
 }
 
 impl RollupFunction {
     fn rollup(self) -> Result<&'static Rollup, Refusal> {
-        let name = format!("{self:?}").to_uppercase();
-        Rollup::find(&name).ok_or_else(|| Refusal::internal("a rollup of the API is not in the list of rollups"))
+        let item = Self::items().iter().find(|item| item.value == self);
+        let rollup = item.and_then(|item| Rollup::find(item.name));
+        rollup.ok_or_else(|| Refusal::internal("a rollup of the API is not in the list of rollups"))
     }
+}
+
+fn selection(filter: Option<String>, sort: Option<Vec<OrderBy>>, limit: Option<i32>) -> SelectionInput {
+    let sort = sort.unwrap_or_default().into_iter().map(|key| (key.attribute, key.direction == Direction::Desc)).collect();
+    SelectionInput { filter, sort, limit: limit.map(i64::from) }
 }
 
 impl AttributeDefinition {
@@ -114,10 +174,28 @@ impl AttributeDefinition {
                 backlink_name: options.backlink_name,
             },
             Self::Formula(options) => DefinitionInput::Formula { expression: options.expression },
-            Self::Lookup(options) => DefinitionInput::Lookup { link: options.link, attribute: options.attribute },
+            Self::Lookup(options) => DefinitionInput::Lookup {
+                link: options.link,
+                attribute: options.attribute,
+                selection: selection(options.filter, options.sort, options.limit),
+            },
             Self::Rollup(options) => {
-                let function = options.function.rollup()?;
-                DefinitionInput::Rollup { link: options.link, attribute: options.attribute, function, filter: options.filter }
+                let argument = match (options.share, options.count, options.separator) {
+                    (None, None, None) => Value::Blank,
+                    (Some(share), None, None) => approximate(share).map_or(Value::Blank, Value::number),
+                    (None, Some(count), None) => Value::from(i64::from(count)),
+                    (None, None, Some(separator)) => Value::text(separator),
+                    _ => return Err(Refusal::new("INVALID_INPUT", "a rollup takes one of share, count and separator at most")),
+                };
+                DefinitionInput::Rollup {
+                    link: options.link,
+                    attribute: options.attribute,
+                    function: options.function.rollup()?,
+                    selection: selection(options.filter, options.sort, options.limit),
+                    argument,
+                    weight: options.weight,
+                    formula: options.expression,
+                }
             }
         })
     }
@@ -126,4 +204,17 @@ impl AttributeDefinition {
 /// A key that a client gave.
 pub(crate) fn key(text: &str) -> Result<Key, Refusal> {
     Key::new(text).map_err(|error| Refusal::new("INVALID_INPUT", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use decidr_domain::rollup::ROLLUPS;
+
+    use super::*;
+
+    #[test]
+    fn every_rollup_can_be_asked_for() {
+        let names: Vec<_> = RollupFunction::items().iter().map(|item| item.name).collect();
+        assert_eq!(names, ROLLUPS.iter().map(|rollup| rollup.name).collect::<Vec<_>>());
+    }
 }

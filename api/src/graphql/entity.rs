@@ -105,9 +105,9 @@ pub(crate) struct PageInfo {
 /// A key to sort by.
 #[derive(InputObject)]
 pub(crate) struct OrderBy {
-    attribute: String,
+    pub(crate) attribute: String,
     #[graphql(default_with = "Direction::Asc")]
-    direction: Direction,
+    pub(crate) direction: Direction,
 }
 
 /// Which way to sort.

@@ -111,15 +111,18 @@ impl Attribute {
     async fn computed(&self) -> bool {
         self.attribute.definition.is_computed()
     }
-    /// The formula of a formula, or the filter of a rollup, as one would write it today.
+    /// The formula of a formula or of a rollup, or the filter of a rollup or lookup, as one would write it today.
     async fn expression(&self) -> Option<String> {
         let (expression, collection) = match &self.attribute.definition {
             Definition::Formula { expression } => (expression, self.attribute.collection_id),
-            Definition::Rollup { filter: Some(filter), link_id, .. } => {
+            Definition::Rollup { formula: Some(formula), .. } => (formula, self.attribute.collection_id),
+            Definition::Rollup { filter: Some(filter), link_id, .. } | Definition::Lookup { filter: Some(filter), link_id, .. } => {
                 (filter, self.view.schema.attribute(*link_id)?.definition.leads_to()?)
             }
             _ => return None,
         };
-        Some(expression.to_user(&self.view.schema.keys(collection)).to_string())
+        let mut names = self.view.schema.keys(collection);
+        names.extend(self.view.schema.keys(self.attribute.collection_id));
+        Some(expression.to_user(&names).to_string())
     }
 }

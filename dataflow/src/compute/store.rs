@@ -148,14 +148,18 @@ impl Cells for View<'_> {
             stored => stored.clone(),
         }
     }
+
+    fn id(&self) -> Option<EntityId> {
+        Some(self.entity.id)
+    }
 }
 
 impl Held {
     pub(super) fn new(summary: &Summary) -> Self {
         match summary {
             Summary::Only => Held::Only(None),
-            Summary::List => Held::List(BTreeMap::new()),
-            Summary::Rollup(rollup) => Held::Group(Box::new(Group::new(rollup))),
+            Summary::List | Summary::Collect(_) => Held::List(BTreeMap::new()),
+            Summary::Rollup(rollup, argument) => Held::Group(Box::new(Group::new(rollup, argument))),
         }
     }
 
@@ -183,17 +187,23 @@ impl Held {
     }
 
     /// The cell that it makes.
-    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &Entity) -> Value {
+    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
         match self {
             Held::Only(only) => only.as_ref().map_or(Value::Blank, |(_, value)| value.clone()),
             Held::List(list) => {
-                let mut items = Vec::with_capacity(list.len());
-                let mut push = |value: &Value| decidr_domain::rollup::each_item(value, &mut |item| items.push(item.clone()));
-                if crossing.is_list_in_link_order() {
-                    host.values.get(crossing.link()).targets().iter().filter_map(|source| list.get(source)).for_each(&mut push);
+                let in_link_order: Vec<&Value>;
+                let values: &mut dyn Iterator<Item = &Value> = if crossing.is_list_in_link_order() {
+                    in_link_order =
+                        host.entity.values.get(crossing.link()).targets().iter().filter_map(|source| list.get(source)).collect();
+                    &mut in_link_order.into_iter()
                 } else {
-                    list.values().for_each(&mut push);
+                    &mut list.values()
+                };
+                if let Summary::Collect(collect) = &crossing.crossing.summary {
+                    return collect.summary(values, host);
                 }
+                let mut items = Vec::with_capacity(list.len());
+                values.for_each(|value| decidr_domain::rollup::each_item(value, &mut |item| items.push(item.clone())));
                 Value::list(items)
             }
             Held::Group(group) => group.summary(),

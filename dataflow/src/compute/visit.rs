@@ -2,8 +2,6 @@
 
 use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::Cells;
-use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::{AttributeId, EntityId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;
@@ -72,10 +70,17 @@ impl Visit<'_, '_> {
         let start = crossings.partition_point(|crossing| crossing.level < level);
         for crossing in crossings[start..].iter().take_while(|crossing| crossing.level == level) {
             let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
-            if touched.is_new() || reordered || contributed.contains(&crossing.attribute) || self.dirty.contains(&crossing.attribute) {
+            let host_changed = || crossing.host_reads.iter().any(|read| touched.changed.contains(read));
+            if touched.is_new()
+                || reordered
+                || host_changed()
+                || contributed.contains(&crossing.attribute)
+                || self.dirty.contains(&crossing.attribute)
+            {
+                let host = View { entity: self.entity, cells: &touched.cells };
                 let value = match record.held.iter().find(|(id, _)| *id == crossing.attribute) {
-                    Some((_, held)) => held.summary(crossing, self.entity),
-                    None => Held::new(&crossing.crossing.summary).summary(crossing, self.entity),
+                    Some((_, held)) => held.summary(crossing, &host),
+                    None => Held::new(&crossing.crossing.summary).summary(crossing, &host),
                 };
                 self.set(touched, crossing.attribute, value);
             }
@@ -122,9 +127,9 @@ impl Visit<'_, '_> {
                 continue;
             }
             // Hosts have forgotten what came by a definition that changed.
-            let old = before.filter(|_| !dirty).and_then(|row| contribution(export, row));
+            let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(row));
             let view = View { entity: self.entity, cells: &touched.cells };
-            let new = if self.entity.archived { None } else { contribution(export, &view) };
+            let new = if self.entity.archived { None } else { export.crossing.contribution(&view) };
             match export.crossing.direction {
                 Direction::Backward(_) => {
                     let after = self.entity.values.get(link).targets();
@@ -172,18 +177,4 @@ impl Visit<'_, '_> {
             }));
         }
     }
-}
-
-/// What an entity with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
-/// contribution, for whether the entity counts is not known then.
-fn contribution(export: &CrossingPlan, cells: &dyn Cells) -> Option<Value> {
-    if let Some(filter) = &export.crossing.filter {
-        match filter.evaluate(cells) {
-            error @ Value::Error(_) => return Some(error),
-            value if !truth(&value) => return None,
-            _ => {}
-        }
-    }
-    // Without an attribute only its presence counts.
-    Some(export.crossing.value.map_or(Value::Bool(true), |attribute| cells.cell(attribute)))
 }

@@ -9,11 +9,12 @@ use super::{Kernel, decrement};
 
 struct Basic {
     rollup: &'static Rollup,
+    argument: Value,
     counts: BTreeMap<Value, u32>,
 }
 
-pub(super) fn kernel(rollup: &'static Rollup) -> Box<dyn Kernel> {
-    Box::new(Basic { rollup, counts: BTreeMap::new() })
+pub(super) fn kernel(rollup: &'static Rollup, argument: &Value) -> Box<dyn Kernel> {
+    Box::new(Basic { rollup, argument: argument.clone(), counts: BTreeMap::new() })
 }
 
 impl Kernel for Basic {
@@ -27,6 +28,6 @@ impl Kernel for Basic {
 
     fn summary(&self) -> Value {
         let values: Vec<_> = self.counts.iter().flat_map(|(value, count)| std::iter::repeat_n(value.clone(), *count as usize)).collect();
-        (self.rollup.naive)(&values)
+        (self.rollup.naive)(&values, &self.argument)
     }
 }

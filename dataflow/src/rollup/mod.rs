@@ -10,24 +10,48 @@ mod countall;
 mod max;
 mod min;
 mod ordered;
+mod range;
+mod ranked;
+mod share;
+mod spread;
 mod sum;
+mod top;
+mod weighted;
 
 use std::collections::BTreeMap;
 
-use decidr_domain::rollup::{Rollup, each_item};
+use decidr_domain::rollup::Rollup;
 use decidr_domain::value::Value;
 
-/// Makes a kernel for a group without values.
-type NewKernel = fn() -> Box<dyn Kernel>;
+/// Makes a kernel for a group without values, given the rollup's argument.
+type NewKernel = fn(&Value) -> Box<dyn Kernel>;
 
 /// The incremental strategies, by the rollup's name.
 const KERNELS: &[(&str, NewKernel)] = &[
     ("COUNTALL", countall::kernel),
     ("COUNT", count::kernel),
+    ("COUNTA", share::counta),
+    ("COUNT_UNIQUE", share::count_unique),
+    ("PERCENT_FILLED", share::percent_filled),
+    ("PERCENT_CHECKED", share::percent_checked),
+    ("AND", share::and),
+    ("OR", share::or),
+    ("XOR", share::xor),
     ("SUM", sum::kernel),
     ("AVERAGE", average::kernel),
+    ("WEIGHTED_AVERAGE", weighted::kernel),
     ("MIN", min::kernel),
     ("MAX", max::kernel),
+    ("EARLIEST", min::kernel),
+    ("LATEST", max::kernel),
+    ("TOP", top::kernel),
+    ("RANGE", range::kernel),
+    ("MEDIAN", ranked::median),
+    ("PERCENTILE", ranked::percentile),
+    ("VAR", spread::var),
+    ("VARP", spread::varp),
+    ("STDEV", spread::stdev),
+    ("STDEVP", spread::stdevp),
 ];
 
 /// The state of one rollup over one group of values.
@@ -53,14 +77,15 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(rollup: &'static Rollup) -> Self {
-        let kernel = KERNELS.iter().find(|(name, _)| *name == rollup.name).map_or_else(|| basic::kernel(rollup), |(_, kernel)| kernel());
+    pub(crate) fn new(rollup: &'static Rollup, argument: &Value) -> Self {
+        let known = KERNELS.iter().find(|(name, _)| *name == rollup.name);
+        let kernel = known.map_or_else(|| basic::kernel(rollup, argument), |(_, kernel)| kernel(argument));
         Self { rollup, kernel, errors: BTreeMap::new() }
     }
 
     /// Takes a contribution in.
     pub(crate) fn add(&mut self, contribution: &Value) {
-        each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
+        self.rollup.each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
             error @ Value::Error(_) => *self.errors.entry(error).or_default() += 1,
             value => self.kernel.add(&value),
         });
@@ -68,7 +93,7 @@ impl Group {
 
     /// Takes out one that was taken in.
     pub(crate) fn remove(&mut self, contribution: &Value) {
-        each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
+        self.rollup.each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
             error @ Value::Error(_) => decrement(&mut self.errors, &error),
             value => self.kernel.remove(&value),
         });
@@ -94,7 +119,7 @@ fn decrement(counts: &mut BTreeMap<Value, u32>, value: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use decidr_domain::rollup::ROLLUPS;
+    use decidr_domain::rollup::{Argument, ROLLUPS};
     use decidr_domain::value::ErrorKind;
     use proptest::prelude::*;
 
@@ -106,6 +131,8 @@ mod tests {
             6 => (-50i64..50).prop_map(Value::from),
             1 => Just(Value::number(rust_decimal_of("0.1"))),
             1 => Just(Value::error(ErrorKind::Div0, "x")),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => prop::sample::select(vec!["", "a", "7", "b"]).prop_map(Value::text),
             1 => prop::collection::vec((-3i64..3).prop_map(Value::from), 0..4).prop_map(Value::list),
         ]
     }
@@ -118,17 +145,30 @@ mod tests {
         /// Every kernel equals the naive definition after every change, whatever came and went before.
         #[test]
         fn oracle_kernels_equal_the_naive_definition(values in prop::collection::vec((value(), any::<prop::sample::Index>(), any::<bool>()), 1..120)) {
-            for rollup in ROLLUPS {
-                let (mut group, mut there): (Group, Vec<Value>) = (Group::new(rollup), Vec::new());
-                for (value, index, remove) in &values {
+            for rollup in ROLLUPS.iter().filter(|rollup| !rollup.order_matters) {
+                let argument = match rollup.argument {
+                    Argument::None | Argument::Separator => Value::Blank,
+                    Argument::Share => Value::number(rust_decimal_of("0.3")),
+                    Argument::Count => Value::from(3),
+                };
+                let (mut group, mut there): (Group, Vec<Value>) = (Group::new(rollup, &argument), Vec::new());
+                for (i, (value, index, remove)) in values.iter().enumerate() {
                     if *remove && !there.is_empty() {
                         let value = there.swap_remove(index.index(there.len()));
                         group.remove(&value);
                     } else {
-                        group.add(value);
-                        there.push(value.clone());
+                        let value = match value {
+                            // The weight of one in five is missing.
+                            value if rollup.is_weighted => {
+                                let weight = if i % 5 == 0 { Value::Blank } else { Value::from(i as i64 % 7 - 2) };
+                                Value::List([value.clone(), weight].into())
+                            }
+                            value => value.clone(),
+                        };
+                        group.add(&value);
+                        there.push(value);
                     }
-                    prop_assert_eq!(group.summary(), rollup.summary(&there), "{:?} of {:?}", rollup, there);
+                    prop_assert_eq!(group.summary(), rollup.summary(&there, &argument), "{:?} of {:?}", rollup, there);
                 }
             }
         }

@@ -75,6 +75,15 @@ impl Ordered {
         }
     }
 
+    /// All values, each as often as it is there, the largest first.
+    pub(super) fn from_last(&self) -> Box<dyn Iterator<Item = &Value> + '_> {
+        let times = |(value, count)| std::iter::repeat_n(value, count as usize);
+        match self {
+            Ordered::Few(list) => Box::new(list.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),
+            Ordered::Many(tree) => Box::new(tree.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),
+        }
+    }
+
     pub(super) fn last(&self) -> Option<&Value> {
         match self {
             Ordered::Few(list) => list.last().map(|(value, _)| value),

@@ -35,6 +35,10 @@ impl Cells for Row {
             stored => stored.clone(),
         }
     }
+
+    fn id(&self) -> Option<EntityId> {
+        Some(self.entity.id)
+    }
 }
 
 /// How one entity's row changed.

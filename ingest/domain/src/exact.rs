@@ -103,6 +103,42 @@ impl ExactSquares {
     }
 }
 
+/// The sum of numbers times their weights, and of the weights, both exact. A group under addition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExactMean {
+    /// In units of 10⁻⁵⁶.
+    weighted: BigInt,
+    /// In units of 10⁻²⁸.
+    weights: BigInt,
+}
+
+impl ExactMean {
+    /// Adds a number with its weight.
+    pub fn add(&mut self, number: Decimal, weight: Decimal) {
+        self.weighted += large(number) * large(weight);
+        self.weights += large(weight);
+    }
+
+    /// Takes one out again.
+    pub fn subtract(&mut self, number: Decimal, weight: Decimal) {
+        self.weighted -= large(number) * large(weight);
+        self.weights -= large(weight);
+    }
+
+    /// The mean, rounded once; `None` if the weights come to nothing, or if it is too large for a decimal.
+    pub fn mean(&self) -> Option<Decimal> {
+        if self.weights == BigInt::ZERO {
+            return None;
+        }
+        // In units of 10⁻²⁸ over 1; brought to 10⁻⁵⁶.
+        let scaled = &self.weighted * BigInt::from(10).pow(SCALE);
+        let negative = (scaled < BigInt::ZERO) != (self.weights < BigInt::ZERO);
+        let mut mean = rounded(&BigInt::from(scaled.magnitude().clone()), &BigInt::from(self.weights.magnitude().clone()))?;
+        mean.set_sign_negative(negative && !mean.is_zero());
+        Some(mean)
+    }
+}
+
 /// A fraction that is not negative, in units of 10⁻⁵⁶, as a decimal rounded half to even.
 fn rounded(numerator: &BigInt, denominator: &BigInt) -> Option<Decimal> {
     let mut divisor = denominator * BigInt::from(10).pow(SCALE);

@@ -125,11 +125,11 @@ fn formula(expression: &str) -> DefinitionInput {
 
 fn rollup(link: &str, attribute: &str, function: &str) -> DefinitionInput {
     let function = Rollup::find(function).unwrap();
-    DefinitionInput::Rollup { link: link.into(), attribute: Some(attribute.into()), function, filter: None }
+    DefinitionInput::rollup(link, Some(attribute.into()), function, None)
 }
 
 fn lookup(link: &str, attribute: &str) -> DefinitionInput {
-    DefinitionInput::Lookup { link: link.into(), attribute: attribute.into() }
+    DefinitionInput::lookup(link, attribute)
 }
 
 fn create(entity: u128, collection: u128, values: Json) -> Command {

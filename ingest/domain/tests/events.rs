@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use decidr_domain::aggregate::attribute::{AttributeEvent, Definition};
+use decidr_domain::aggregate::attribute::{AttributeEvent, Definition, SortKey};
 use decidr_domain::aggregate::collection::CollectionEvent;
 use decidr_domain::aggregate::entity::{EntityEvent, Values};
 use decidr_domain::aggregate::space::SpaceEvent;
@@ -68,6 +68,7 @@ fn examples() -> Vec<(&'static str, Event)> {
         })
     };
     let function = Rollup::find("SUM").unwrap();
+    let sort = vec![SortKey { attribute_id: id(11), descending: true }, SortKey { attribute_id: id(12), descending: false }];
     vec![
         ("TenantRegistered", Event::Tenant(TenantEvent::TenantRegistered { id: tenant, key: key("acme"), name: "Acme".into() })),
         ("TenantUpdated", Event::Tenant(TenantEvent::TenantUpdated { id: tenant, name: "Acme Corp".into() })),
@@ -99,10 +100,47 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("AttributeCreated.link", created(Definition::Link { collection_id: collection, multiple: true, backlink_id: id(7) })),
         ("AttributeCreated.backlink", created(Definition::Backlink { collection_id: collection, link_id: id(8) })),
         ("AttributeCreated.formula", created(Definition::Formula { expression: expression() })),
-        ("AttributeCreated.lookup", created(Definition::Lookup { link_id: id(8), attribute_id: id(9) })),
+        (
+            "AttributeCreated.lookup",
+            created(Definition::Lookup { link_id: id(8), attribute_id: id(9), filter: None, sort: vec![], limit: None }),
+        ),
+        (
+            "AttributeCreated.lookup.all",
+            created(Definition::Lookup {
+                link_id: id(8),
+                attribute_id: id(9),
+                filter: Some(expression()),
+                sort: sort.clone(),
+                limit: Some(3),
+            }),
+        ),
         (
             "AttributeCreated.rollup",
-            created(Definition::Rollup { link_id: id(8), attribute_id: Some(id(9)), function, filter: Some(expression()) }),
+            created(Definition::Rollup {
+                link_id: id(8),
+                attribute_id: Some(id(9)),
+                function,
+                filter: Some(expression()),
+                sort: vec![],
+                limit: None,
+                argument: Value::Blank,
+                weight_id: None,
+                formula: None,
+            }),
+        ),
+        (
+            "AttributeCreated.rollup.all",
+            created(Definition::Rollup {
+                link_id: id(8),
+                attribute_id: Some(id(9)),
+                function: Rollup::find("PERCENTILE").unwrap(),
+                filter: Some(expression()),
+                sort,
+                limit: Some(3),
+                argument: Value::number("0.95".parse().unwrap()),
+                weight_id: Some(id(10)),
+                formula: Some(expression()),
+            }),
         ),
         (
             "AttributeRenamed",

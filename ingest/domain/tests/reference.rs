@@ -6,7 +6,7 @@ use std::path::Path;
 
 use decidr_domain::formula::functions;
 use decidr_domain::formula::reference::{self, FIELDS};
-use decidr_domain::formula::{Attributes, Context, Resolved, Type, check, parse};
+use decidr_domain::formula::{Attributes, Context, Resolved, Scope, Type, check, parse};
 use decidr_domain::id::AttributeId;
 use decidr_domain::value::Value;
 use uuid::Uuid;
@@ -46,7 +46,7 @@ impl Attributes for Fields {
 
 /// What the reference would show for a formula.
 fn shown(formula: &str, fields: &Fields) -> String {
-    let program = match parse::parse(formula, &[]).and_then(|tree| check(&tree, fields, &[])) {
+    let program = match parse::parse(formula, &[]).and_then(|tree| check(&tree, Scope::of(fields))) {
         Ok(program) => program,
         Err(_) => return "refused".into(),
     };

@@ -14,6 +14,7 @@ use crate::id::{AttributeId, CollectionId, Key, TenantId};
 use crate::rejection::{Rejection, check_name};
 use crate::rollup::Rollup;
 use crate::schema::resolve;
+use crate::value::Value;
 
 /// An attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,15 @@ pub enum Definition {
         link_id: AttributeId,
         /// An attribute of the collection that it leads to.
         attribute_id: AttributeId,
+        /// A formula over the linked entity, and over the host's `HOST({…})`: only those are shown for which it is true.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<Expression>,
+        /// By what they are sorted, if not as the link has them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sort: Vec<SortKey>,
+        /// How many are shown, at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
     },
     /// A summary over linked entities.
     Rollup {
@@ -104,10 +114,36 @@ pub enum Definition {
         /// Which summary.
         #[serde(with = "crate::rollup::by_name")]
         function: &'static Rollup,
-        /// A formula over the linked entity: only those count for which it is true.
+        /// A formula over the linked entity, and over the host's `HOST({…})`: only those count for which it is true.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filter: Option<Expression>,
+        /// By what they are sorted, if not as the link has them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sort: Vec<SortKey>,
+        /// How many count, at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        /// What the summary must be told beside the values.
+        #[serde(default, with = "crate::event::stored_value", skip_serializing_if = "Value::is_blank")]
+        argument: Value,
+        /// How much each counts, if the summary is a weighted one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight_id: Option<AttributeId>,
+        /// The summary itself as a formula, in which the values go by the name `values`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        formula: Option<Expression>,
     },
+}
+
+/// By what linked entities are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SortKey {
+    /// An attribute of theirs.
+    pub attribute_id: AttributeId,
+    /// Whether the largest comes first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub descending: bool,
 }
 
 impl Definition {
@@ -181,13 +217,41 @@ pub enum DefinitionInput {
     Lookup {
         link: String,
         attribute: String,
+        selection: SelectionInput,
     },
     Rollup {
         link: String,
         attribute: Option<String>,
         function: &'static Rollup,
-        filter: Option<String>,
+        selection: SelectionInput,
+        argument: Value,
+        weight: Option<String>,
+        formula: Option<String>,
     },
+}
+
+impl DefinitionInput {
+    /// A lookup of everything that is linked.
+    pub fn lookup(link: impl Into<String>, attribute: impl Into<String>) -> Self {
+        Self::Lookup { link: link.into(), attribute: attribute.into(), selection: SelectionInput::default() }
+    }
+
+    /// A rollup of what is linked and passes the filter.
+    pub fn rollup(link: impl Into<String>, attribute: Option<String>, function: &'static Rollup, filter: Option<String>) -> Self {
+        let selection = SelectionInput { filter, ..SelectionInput::default() };
+        Self::Rollup { link: link.into(), attribute, function, selection, argument: Value::Blank, weight: None, formula: None }
+    }
+}
+
+/// Which linked entities count, and in which order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelectionInput {
+    /// A formula over the linked entity.
+    pub filter: Option<String>,
+    /// Keys of attributes of theirs, and whether the largest comes first.
+    pub sort: Vec<(String, bool)>,
+    /// How many count, at most.
+    pub limit: Option<i64>,
 }
 
 /// What can be asked of an attribute.

@@ -72,6 +72,9 @@ pub enum Operator {
     Or,
 }
 
+/// The word that makes a reference one to the host of a crossing: `HOST({limit})`.
+pub const HOST: &str = "HOST";
+
 impl Operator {
     /// How it is written.
     pub fn symbol(self) -> &'static str {
@@ -112,17 +115,24 @@ impl Operator {
 }
 
 impl Node {
-    /// Calls `visit` with every attribute reference, in the order of the text.
-    pub fn each_attribute(&self, visit: &mut impl FnMut(Span, &str)) {
+    /// Calls `visit` with every attribute reference, in the order of the text; `true` for those to the host of a crossing.
+    pub fn each_attribute(&self, visit: &mut impl FnMut(Span, &str, bool)) {
+        self.each_attribute_of(false, visit);
+    }
+
+    fn each_attribute_of(&self, of_host: bool, visit: &mut impl FnMut(Span, &str, bool)) {
         match &self.kind {
             NodeKind::Number(_) | NodeKind::Text(_) | NodeKind::Variable(_) => {}
-            NodeKind::Attribute(name) => visit(self.span, name),
-            NodeKind::Negate(operand) => operand.each_attribute(visit),
+            NodeKind::Attribute(name) => visit(self.span, name, of_host),
+            NodeKind::Negate(operand) => operand.each_attribute_of(of_host, visit),
             NodeKind::Binary(_, left, right) => {
-                left.each_attribute(visit);
-                right.each_attribute(visit);
+                left.each_attribute_of(of_host, visit);
+                right.each_attribute_of(of_host, visit);
             }
-            NodeKind::Call(_, arguments) => arguments.iter().for_each(|argument| argument.each_attribute(visit)),
+            NodeKind::Call(name, arguments) => {
+                let of_host = of_host || name == HOST;
+                arguments.iter().for_each(|argument| argument.each_attribute_of(of_host, visit));
+            }
         }
     }
 

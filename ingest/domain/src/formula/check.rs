@@ -2,7 +2,7 @@
 
 use ecow::EcoString;
 
-use super::ast::{Node, NodeKind, Operator};
+use super::ast::{HOST, Node, NodeKind, Operator};
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
 use super::types::Type;
@@ -33,20 +33,46 @@ pub enum Resolved {
 /// A variable that a formula may use from the start, and the type of its values.
 pub type Variable<'a> = (&'a str, Type);
 
-/// The typed program of a syntax tree in which these variables are known.
-pub fn check(node: &Node, attributes: &dyn Attributes, variables: &[Variable<'_>]) -> Result<Program, FormulaError> {
-    let variables = variables.iter().map(|(name, ty)| (EcoString::from(*name), ty.clone())).collect();
-    let mut checker = Checker { attributes, references: Vec::new(), variables, is_timed: false };
+/// What a formula may refer to.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The attributes of its entity.
+    pub attributes: &'a dyn Attributes,
+    /// In a filter over linked entities: the attributes of the entity that they are linked to.
+    pub host: Option<&'a dyn Attributes>,
+    /// The variables that it may use from the start.
+    pub variables: &'a [Variable<'a>],
+}
+
+impl<'a> Scope<'a> {
+    /// The attributes of one entity.
+    pub fn of(attributes: &'a dyn Attributes) -> Self {
+        Self { attributes, host: None, variables: &[] }
+    }
+
+    /// The names of the variables.
+    pub(super) fn variable_names(&self) -> Vec<&'a str> {
+        self.variables.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+/// The typed program of a syntax tree.
+pub fn check(node: &Node, scope: Scope<'_>) -> Result<Program, FormulaError> {
+    let variables = scope.variables.iter().map(|(name, ty)| (EcoString::from(*name), ty.clone())).collect();
+    let mut checker = Checker { scope, references: Vec::new(), host_references: Vec::new(), variables, is_timed: false };
     let (expr, result) = checker.node(node)?;
-    let mut references = checker.references;
-    references.sort_unstable();
-    references.dedup();
-    Ok(Program { expr, result, references, is_timed: checker.is_timed })
+    let (mut references, mut host_references) = (checker.references, checker.host_references);
+    for list in [&mut references, &mut host_references] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Ok(Program { expr, result, references, host_references, is_timed: checker.is_timed })
 }
 
 struct Checker<'a> {
-    attributes: &'a dyn Attributes,
+    scope: Scope<'a>,
     references: Vec<AttributeId>,
+    host_references: Vec<AttributeId>,
     /// The variables that are known here, innermost last.
     variables: Vec<(EcoString, Type)>,
     is_timed: bool,
@@ -57,7 +83,7 @@ impl Checker<'_> {
         match &node.kind {
             NodeKind::Number(number) => Ok((Expr::Constant(Value::number(*number)), Type::Number)),
             NodeKind::Text(text) => Ok((Expr::Constant(Value::Text(text.clone())), Type::Text)),
-            NodeKind::Attribute(name) => self.attribute(name, node.span),
+            NodeKind::Attribute(name) => self.attribute(name, node.span, false),
             NodeKind::Variable(name) => {
                 let known = self.variables.iter().rposition(|(known, _)| known.eq_ignore_ascii_case(name));
                 let place =
@@ -70,13 +96,29 @@ impl Checker<'_> {
                 Ok((Expr::Negate(Box::new(expr), node.span), Type::Number))
             }
             NodeKind::Binary(operator, left, right) => self.binary(*operator, left, right),
+            NodeKind::Call(name, arguments) if name == HOST => match &arguments[..] {
+                [Node { kind: NodeKind::Attribute(name), span, .. }] => self.attribute(name, *span, true),
+                _ => Err(FormulaError::new(FormulaErrorKind::Type, node.span, "HOST wants one attribute of the host, as in HOST({limit})")),
+            },
             NodeKind::Call(name, arguments) if name == "LET" => self.bindings(arguments, node.span),
             NodeKind::Call(name, arguments) => self.call(name, arguments, node.span),
         }
     }
 
-    fn attribute(&mut self, name: &str, span: Span) -> Result<(Expr, Type), FormulaError> {
-        match self.attributes.resolve(name) {
+    fn attribute(&mut self, name: &str, span: Span, of_host: bool) -> Result<(Expr, Type), FormulaError> {
+        let attributes = match (of_host, self.scope.host) {
+            (false, _) => self.scope.attributes,
+            (true, Some(host)) => host,
+            (true, None) => {
+                let message = "HOST means something only in the filter of a rollup or lookup: the entity that has it";
+                return Err(FormulaError::new(FormulaErrorKind::Type, span, message));
+            }
+        };
+        match attributes.resolve(name) {
+            Resolved::Attribute(id, ty) if of_host => {
+                self.host_references.push(id);
+                Ok((Expr::HostAttribute(id), ty))
+            }
             Resolved::Attribute(id, ty) => {
                 self.references.push(id);
                 Ok((Expr::Attribute(id), ty))
@@ -86,7 +128,7 @@ impl Checker<'_> {
             }
             Resolved::Unusable(why) => Err(FormulaError::new(FormulaErrorKind::Type, span, why)),
             Resolved::Unknown => {
-                let names = self.attributes.names();
+                let names = attributes.names();
                 let hint = did_you_mean(name, names.iter().map(String::as_str)).map(|near| format!("; did you mean {{{near}}}?"));
                 let message = format!("unknown attribute {{{name}}}{}", hint.unwrap_or_default());
                 Err(FormulaError::new(FormulaErrorKind::UnknownAttribute, span, message))

@@ -25,6 +25,11 @@ pub trait Cells {
     /// The cell of this attribute; blank where there is none.
     fn cell(&self, attribute: AttributeId) -> Value;
 
+    /// The cell of this attribute of the host of a crossing; blank where there is none.
+    fn host_cell(&self, _attribute: AttributeId) -> Value {
+        Value::Blank
+    }
+
     /// The entity, if there is one.
     fn id(&self) -> Option<EntityId> {
         None
@@ -65,6 +70,8 @@ pub struct Program {
     pub result: Type,
     /// The attributes that it reads, sorted.
     pub references: Vec<AttributeId>,
+    /// The attributes of the host of a crossing that it reads, sorted.
+    pub host_references: Vec<AttributeId>,
     /// Whether it asks what time it is.
     pub is_timed: bool,
 }
@@ -76,6 +83,8 @@ pub enum Expr {
     Constant(Value),
     /// A cell of the entity.
     Attribute(AttributeId),
+    /// A cell of the host of a crossing.
+    HostAttribute(AttributeId),
     /// A variable, by its place among those that are known there.
     Variable(usize),
     /// The number with the other sign.
@@ -129,6 +138,7 @@ impl Evaluation<'_> {
         match expr {
             Expr::Constant(value) => flows(value.clone()),
             Expr::Attribute(id) => flows(self.cells.cell(*id)),
+            Expr::HostAttribute(id) => flows(self.cells.host_cell(*id)),
             Expr::Variable(place) => flows(self.variables.get(*place).cloned().unwrap_or_default()),
             Expr::Negate(operand, span) => {
                 let operand = self.expr(operand)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
-use super::check::{Attributes, Resolved, Variable, check};
+use super::check::{Attributes, Resolved, Scope, check};
 use super::eval::Program;
 use super::parse::{parse, parse_stored};
 use super::{FormulaError, Span};
@@ -19,18 +19,14 @@ pub struct Expression(EcoString);
 impl Expression {
     /// Checks what a user wrote and turns its references into ids. Spacing and comments stay as they were.
     pub fn from_user(text: &str, attributes: &dyn Attributes) -> Result<(Expression, Program), FormulaError> {
-        Self::from_user_with(text, attributes, &[])
+        Self::from_user_in(text, Scope::of(attributes))
     }
 
-    /// The same for a formula that may use these variables.
-    pub fn from_user_with(
-        text: &str,
-        attributes: &dyn Attributes,
-        variables: &[Variable<'_>],
-    ) -> Result<(Expression, Program), FormulaError> {
-        let tree = parse(text, &names(variables))?;
-        let program = check(&tree, attributes, variables)?;
-        let stored = rewrite(text, &tree, |name| match attributes.resolve(name) {
+    /// The same for a formula that may refer to what is in this scope.
+    pub fn from_user_in(text: &str, scope: Scope<'_>) -> Result<(Expression, Program), FormulaError> {
+        let tree = parse(text, &scope.variable_names())?;
+        let program = check(&tree, scope)?;
+        let stored = rewrite(text, &tree, |name, of_host| match scope.host.filter(|_| of_host).unwrap_or(scope.attributes).resolve(name) {
             Resolved::Attribute(id, _) => Some(id.to_string()),
             _ => None,
         });
@@ -39,18 +35,18 @@ impl Expression {
 
     /// The typed program; `attributes` resolves ids.
     pub fn program(&self, attributes: &dyn Attributes) -> Result<Program, FormulaError> {
-        self.program_with(attributes, &[])
+        self.program_in(Scope::of(attributes))
     }
 
-    /// The same for a formula that may use these variables.
-    pub fn program_with(&self, attributes: &dyn Attributes, variables: &[Variable<'_>]) -> Result<Program, FormulaError> {
-        check(&parse_stored(&self.0, &names(variables))?, attributes, variables)
+    /// The same for a formula that may refer to what is in this scope.
+    pub fn program_in(&self, scope: Scope<'_>) -> Result<Program, FormulaError> {
+        check(&parse_stored(&self.0, &scope.variable_names())?, scope)
     }
 
     /// The formula as a user would write it today: each id replaced by what `names` has for it.
     pub fn to_user(&self, names: &HashMap<AttributeId, EcoString>) -> EcoString {
         match parse_stored(&self.0, &[]) {
-            Ok(tree) => rewrite(&self.0, &tree, |id| id.parse().ok().and_then(|id| names.get(&id)).map(|name| name.to_string())),
+            Ok(tree) => rewrite(&self.0, &tree, |id, _| id.parse().ok().and_then(|id| names.get(&id)).map(|name| name.to_string())),
             Err(_) => self.0.clone(),
         }
     }
@@ -59,7 +55,7 @@ impl Expression {
     pub fn references(&self) -> Vec<AttributeId> {
         let mut out = Vec::new();
         if let Ok(tree) = parse_stored(&self.0, &[]) {
-            tree.each_attribute(&mut |_, id| out.extend(id.parse::<AttributeId>()));
+            tree.each_attribute(&mut |_, id, _| out.extend(id.parse::<AttributeId>()));
         }
         out
     }
@@ -70,15 +66,11 @@ impl Expression {
     }
 }
 
-fn names<'a>(variables: &[Variable<'a>]) -> Vec<&'a str> {
-    variables.iter().map(|(name, _)| *name).collect()
-}
-
 /// `text` with every reference replaced that `replacement` knows.
-fn rewrite(text: &str, tree: &super::ast::Node, replacement: impl Fn(&str) -> Option<String>) -> EcoString {
+fn rewrite(text: &str, tree: &super::ast::Node, replacement: impl Fn(&str, bool) -> Option<String>) -> EcoString {
     let (mut out, mut copied) = (EcoString::new(), 0);
-    tree.each_attribute(&mut |Span { start, end }, name| {
-        if let Some(new) = replacement(name) {
+    tree.each_attribute(&mut |Span { start, end }, name, of_host| {
+        if let Some(new) = replacement(name, of_host) {
             out.push_str(&text[copied..start]);
             out.push('{');
             out.push_str(&new);

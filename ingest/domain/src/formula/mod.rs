@@ -19,7 +19,7 @@ pub mod reference;
 pub mod token;
 pub mod types;
 
-pub use check::{Attributes, Resolved, Variable, check};
+pub use check::{Attributes, Resolved, Scope, Variable, check};
 pub use eval::{Cells, Context, Program};
 pub use expression::Expression;
 pub use types::Type;

@@ -1,15 +1,18 @@
 //! The mean of the numbers; blank of none.
 
-use super::{Rollup, decimals, numbers, of_numbers};
+use super::{Argument, Rollup, decimals, numbers, of_numbers};
 use crate::exact::ExactSum;
 use crate::value::Value;
 
 pub(super) static AVERAGE: Rollup = Rollup {
     name: "AVERAGE",
     of_attribute: true,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
     result: of_numbers,
     admit: numbers,
-    naive: |values| {
+    naive: |values, _| {
         let mut sum = ExactSum::default();
         let count = decimals(values).map(|number| sum.add(number)).count();
         shown(&sum, count as u64)

@@ -1,13 +1,16 @@
 //! How many values are not blank.
 
-use super::{Rollup, anything};
+use super::{Argument, Rollup, anything};
 use crate::formula::Type;
 use crate::value::Value;
 
 pub(super) static COUNT: Rollup = Rollup {
     name: "COUNT",
     of_attribute: true,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
     result: |_| Ok(Type::Number),
     admit: anything,
-    naive: |values| Value::from(values.iter().filter(|value| !value.is_blank()).count() as i64),
+    naive: |values, _| Value::from(values.iter().filter(|value| !value.is_blank()).count() as i64),
 };

@@ -1,13 +1,16 @@
 //! How many entities are linked.
 
-use super::{Rollup, anything};
+use super::{Argument, Rollup, anything};
 use crate::formula::Type;
 use crate::value::Value;
 
 pub(super) static COUNTALL: Rollup = Rollup {
     name: "COUNTALL",
     of_attribute: false,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
     result: |_| Ok(Type::Number),
     admit: anything,
-    naive: |values| Value::from(values.len() as i64),
+    naive: |values, _| Value::from(values.len() as i64),
 };

@@ -1,11 +1,14 @@
 //! The smallest number or date; blank of none.
 
-use super::{Rollup, anything, of_ordered};
+use super::{Argument, Rollup, anything, of_ordered};
 
 pub(super) static MIN: Rollup = Rollup {
     name: "MIN",
     of_attribute: true,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
     result: of_ordered,
     admit: anything,
-    naive: |values| values.iter().filter(|value| !value.is_blank()).min().cloned().unwrap_or_default(),
+    naive: |values, _| values.iter().filter(|value| !value.is_blank()).min().cloned().unwrap_or_default(),
 };

@@ -6,7 +6,11 @@ mod count;
 mod countall;
 mod max;
 mod min;
+pub mod order;
+pub mod share;
+pub mod spread;
 pub mod sum;
+pub mod weighted;
 
 use std::fmt;
 
@@ -17,7 +21,38 @@ use crate::formula::coerce::number;
 use crate::value::Value;
 
 /// Every rollup.
-pub const ROLLUPS: &[&Rollup] = &[&countall::COUNTALL, &count::COUNT, &sum::SUM, &average::AVERAGE, &min::MIN, &max::MAX];
+pub const ROLLUPS: &[&Rollup] = &[
+    &countall::COUNTALL,
+    &count::COUNT,
+    &share::COUNTA,
+    &share::COUNT_UNIQUE,
+    &share::PERCENT_FILLED,
+    &share::PERCENT_CHECKED,
+    &share::AND,
+    &share::OR,
+    &share::XOR,
+    &sum::SUM,
+    &average::AVERAGE,
+    &weighted::WEIGHTED_AVERAGE,
+    &min::MIN,
+    &max::MAX,
+    &order::EARLIEST,
+    &order::LATEST,
+    &order::TOP,
+    &order::FIRST,
+    &order::LAST,
+    &order::JOIN,
+    &order::UNIQUE,
+    &order::COMPACT,
+    &order::FORMULA,
+    &spread::MEDIAN,
+    &spread::PERCENTILE,
+    &spread::VAR,
+    &spread::VARP,
+    &spread::STDEV,
+    &spread::STDEVP,
+    &spread::RANGE,
+];
 
 /// A summary of the values that linked entities contribute.
 pub struct Rollup {
@@ -25,12 +60,63 @@ pub struct Rollup {
     pub name: &'static str,
     /// Whether it summarises an attribute; otherwise it looks only at which entities are linked.
     pub of_attribute: bool,
+    /// Whether it depends on the order in which the values stand.
+    pub order_matters: bool,
+    /// Whether it takes pairs of a value and its weight, in place of values.
+    pub is_weighted: bool,
+    /// What it must be told beside the values.
+    pub argument: Argument,
     /// The type of the summary of values of this type, or what it would want instead.
     pub result: fn(&Type) -> Result<Type, &'static str>,
     /// What one contributed value counts as: the value itself, blank, or an error if it cannot be summarised.
     pub admit: fn(&Value) -> Value,
-    /// What it means: the summary of `values`, which have been admitted, and hold neither lists nor errors.
-    pub naive: fn(&[Value]) -> Value,
+    /// What it means: the summary of `values`, which have been admitted, and hold neither lists nor errors, given the
+    /// argument.
+    pub naive: fn(&[Value], &Value) -> Value,
+}
+
+/// What a rollup must be told beside the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing.
+    None,
+    /// A number from 0 to 1.
+    Share,
+    /// A whole number from 1 on.
+    Count,
+    /// A text; it may be left out.
+    Separator,
+}
+
+/// The most values that TOP lists.
+const COUNT_MAX: i64 = 1_000;
+
+/// The longest separator, in bytes.
+const SEPARATOR_LENGTH_MAX: usize = 100;
+
+impl Argument {
+    /// Says what is wanted if `value` is no such argument.
+    pub fn check(self, value: &Value) -> Result<(), String> {
+        let number = if let Value::Number(number) = value { Some(*number) } else { None };
+        let fits = match self {
+            Argument::None => value.is_blank(),
+            Argument::Share => number.is_some_and(|n| n >= 0.into() && n <= 1.into()),
+            Argument::Count => number.is_some_and(|n| n.fract().is_zero() && n >= 1.into() && n <= COUNT_MAX.into()),
+            Argument::Separator => match value {
+                Value::Text(text) => text.len() <= SEPARATOR_LENGTH_MAX,
+                value => value.is_blank(),
+            },
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(match self {
+            Argument::None => "takes no argument".into(),
+            Argument::Share => "wants a share from 0 to 1".into(),
+            Argument::Count => format!("wants a count from 1 to {COUNT_MAX}"),
+            Argument::Separator => format!("wants a separator of {SEPARATOR_LENGTH_MAX} bytes at most"),
+        })
+    }
 }
 
 impl Rollup {
@@ -41,13 +127,18 @@ impl Rollup {
 
     /// The summary of what the linked entities contribute. An error among the contributions is the result: the smallest,
     /// so that it does not depend on their order.
-    pub fn summary(&self, contributions: &[Value]) -> Value {
+    pub fn summary(&self, contributions: &[Value], argument: &Value) -> Value {
         let mut values = Vec::with_capacity(contributions.len());
-        contributions.iter().for_each(|value| each_item(value, &mut |item| values.push((self.admit)(item))));
+        contributions.iter().for_each(|value| self.each_item(value, &mut |item| values.push((self.admit)(item))));
         match values.iter().filter(|value| value.is_error()).min() {
             Some(error) => error.clone(),
-            None => (self.naive)(&values),
+            None => (self.naive)(&values, argument),
         }
+    }
+
+    /// Calls `visit` with the values of a contribution: one, or those of a list; a pair if it is a weighted rollup.
+    pub fn each_item<'a>(&self, contribution: &'a Value, visit: &mut impl FnMut(&'a Value)) {
+        if self.is_weighted { visit(contribution) } else { each_item(contribution, visit) }
     }
 }
 
@@ -126,7 +217,7 @@ mod tests {
     use crate::value::ErrorKind;
 
     fn check(name: &str, values: &[Value], expected: Value) {
-        assert_eq!(Rollup::find(name).unwrap().summary(values), expected, "{name} of {values:?}");
+        assert_eq!(Rollup::find(name).unwrap().summary(values, &Value::Blank), expected, "{name} of {values:?}");
     }
 
     #[test]
@@ -155,7 +246,7 @@ mod tests {
     fn the_smallest_error_wins() {
         let (a, b) = (Value::error(ErrorKind::Div0, "a"), Value::error(ErrorKind::Value, "b"));
         for rollup in ROLLUPS {
-            assert_eq!(rollup.summary(&[Value::from(1), b.clone(), a.clone()]), a, "{rollup:?}");
+            assert_eq!(rollup.summary(&[Value::from(1), b.clone(), a.clone()], &Value::Blank), a, "{rollup:?}");
         }
     }
 }

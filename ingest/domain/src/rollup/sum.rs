@@ -1,15 +1,18 @@
 //! The sum of the numbers; 0 of none.
 
-use super::{Rollup, decimals, numbers, of_numbers};
+use super::{Argument, Rollup, decimals, numbers, of_numbers};
 use crate::exact::ExactSum;
 use crate::value::{ErrorKind, Value};
 
 pub(super) static SUM: Rollup = Rollup {
     name: "SUM",
     of_attribute: true,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
     result: of_numbers,
     admit: numbers,
-    naive: |values| {
+    naive: |values, _| {
         let mut sum = ExactSum::default();
         decimals(values).for_each(|number| sum.add(number));
         shown(&sum)

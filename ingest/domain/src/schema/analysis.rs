@@ -12,8 +12,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::TenantSchema;
-use crate::aggregate::attribute::{Attribute, Definition};
-use crate::formula::{Attributes, Program, Resolved, Type};
+use super::crossing::{Collect, Crossing, Direction, Finish, Summary};
+use crate::aggregate::attribute::{Attribute, Definition, SortKey};
+use crate::formula::{Attributes, Expression, Program, Resolved, Scope, Type};
 use crate::id::{AttributeId, CollectionId};
 use crate::rollup::Rollup;
 use crate::value::{ErrorKind, Value};
@@ -31,8 +32,17 @@ pub struct Analyzed {
     pub order: u32,
     /// How its cells come about.
     pub compute: Compute,
-    /// The attributes whose cells it reads, of its own collection or of the one that a link leads to. Sorted.
+    /// The attributes whose cells it reads: of its own collection, or if it is a crossing of that of the sources. Sorted.
     pub reads: Vec<AttributeId>,
+    /// The attributes of its own entity that a crossing reads. Sorted.
+    pub host_reads: Vec<AttributeId>,
+}
+
+impl Analyzed {
+    /// Everything that it reads.
+    pub fn all_reads(&self) -> impl Iterator<Item = AttributeId> {
+        self.reads.iter().chain(&self.host_reads).copied()
+    }
 }
 
 /// How the cells of an attribute come about.
@@ -46,41 +56,6 @@ pub enum Compute {
     Crossing(Crossing),
     /// They all hold this error: what the definition refers to is gone or no longer fits.
     Broken(Value),
-}
-
-/// How a cell of one entity, the *host*, comes from cells of others, the *sources*.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Crossing {
-    /// The link, and which end of it the host is.
-    pub direction: Direction,
-    /// The collection of the sources.
-    pub source: CollectionId,
-    /// The attribute whose cells the sources contribute; without one, their mere presence.
-    pub value: Option<AttributeId>,
-    /// Only sources for which this is true contribute.
-    pub filter: Option<Program>,
-    /// What the host makes of the contributions.
-    pub summary: Summary,
-}
-
-/// Which end of a link the host of a crossing is. Both name the link's own attribute, never the backlink's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// The host holds the link; sources are its targets.
-    Forward(AttributeId),
-    /// The sources hold the link; the host is their target.
-    Backward(AttributeId),
-}
-
-/// What a host makes of the contributions of its sources.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Summary {
-    /// The one contribution there is, through a single link.
-    Only,
-    /// The list of contributions, in the order of the link; through a backlink in the order of the sources' ids.
-    List,
-    /// A rollup.
-    Rollup(&'static Rollup),
 }
 
 /// A definition that depends on itself.
@@ -118,7 +93,7 @@ pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) {
     }
     for id in &affected {
         if let Some(old) = schema.analysis.by_id.remove(id) {
-            let looked_at: Vec<_> = old.reads.iter().copied().chain(links_of(&old)).collect();
+            let looked_at: Vec<_> = old.all_reads().chain(links_of(&old)).collect();
             for target in looked_at {
                 if let Some(set) = schema.analysis.dependents.get_mut(&target) {
                     set.remove(id);
@@ -180,11 +155,18 @@ fn links_of(analyzed: &Analyzed) -> Option<AttributeId> {
 pub(super) fn looks_at(attribute: &Attribute) -> Vec<AttributeId> {
     match &attribute.definition {
         Definition::Formula { expression } => expression.references(),
-        Definition::Lookup { link_id, attribute_id } => vec![*link_id, *attribute_id],
-        Definition::Rollup { link_id, attribute_id, filter, .. } => {
+        Definition::Lookup { link_id, attribute_id, filter, sort, .. } => {
+            let mut out = vec![*link_id, *attribute_id];
+            out.extend(filter.iter().flat_map(|filter| filter.references()));
+            out.extend(sort.iter().map(|key| key.attribute_id));
+            out
+        }
+        Definition::Rollup { link_id, attribute_id, filter, sort, weight_id, formula, .. } => {
             let mut out = vec![*link_id];
             out.extend(attribute_id);
-            out.extend(filter.iter().flat_map(|filter| filter.references()));
+            out.extend(weight_id);
+            out.extend(filter.iter().chain(formula).flat_map(|formula| formula.references()));
+            out.extend(sort.iter().map(|key| key.attribute_id));
             out
         }
         _ => Vec::new(),
@@ -193,7 +175,7 @@ pub(super) fn looks_at(attribute: &Attribute) -> Vec<AttributeId> {
 
 fn broken(attribute: &Attribute, error: Value) -> Analyzed {
     let (collection_id, compute) = (attribute.collection_id, Compute::Broken(error));
-    Analyzed { collection_id, ty: Type::Any, level: 0, order: 0, compute, reads: Vec::new() }
+    Analyzed { collection_id, ty: Type::Any, level: 0, order: 0, compute, reads: Vec::new(), host_reads: Vec::new() }
 }
 
 fn analyze(schema: &TenantSchema, attribute: &Attribute) -> Analyzed {
@@ -210,7 +192,10 @@ pub(super) fn analyze_definition(
     id: AttributeId,
     definition: &Definition,
 ) -> Result<Analyzed, Value> {
-    let stored = |ty| Ok(Analyzed { collection_id, ty, level: 0, order: 0, compute: Compute::Stored, reads: Vec::new() });
+    let stored = |ty| {
+        let (reads, host_reads) = (Vec::new(), Vec::new());
+        Ok(Analyzed { collection_id, ty, level: 0, order: 0, compute: Compute::Stored, reads, host_reads })
+    };
     let gone = || Value::error(ErrorKind::Reference, "an attribute that the definition refers to was deleted");
     match definition {
         Definition::Text { .. } | Definition::SingleSelect { .. } => stored(Type::Text),
@@ -228,8 +213,15 @@ pub(super) fn analyze_definition(
                 Definition::Link { collection_id: source, .. } => (Direction::Forward(id), *source),
                 _ => return Err(gone()),
             };
-            let compute = Compute::Crossing(Crossing { direction, source, value: None, filter: None, summary: Summary::Rollup(countall) });
-            Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads: Vec::new() })
+            let compute = Compute::Crossing(Crossing {
+                direction,
+                source,
+                value: None,
+                filter: None,
+                summary: Summary::Rollup(countall, Value::Blank),
+            });
+            let (reads, host_reads) = (Vec::new(), Vec::new());
+            Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads })
         }
         Definition::Formula { expression } => {
             let scope = CollectionScope { schema, collection_id };
@@ -238,32 +230,96 @@ pub(super) fn analyze_definition(
             let level = below().map(|a| a.level).max().unwrap_or(0);
             let order = 1 + below().map(|a| a.order).max().unwrap_or(0);
             let (ty, reads) = (program.result.clone(), program.references.clone());
-            Ok(Analyzed { collection_id, ty, level, order, compute: Compute::Formula(program), reads })
+            Ok(Analyzed { collection_id, ty, level, order, compute: Compute::Formula(program), reads, host_reads: Vec::new() })
         }
-        Definition::Lookup { link_id, attribute_id } => {
-            let (direction, source, single) = crossing_of(schema, *link_id).ok_or_else(gone)?;
+        Definition::Lookup { link_id, attribute_id, filter, sort, limit } => {
+            let (_, _, single) = crossing_of(schema, *link_id).ok_or_else(gone)?;
             let target = schema.analyzed(*attribute_id).ok_or_else(gone)?;
-            let ty = if single { target.ty.clone() } else { Type::List(Box::new(target.ty.item().clone())) };
-            let summary = if single { Summary::Only } else { Summary::List };
-            let compute = Compute::Crossing(Crossing { direction, source, value: Some(*attribute_id), filter: None, summary });
-            Ok(Analyzed { collection_id, ty, level: target.level + 1, order: 0, compute, reads: vec![*attribute_id] })
+            let is_plain = filter.is_none() && sort.is_empty() && limit.is_none();
+            let is_only = single && filter.is_none();
+            let ty = if is_only { target.ty.clone() } else { Type::List(Box::new(target.ty.item().clone())) };
+            let plain = if single { Summary::Only } else { Summary::List };
+            let plain = (is_plain || is_only).then_some(plain);
+            let selection =
+                Selection { collection_id, link_id: *link_id, value: Some(*attribute_id), filter, sort, limit: *limit, weight: None };
+            selection.analyzed(schema, ty, plain, Finish::List)
         }
-        Definition::Rollup { link_id, attribute_id, function, filter } => {
-            let (direction, source, _) = crossing_of(schema, *link_id).ok_or_else(gone)?;
+        Definition::Rollup { link_id, attribute_id, function, filter, sort, limit, argument, weight_id, formula } => {
             let target = attribute_id.map(|id| schema.analyzed(id).ok_or_else(gone)).transpose()?;
-            let ty = (function.result)(target.map_or(&Type::Blank, |target| &target.ty))
-                .map_err(|wanted| Value::error(ErrorKind::Type, format!("{function:?} wants {wanted}")))?;
-            let scope = CollectionScope { schema, collection_id: source };
-            let filter = filter.as_ref().map(|filter| filter.program(&scope)).transpose();
-            let filter = filter.map_err(|e| Value::error(ErrorKind::Type, e.message.as_str()))?;
-            let mut reads: Vec<_> = attribute_id.iter().chain(filter.iter().flat_map(|f| &f.references)).copied().collect();
-            reads.sort_unstable();
-            reads.dedup();
-            let level = 1 + reads.iter().filter_map(|id| schema.analyzed(*id)).map(|a| a.level).max().unwrap_or(0);
-            let summary = Summary::Rollup(function);
-            let compute = Compute::Crossing(Crossing { direction, source, value: *attribute_id, filter, summary });
-            Ok(Analyzed { collection_id, ty, level, order: 0, compute, reads })
+            let value_type = target.map_or(&Type::Blank, |target| &target.ty);
+            let (ty, finish, host_reads) = match formula {
+                Some(formula) => {
+                    let values = [("values", Type::List(Box::new(value_type.item().clone())))];
+                    let host = CollectionScope { schema, collection_id };
+                    let program = formula.program_in(Scope { attributes: &host, host: None, variables: &values });
+                    let program = program.map_err(|e| Value::error(ErrorKind::Type, e.message.as_str()))?;
+                    (program.result.clone(), Finish::Formula(program.clone()), program.references)
+                }
+                None => {
+                    let ty = (function.result)(value_type)
+                        .map_err(|wanted| Value::error(ErrorKind::Type, format!("{function:?} wants {wanted}")))?;
+                    (ty, Finish::Rollup(function, argument.clone()), Vec::new())
+                }
+            };
+            let is_plain = formula.is_none() && sort.is_empty() && limit.is_none() && !function.order_matters && !function.is_weighted;
+            let plain = is_plain.then(|| Summary::Rollup(function, argument.clone()));
+            let selection =
+                Selection { collection_id, link_id: *link_id, value: *attribute_id, filter, sort, limit: *limit, weight: *weight_id };
+            let mut analyzed = selection.analyzed(schema, ty, plain, finish)?;
+            let level = host_reads.iter().filter_map(|id| schema.analyzed(*id)).map(|a| a.level + 1).max().unwrap_or(0);
+            analyzed.level = analyzed.level.max(level);
+            analyzed.host_reads.extend(host_reads);
+            analyzed.host_reads.sort_unstable();
+            analyzed.host_reads.dedup();
+            Ok(analyzed)
         }
+    }
+}
+
+/// Which linked entities a lookup or rollup takes, and what of them.
+struct Selection<'a> {
+    collection_id: CollectionId,
+    link_id: AttributeId,
+    value: Option<AttributeId>,
+    filter: &'a Option<Expression>,
+    sort: &'a [SortKey],
+    limit: Option<u32>,
+    weight: Option<AttributeId>,
+}
+
+impl Selection<'_> {
+    /// The crossing: with the summary `plain` if it need not look at contributions one by one, else collecting them.
+    fn analyzed(&self, schema: &TenantSchema, ty: Type, plain: Option<Summary>, finish: Finish) -> Result<Analyzed, Value> {
+        let gone = || Value::error(ErrorKind::Reference, "an attribute that the definition refers to was deleted");
+        let (direction, source, _) = crossing_of(schema, self.link_id).ok_or_else(gone)?;
+        let (sources, host) =
+            (CollectionScope { schema, collection_id: source }, CollectionScope { schema, collection_id: self.collection_id });
+        let scope = Scope { attributes: &sources, host: Some(&host), variables: &[] };
+        let filter = self.filter.as_ref().map(|filter| filter.program_in(scope)).transpose();
+        let filter = filter.map_err(|e| Value::error(ErrorKind::Type, e.message.as_str()))?;
+        let host_reads = filter.as_ref().map_or_else(Vec::new, |filter| filter.host_references.clone());
+        for id in self.sort.iter().map(|key| key.attribute_id).chain(self.weight) {
+            schema.analyzed(id).ok_or_else(gone)?;
+        }
+        let mut columns: Vec<AttributeId> = self.weight.into_iter().chain(self.sort.iter().map(|key| key.attribute_id)).collect();
+        // What does not look at the host is decided by the source itself.
+        let (own_filter, filter) = if host_reads.is_empty() { (filter, None) } else { (None, filter) };
+        columns.extend(filter.iter().flat_map(|filter| &filter.references));
+        let mut reads: Vec<_> = self.value.iter().chain(&columns).copied().collect();
+        reads.extend(own_filter.iter().flat_map(|filter| &filter.references));
+        reads.sort_unstable();
+        reads.dedup();
+        let weights = usize::from(self.weight.is_some());
+        let sort = self.sort.iter().enumerate().map(|(i, key)| (weights + i, key.descending)).collect();
+        let limit = self.limit.map(|limit| limit as usize);
+        let summary = match plain {
+            Some(plain) if filter.is_none() => plain,
+            _ => Summary::Collect(Arc::new(Collect { columns, filter, sort, limit, finish })),
+        };
+        let levels = reads.iter().chain(&host_reads).filter_map(|id| schema.analyzed(*id)).map(|a| a.level);
+        let level = 1 + levels.max().unwrap_or(0);
+        let compute = Compute::Crossing(Crossing { direction, source, value: self.value, filter: own_filter, summary });
+        Ok(Analyzed { collection_id: self.collection_id, ty, level, order: 0, compute, reads, host_reads })
     }
 }
 

@@ -4,10 +4,12 @@
 //! catalog. It is copied on write: clones are cheap and keep what they saw.
 
 mod analysis;
+mod crossing;
 pub mod input;
 pub mod resolve;
 
-pub use analysis::{Analyzed, Compute, Crossing, CycleError, Direction, Summary};
+pub use analysis::{Analyzed, Compute, CycleError};
+pub use crossing::{Collect, Crossing, Direction, Finish, Summary};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

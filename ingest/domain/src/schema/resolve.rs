@@ -5,8 +5,8 @@ use ecow::EcoString;
 
 use super::analysis::{self, CollectionScope, Compute};
 use super::{CollectionSchema, TenantSchema};
-use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput};
-use crate::formula::{Expression, FormulaError, Program};
+use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, SelectionInput, SortKey};
+use crate::formula::{Expression, FormulaError, Program, Scope, Type};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::value::Value;
@@ -37,19 +37,36 @@ pub fn definition(
         DefinitionInput::Formula { expression } => {
             Definition::Formula { expression: formula(schema, collection.id(), expression, "the formula")?.0 }
         }
-        DefinitionInput::Lookup { link, attribute } => {
+        DefinitionInput::Lookup { link, attribute, selection } => {
             let (link_id, target) = link_of(schema, collection, link)?;
-            Definition::Lookup { link_id, attribute_id: target_attribute(target, attribute)?.id }
+            let attribute_id = target_attribute(target, attribute)?.id;
+            let (filter, sort, limit) = self::selection(schema, collection, target, selection)?;
+            Definition::Lookup { link_id, attribute_id, filter, sort, limit }
         }
-        DefinitionInput::Rollup { link, attribute, function, filter } => {
+        DefinitionInput::Rollup { link, attribute, function, selection, argument, weight, formula } => {
             let (link_id, target) = link_of(schema, collection, link)?;
             let attribute_id = match (attribute, function.of_attribute) {
                 (Some(key), true) => Some(target_attribute(target, key)?.id),
                 (None, true) => return Err(Rejection::InvalidInput(format!("{function:?} needs an attribute to summarise"))),
                 (_, false) => None,
             };
-            let filter = filter.as_ref().map(|filter| formula(schema, target.id(), filter, "the filter")).transpose()?;
-            Definition::Rollup { link_id, attribute_id, function, filter: filter.map(|(expression, _)| expression) }
+            function.argument.check(argument).map_err(|wants| Rejection::InvalidInput(format!("{function:?} {wants}")))?;
+            let weight_id = match (weight, function.is_weighted) {
+                (Some(key), true) => Some(target_attribute(target, key)?.id),
+                (None, false) => None,
+                (None, true) => return Err(Rejection::InvalidInput(format!("{function:?} needs an attribute to weigh by"))),
+                (Some(_), false) => return Err(Rejection::InvalidInput(format!("{function:?} weighs nothing"))),
+            };
+            let values = attribute_id.and_then(|id| schema.analyzed(id)).map_or(Type::Any, |analyzed| analyzed.ty.item().clone());
+            let formula = match (formula, function.name) {
+                (Some(text), "FORMULA") => Some(over_values(schema, collection.id(), text, values)?),
+                (None, "FORMULA") => return Err(Rejection::InvalidInput("FORMULA needs a formula over `values`".into())),
+                (None, _) => None,
+                (Some(_), _) => return Err(Rejection::InvalidInput(format!("{function:?} takes no formula; FORMULA does"))),
+            };
+            let (filter, sort, limit) = self::selection(schema, collection, target, selection)?;
+            let argument = argument.clone();
+            Definition::Rollup { link_id, attribute_id, function, filter, sort, limit, argument, weight_id, formula }
         }
     };
     check(schema, collection.id(), id, &resolved)?;
@@ -102,7 +119,7 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
     if let Compute::Broken(error) = &analyzed.compute {
         return Err(refuse(error));
     }
-    match analysis::cycle(schema, id, &analyzed.reads) {
+    match analysis::cycle(schema, id, &analyzed.all_reads().collect::<Vec<_>>()) {
         Some(cycle) => Err(Rejection::FormulaCycle { path: cycle.path.into_iter().map(|id| schema.path(id)).collect() }),
         None => Ok(()),
     }
@@ -110,8 +127,42 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
 
 /// What a user wrote as a formula over `collection`: the form that is stored, and the program.
 pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what: &str) -> Result<(Expression, Program), Rejection> {
-    let scope = CollectionScope { schema, collection_id: collection };
-    let checked = Expression::from_user(text, &scope).map_err(|error| Rejection::Formula { what: what.into(), error })?;
+    let attributes = CollectionScope { schema, collection_id: collection };
+    checked(text, Scope::of(&attributes), what)
+}
+
+/// A formula over the values of linked entities, and over the attributes of the entity that they are linked to.
+fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item: Type) -> Result<Expression, Rejection> {
+    let attributes = CollectionScope { schema, collection_id: collection };
+    let variables = [("values", Type::List(Box::new(item)))];
+    checked(text, Scope { attributes: &attributes, host: None, variables: &variables }, "the formula").map(|(expression, _)| expression)
+}
+
+/// The most attributes to sort linked entities by, and the most of them that may be asked for.
+const SORT_MAX: usize = 4;
+const LIMIT_MAX: i64 = 10_000;
+
+/// The filter, the order and the limit of a lookup or rollup of `collection` over `target`.
+fn selection(
+    schema: &TenantSchema,
+    collection: &CollectionSchema,
+    target: &CollectionSchema,
+    input: &SelectionInput,
+) -> Result<(Option<Expression>, Vec<SortKey>, Option<u32>), Rejection> {
+    let host = CollectionScope { schema, collection_id: collection.id() };
+    let attributes = CollectionScope { schema, collection_id: target.id() };
+    let scope = Scope { attributes: &attributes, host: Some(&host), variables: &[] };
+    let filter = input.filter.as_ref().map(|text| checked(text, scope, "the filter").map(|(expression, _)| expression)).transpose()?;
+    if input.sort.len() > SORT_MAX {
+        return Err(Rejection::TooLarge(format!("linked entities are sorted by {SORT_MAX} attributes at most")));
+    }
+    let key = |(key, descending): &(String, bool)| Ok(SortKey { attribute_id: target_attribute(target, key)?.id, descending: *descending });
+    let sort = input.sort.iter().map(key).collect::<Result<_, Rejection>>()?;
+    Ok((filter, sort, bounded(input.limit, "limit", 1, LIMIT_MAX)?))
+}
+
+fn checked(text: &str, scope: Scope<'_>, what: &str) -> Result<(Expression, Program), Rejection> {
+    let checked = Expression::from_user_in(text, scope).map_err(|error| Rejection::Formula { what: what.into(), error })?;
     if checked.1.is_timed {
         // Nothing is computed anew because time passes.
         return Err(Rejection::InvalidInput(format!("{what} asks what time it is, and only `decidr formula eval` knows that yet")));

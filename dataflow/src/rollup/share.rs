@@ -1,0 +1,89 @@
+//! COUNTA, COUNT_UNIQUE, the shares, AND, OR, XOR: counters.
+
+use std::collections::BTreeMap;
+
+use decidr_domain::formula::coerce::truth;
+use decidr_domain::rollup::share::{is_filled, share};
+use decidr_domain::value::Value;
+
+use super::{Kernel, decrement};
+
+/// How many values there are, and how many of them count.
+struct Counter {
+    counts: fn(&Value) -> bool,
+    shown: fn(usize, usize) -> Value,
+    counted: usize,
+    all: usize,
+}
+
+impl Counter {
+    fn kernel(counts: fn(&Value) -> bool, shown: fn(usize, usize) -> Value) -> Box<dyn Kernel> {
+        Box::new(Self { counts, shown, counted: 0, all: 0 })
+    }
+}
+
+pub(super) fn counta(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(is_filled, |counted, _| Value::from(counted as i64))
+}
+
+pub(super) fn percent_filled(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(is_filled, share)
+}
+
+pub(super) fn percent_checked(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, share)
+}
+
+pub(super) fn and(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, |counted, all| Value::Bool(counted == all))
+}
+
+pub(super) fn or(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, |counted, _| Value::Bool(counted > 0))
+}
+
+pub(super) fn xor(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, |counted, _| Value::Bool(counted % 2 == 1))
+}
+
+impl Kernel for Counter {
+    fn add(&mut self, value: &Value) {
+        self.all += 1;
+        self.counted += usize::from((self.counts)(value));
+    }
+
+    fn remove(&mut self, value: &Value) {
+        self.all -= 1;
+        self.counted -= usize::from((self.counts)(value));
+    }
+
+    fn summary(&self) -> Value {
+        (self.shown)(self.counted, self.all)
+    }
+}
+
+/// How often each value is there.
+#[derive(Default)]
+struct Different(BTreeMap<Value, u32>);
+
+pub(super) fn count_unique(_: &Value) -> Box<dyn Kernel> {
+    Box::<Different>::default()
+}
+
+impl Kernel for Different {
+    fn add(&mut self, value: &Value) {
+        if !value.is_blank() {
+            *self.0.entry(value.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, value: &Value) {
+        if !value.is_blank() {
+            decrement(&mut self.0, value);
+        }
+    }
+
+    fn summary(&self) -> Value {
+        Value::from(self.0.len() as i64)
+    }
+}

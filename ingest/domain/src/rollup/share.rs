@@ -1,0 +1,61 @@
+//! How many, and which share of them.
+
+use rust_decimal::Decimal;
+
+use super::{Argument, Rollup, anything};
+use crate::formula::Type;
+use crate::formula::coerce::{equal, truth};
+use crate::value::Value;
+
+const BASE: Rollup = Rollup {
+    name: "",
+    of_attribute: true,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
+    result: |_| Ok(Type::Number),
+    admit: anything,
+    naive: |_, _| Value::Blank,
+};
+
+pub(super) static COUNTA: Rollup =
+    Rollup { name: "COUNTA", naive: |values, _| Value::from(values.iter().filter(|value| is_filled(value)).count() as i64), ..BASE };
+
+pub(super) static COUNT_UNIQUE: Rollup = Rollup {
+    name: "COUNT_UNIQUE",
+    naive: |values, _| {
+        let different: std::collections::BTreeSet<_> = values.iter().filter(|value| !value.is_blank()).collect();
+        Value::from(different.len() as i64)
+    },
+    ..BASE
+};
+
+pub(super) static PERCENT_FILLED: Rollup =
+    Rollup { name: "PERCENT_FILLED", naive: |values, _| share(values.iter().filter(|v| is_filled(v)).count(), values.len()), ..BASE };
+
+pub(super) static PERCENT_CHECKED: Rollup =
+    Rollup { name: "PERCENT_CHECKED", naive: |values, _| share(values.iter().filter(|v| truth(v)).count(), values.len()), ..BASE };
+
+pub(super) static AND: Rollup =
+    Rollup { name: "AND", result: |_| Ok(Type::Bool), naive: |values, _| Value::Bool(values.iter().all(truth)), ..BASE };
+
+pub(super) static OR: Rollup =
+    Rollup { name: "OR", result: |_| Ok(Type::Bool), naive: |values, _| Value::Bool(values.iter().any(truth)), ..BASE };
+
+pub(super) static XOR: Rollup = Rollup {
+    name: "XOR",
+    result: |_| Ok(Type::Bool),
+    naive: |values, _| Value::Bool(values.iter().filter(|value| truth(value)).count() % 2 == 1),
+    ..BASE
+};
+
+/// Whether a value is neither blank nor empty text.
+pub fn is_filled(value: &Value) -> bool {
+    !equal(value, &Value::Blank)
+}
+
+/// A part of a whole, from 0 to 1; blank of nothing.
+pub fn share(part: usize, whole: usize) -> Value {
+    let share = Decimal::from(part).checked_div(Decimal::from(whole));
+    share.map_or(Value::Blank, Value::number)
+}

@@ -1,0 +1,79 @@
+//! How numbers are spread: medians, percentiles, variances, ranges.
+
+use rust_decimal::{Decimal, MathematicalOps};
+
+use super::{Argument, Rollup, anything, decimals, numbers, of_numbers, of_ordered};
+use crate::exact::ExactSquares;
+use crate::formula::Type;
+use crate::statistics::{median, percentile};
+use crate::value::{ErrorKind, Value};
+
+const BASE: Rollup = Rollup {
+    name: "",
+    of_attribute: true,
+    order_matters: false,
+    is_weighted: false,
+    argument: Argument::None,
+    result: of_numbers,
+    admit: numbers,
+    naive: |_, _| Value::Blank,
+};
+
+pub(super) static MEDIAN: Rollup =
+    Rollup { name: "MEDIAN", naive: |values, _| median(decimals(values).collect()).map_or(Value::Blank, Value::number), ..BASE };
+
+pub(super) static PERCENTILE: Rollup = Rollup {
+    name: "PERCENTILE",
+    argument: Argument::Share,
+    naive: |values, argument| percentile(decimals(values).collect(), share_of(argument)).map_or(Value::Blank, Value::number),
+    ..BASE
+};
+
+pub(super) static VAR: Rollup = Rollup { name: "VAR", naive: |values, _| variance(&squares(values), 1), ..BASE };
+pub(super) static VARP: Rollup = Rollup { name: "VARP", naive: |values, _| variance(&squares(values), 0), ..BASE };
+pub(super) static STDEV: Rollup = Rollup { name: "STDEV", naive: |values, _| deviation(&squares(values), 1), ..BASE };
+pub(super) static STDEVP: Rollup = Rollup { name: "STDEVP", naive: |values, _| deviation(&squares(values), 0), ..BASE };
+
+pub(super) static RANGE: Rollup = Rollup {
+    name: "RANGE",
+    result: |ty| of_ordered(ty).map(|_| Type::Number),
+    admit: anything,
+    naive: |values, _| {
+        let there = || values.iter().filter(|value| !value.is_blank());
+        there().min().zip(there().max()).map_or(Value::Blank, |(least, most)| range(least, most))
+    },
+    ..BASE
+};
+
+/// The share that a percentile is asked for.
+pub fn share_of(argument: &Value) -> Decimal {
+    if let Value::Number(share) = argument { *share } else { Decimal::new(5, 1) }
+}
+
+fn squares(values: &[Value]) -> ExactSquares {
+    let mut squares = ExactSquares::default();
+    decimals(values).for_each(|number| squares.add(number));
+    squares
+}
+
+/// The variance as a value; `less` is 1 for a sample and 0 for a population.
+pub fn variance(squares: &ExactSquares, less: u64) -> Value {
+    squares.variance(less).map_or(Value::Blank, Value::number)
+}
+
+/// The standard deviation as a value.
+pub fn deviation(squares: &ExactSquares, less: u64) -> Value {
+    squares.variance(less).and_then(|variance| variance.sqrt()).map_or(Value::Blank, Value::number)
+}
+
+/// How far the most lies from the least: numbers by their difference, dates by whole days.
+pub fn range(least: &Value, most: &Value) -> Value {
+    match (least, most) {
+        (Value::Number(least), Value::Number(most)) => most
+            .checked_sub(*least)
+            .map_or_else(|| Value::error(ErrorKind::Range, "the range has more digits than a number may have"), Value::number),
+        (Value::Date(least), Value::Date(most)) => Value::from(i64::from((*most - *least).get_days())),
+        (Value::DateTime(least), Value::DateTime(most)) => Value::from(least.duration_until(*most).as_secs() / 86_400),
+        _ => Value::error(ErrorKind::Value, "numbers and dates have no common range"),
+    }
+}

@@ -1,0 +1,181 @@
+//! How a cell of one entity comes from cells of others.
+
+use std::sync::Arc;
+
+use crate::formula::coerce::{equal, truth};
+use crate::formula::{Cells, Program};
+use crate::id::{AttributeId, CollectionId};
+use crate::rollup::{Rollup, each_item};
+use crate::value::Value;
+
+/// How a cell of one entity, the *host*, comes from cells of others, the *sources*.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crossing {
+    /// The link, and which end of it the host is.
+    pub direction: Direction,
+    /// The collection of the sources.
+    pub source: CollectionId,
+    /// The attribute whose cells the sources contribute; without one, their mere presence.
+    pub value: Option<AttributeId>,
+    /// Only sources for which this is true contribute.
+    pub filter: Option<Program>,
+    /// What the host makes of the contributions.
+    pub summary: Summary,
+}
+
+/// Which end of a link the host of a crossing is. Both name the link's own attribute, never the backlink's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// The host holds the link; sources are its targets.
+    Forward(AttributeId),
+    /// The sources hold the link; the host is their target.
+    Backward(AttributeId),
+}
+
+/// What a host makes of the contributions of its sources.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Summary {
+    /// The one contribution there is, through a single link.
+    Only,
+    /// The list of contributions, in the order of the link; through a backlink in the order of the sources' ids.
+    List,
+    /// A rollup of the contributions, whatever their order.
+    Rollup(&'static Rollup, Value),
+    /// What depends on the order of the contributions, on how many there are, or on the host's own cells.
+    Collect(Arc<Collect>),
+}
+
+/// What is made of contributions that are looked at one by one. A contribution is a [`Value::List`] of the value and of
+/// the columns, blanks included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collect {
+    /// The sources' attributes that are contributed beside the value.
+    pub columns: Vec<AttributeId>,
+    /// Only contributions for which this is true count; it may refer to the host's cells too.
+    pub filter: Option<Program>,
+    /// By which of the columns they are sorted, and whether the largest comes first; else they keep the link's order.
+    pub sort: Vec<(usize, bool)>,
+    /// How many count, at most.
+    pub limit: Option<usize>,
+    /// What is made of those that count.
+    pub finish: Finish,
+}
+
+/// What is made of the values that count.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finish {
+    /// Their list.
+    List,
+    /// A rollup; of the value and the first column, if it is a weighted one.
+    Rollup(&'static Rollup, Value),
+    /// A formula in which they go by the name `values`.
+    Formula(Program),
+}
+
+impl Crossing {
+    /// What a source with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
+    /// contribution, for whether the source counts is not known then.
+    pub fn contribution(&self, cells: &dyn Cells) -> Option<Value> {
+        if let Some(filter) = &self.filter {
+            match filter.evaluate(cells) {
+                error @ Value::Error(_) => return Some(error),
+                value if !truth(&value) => return None,
+                _ => {}
+            }
+        }
+        // Without an attribute only its presence counts.
+        let value = self.value.map_or(Value::Bool(true), |attribute| cells.cell(attribute));
+        Some(match &self.summary {
+            Summary::Collect(collect) => {
+                let columns = collect.columns.iter().map(|column| cells.cell(*column));
+                Value::List(std::iter::once(value).chain(columns).collect())
+            }
+            _ => value,
+        })
+    }
+}
+
+/// The cells that a filter over a contribution sees.
+struct Columns<'a> {
+    columns: &'a [AttributeId],
+    values: &'a [Value],
+    host: &'a dyn Cells,
+}
+
+impl Cells for Columns<'_> {
+    fn cell(&self, attribute: AttributeId) -> Value {
+        let place = self.columns.iter().position(|column| *column == attribute);
+        place.and_then(|place| self.values.get(place)).cloned().unwrap_or_default()
+    }
+
+    fn host_cell(&self, attribute: AttributeId) -> Value {
+        self.host.cell(attribute)
+    }
+}
+
+impl Collect {
+    /// What these contributions make, in the order of the link, for a host with these cells.
+    pub fn summary<'a>(&self, contributions: impl Iterator<Item = &'a Value>, host: &dyn Cells) -> Value {
+        let mut rows: Vec<&[Value]> = Vec::new();
+        let mut errors: Vec<Value> = Vec::new();
+        for contribution in contributions {
+            let Value::List(row) = contribution else {
+                errors.push(contribution.clone());
+                continue;
+            };
+            let (_, columns) = row.split_first().unwrap_or((&Value::Blank, &[]));
+            let admitted = match &self.filter {
+                Some(filter) => filter.evaluate(&Columns { columns: &self.columns, values: columns, host }),
+                None => Value::Bool(true),
+            };
+            match admitted {
+                error @ Value::Error(_) => errors.push(error),
+                value if truth(&value) => rows.push(row),
+                _ => {}
+            }
+        }
+        if let Some(error) = errors.into_iter().min() {
+            return error;
+        }
+        if !self.sort.is_empty() {
+            // Stable: those that are alike keep the link's order.
+            rows.sort_by(|a, b| self.order(a, b));
+        }
+        rows.truncate(self.limit.unwrap_or(usize::MAX));
+        match &self.finish {
+            Finish::List => {
+                let mut items = Vec::with_capacity(rows.len());
+                rows.iter().for_each(|row| each_item(&row[0], &mut |item| items.push(item.clone())));
+                Value::list(items)
+            }
+            Finish::Rollup(rollup, argument) if rollup.is_weighted => {
+                let pairs: Vec<_> = rows.iter().map(|row| Value::List(row[..2.min(row.len())].into())).collect();
+                rollup.summary(&pairs, argument)
+            }
+            Finish::Rollup(rollup, argument) => {
+                let values: Vec<_> = rows.iter().map(|row| row[0].clone()).collect();
+                rollup.summary(&values, argument)
+            }
+            Finish::Formula(program) => {
+                let mut values = Vec::with_capacity(rows.len());
+                rows.iter().for_each(|row| each_item(&row[0], &mut |item| values.push(item.clone())));
+                // Blanks are among them, so that they can be counted.
+                let values = if values.is_empty() { Value::Blank } else { Value::List(values.into()) };
+                program.evaluate_with(host, vec![values])
+            }
+        }
+    }
+
+    fn order(&self, a: &[Value], b: &[Value]) -> std::cmp::Ordering {
+        for (column, descending) in &self.sort {
+            let (a, b) = (a.get(column + 1), b.get(column + 1));
+            // Whichever way they are sorted, blanks come last.
+            let blank = |value: Option<&Value>| value.is_none_or(|value| equal(value, &Value::Blank));
+            let order = blank(a).cmp(&blank(b)).then_with(|| if *descending { b.cmp(&a) } else { a.cmp(&b) });
+            if order.is_ne() {
+                return order;
+            }
+        }
+        std::cmp::Ordering::Equal
+    }
+}

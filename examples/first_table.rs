@@ -70,7 +70,14 @@ async fn main() -> anyhow::Result<()> {
     story.attribute(orders, "price", number()).await?;
     story.attribute(orders, "quantity", number()).await?;
     let (backlink_id, backlink_key) = (AttributeId(Uuid::now_v7()), Key::new("orders")?);
-    let link = DefinitionInput::Link { collection_id: customers, multiple: false, backlink_id, backlink_key, backlink_name: None };
+    let link = DefinitionInput::Link {
+        collection_id: customers,
+        multiple: false,
+        backlink_id,
+        backlink_key,
+        backlink_name: None,
+        hierarchical: false,
+    };
     story.attribute(orders, "customer", link).await?;
     story.attribute(orders, "total", DefinitionInput::Formula { expression: "{price} * {quantity}".into() }).await?;
     let function = Rollup::find("SUM").ok_or_else(|| anyhow::anyhow!("SUM is a rollup"))?;

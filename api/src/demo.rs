@@ -259,6 +259,7 @@ impl Demo<'_> {
                 backlink_id: AttributeId(Uuid::now_v7()),
                 backlink_key: Key::new(backlink)?,
                 backlink_name: None,
+                hierarchical: false,
             };
             self.attribute(tenant, collections["flights"], "flights", attribute, definition).await?;
         }

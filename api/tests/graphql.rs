@@ -437,3 +437,66 @@ async fn rollups_choose_order_and_weigh() {
         tenant.refused(code, create, json!({ "c": customers, "d": rollup(options) })).await;
     }
 }
+
+/// Attributes that depend on themselves along a hierarchy: totals, depths, ways; circles in the data and in definitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn hierarchies_are_summed_and_circles_told() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let parts = tenant.collection(&space, "parts").await;
+    let link = |hierarchical: bool, key: &str| json!({ "link": { "collectionId": parts, "multiple": false, "backlinkKey": key, "hierarchical": hierarchical } });
+    let formula = |expression: &str| json!({ "formula": { "expression": expression } });
+    tenant.attribute(&parts, "name", json!({ "text": {} })).await;
+    tenant.attribute(&parts, "weight", json!({ "number": {} })).await;
+    tenant.attribute(&parts, "parent", link(true, "children")).await;
+    tenant.attribute(&parts, "friend", link(false, "friends")).await;
+    let total = tenant.attribute(&parts, "total", formula("{weight}")).await;
+    tenant.attribute(&parts, "below", json!({ "rollup": { "link": "children", "attribute": "total", "function": "SUM" } })).await;
+    tenant.attribute(&parts, "liked", json!({ "rollup": { "link": "friends", "attribute": "total", "function": "SUM" } })).await;
+    let path = tenant.attribute(&parts, "path", formula("{name}")).await;
+    tenant.attribute(&parts, "above", json!({ "lookup": { "link": "parent", "attribute": "path" } })).await;
+    let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    let error = tenant.refused("FORMULA_CYCLE", update, json!({ "i": total, "d": formula("{weight} + {liked}") })).await;
+    assert!(error["message"].as_str().unwrap().contains("parts.liked"), "{error}");
+    tenant.refused("FORMULA_CYCLE", update, json!({ "i": total, "d": formula("{total} + 1") })).await;
+    tenant.ok(update, json!({ "i": total, "d": formula("{weight} + {below}") })).await;
+    tenant.ok(update, json!({ "i": path, "d": formula("IF({above}, {above} & '/') & {name}") })).await;
+    let other = tenant.collection(&space, "other").await;
+    let create = "mutation($c: ID!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: \"x\", definition: $d) { id } }";
+    tenant.refused("INVALID_INPUT", create, json!({ "c": other, "d": link(true, "others") })).await;
+
+    let mut ids: Vec<String> = Vec::new();
+    for (i, name) in ["car", "motor", "piston", "ring"].into_iter().enumerate() {
+        let parent = ids.last().cloned();
+        ids.push(tenant.entity(&parts, json!({ "name": name, "weight": 1000 / 10_i32.pow(i as u32), "parent": parent })).await);
+    }
+    let seat = tenant.entity(&parts, json!({ "name": "seat", "weight": 5, "parent": ids[0] })).await;
+    let query = "query($i: ID!) { entity(id: $i) { values(keys: [\"total\", \"path\"]) } }";
+    let values = async |id: &str| tenant.ok(query, json!({ "i": id })).await["entity"]["values"].clone();
+    assert_eq!(values(&ids[0]).await, json!({ "total": 1116, "path": "car" }));
+    assert_eq!(values(&ids[3]).await, json!({ "total": 1, "path": "car/motor/piston/ring" }));
+
+    // A circle in the data: those in it, and those who depend on them, say so; nobody else.
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    tenant.ok(set, json!({ "i": ids[1], "v": { "parent": ids[2] } })).await;
+    for id in [&ids[1], &ids[2]] {
+        let found = values(id).await;
+        assert_eq!(found["total"]["error"]["kind"], "cycle", "{found}");
+        let message = found["total"]["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&ids[1]) && message.contains(&ids[2]) && !message.contains(&ids[3]), "{message}");
+    }
+    assert_eq!(values(&ids[0]).await, json!({ "total": 1005, "path": "car" }));
+    assert_eq!(values(&seat).await, json!({ "total": 5, "path": "car/seat" }));
+    let ring = values(&ids[3]).await;
+    assert_eq!((&ring["total"], &ring["path"]["error"]["kind"]), (&json!(1), &json!("cycle")));
+    // It heals.
+    tenant.ok(set, json!({ "i": ids[1], "v": { "parent": ids[0] } })).await;
+    assert_eq!(values(&ids[0]).await, json!({ "total": 1116, "path": "car" }));
+    assert_eq!(values(&ids[3]).await, json!({ "total": 1, "path": "car/motor/piston/ring" }));
+    // To itself.
+    tenant.ok(set, json!({ "i": ids[0], "v": { "parent": ids[0] } })).await;
+    assert_eq!(values(&ids[0]).await["total"]["error"]["kind"], "cycle");
+    tenant.ok(set, json!({ "i": ids[0], "v": { "parent": null } })).await;
+    assert_eq!(values(&ids[0]).await["total"], 1116);
+}

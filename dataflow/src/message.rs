@@ -36,6 +36,28 @@ pub(crate) enum Message {
         /// Whether it came.
         added: bool,
     },
+    /// Round 1, to the worker of a component's graph: what an entity's part in it is now.
+    Hierarchy {
+        /// The tenant.
+        tenant: TenantId,
+        /// The component.
+        component: AttributeId,
+        /// The entity.
+        entity: EntityId,
+        /// Whether it contributes.
+        in_sight: bool,
+        /// For each of the component's directions, where its link leads.
+        targets: Vec<Vec<EntityId>>,
+    },
+    /// Round 2, to the entity's worker: whether it depends on itself now, and the error that says so.
+    Cycle {
+        /// The entity.
+        entity: EntityId,
+        /// In which component.
+        component: AttributeId,
+        /// The error; nothing if it does not any more.
+        error: Option<Value>,
+    },
     /// A later round, to the worker of a host: what a source contributes to one of the host's lookups or rollups.
     Contribution(Contribution),
 }
@@ -62,6 +84,8 @@ impl Message {
             Message::Schema { worker, .. } => *worker,
             Message::Entity { id, .. } => route(*id),
             Message::Linked { target, .. } => route(*target),
+            Message::Hierarchy { component, .. } => route(EntityId(component.0)),
+            Message::Cycle { entity, .. } => route(*entity),
             Message::Contribution(contribution) => route(contribution.host),
         }
     }

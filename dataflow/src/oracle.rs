@@ -4,14 +4,14 @@
 //! kernels nor deltas.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::event::{Event, Recorded};
 use decidr_domain::formula::coerce::truth;
-use decidr_domain::id::{AttributeId, EntityId};
-use decidr_domain::rollup::each_item;
-use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, Summary, TenantSchema};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::rollup::list_of;
+use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, Summary, TenantSchema, cycle_error};
 use decidr_domain::value::Value;
 
 /// The state after some events.
@@ -80,21 +80,52 @@ impl Computation<'_> {
             None | Some(Compute::Stored) => Value::Blank,
             Some(Compute::Broken(error)) => error.clone(),
             Some(Compute::Formula(program)) => program.evaluate(&|attribute| self.cell(entity, attribute)),
-            Some(Compute::Crossing(crossing)) => self.cross(entity, crossing),
+            Some(Compute::Crossing(crossing)) => match self.cycle(entity, attribute) {
+                Some(error) => error,
+                None => self.cross(entity, crossing),
+            },
         };
         self.memory.borrow_mut().insert((entity.id, attribute), value.clone());
         value
     }
 
-    fn cross(&self, host: &Entity, crossing: &Crossing) -> Value {
-        let sources: Vec<&Entity> = match crossing.direction {
+    /// The entities that a link leads to, or that lead here by it, archived or not.
+    fn sources(&self, host: &Entity, direction: Direction, source: CollectionId) -> Vec<&Entity> {
+        match direction {
             Direction::Forward(link) => host.values.get(link).targets().iter().filter_map(|id| self.oracle.entities.get(id)).collect(),
             Direction::Backward(link) => {
                 let all = self.oracle.entities.values();
-                all.filter(|source| source.collection_id == crossing.source && source.values.get(link).targets().contains(&host.id))
-                    .collect()
+                all.filter(|holder| holder.collection_id == source && holder.values.get(link).targets().contains(&host.id)).collect()
             }
+        }
+    }
+
+    /// The error of a cell that depends on itself, along the links of its component.
+    fn cycle(&self, entity: &Entity, attribute: AttributeId) -> Option<Value> {
+        let analyzed = self.schema.analyzed(attribute)?;
+        let component = analyzed.component.as_ref()?;
+        let within = |id: &AttributeId| self.schema.analyzed(*id).is_some_and(|read| read.component.as_ref() == Some(component));
+        if !analyzed.reads.iter().any(within) {
+            return None;
+        }
+        let behind = |id: EntityId| -> BTreeSet<EntityId> {
+            let (mut seen, mut open) = (BTreeSet::new(), vec![id]);
+            while let Some(at) = open.pop() {
+                let Some(at) = self.oracle.entities.get(&at) else { continue };
+                for direction in &component.directions {
+                    let sources = self.sources(at, *direction, entity.collection_id);
+                    open.extend(sources.into_iter().filter(|source| !source.archived && seen.insert(source.id)).map(|source| source.id));
+                }
+            }
+            seen
         };
+        let sources = behind(entity.id);
+        let members: Vec<_> = sources.iter().filter(|source| behind(**source).contains(&entity.id)).copied().collect();
+        sources.contains(&entity.id).then(|| cycle_error(&members))
+    }
+
+    fn cross(&self, host: &Entity, crossing: &Crossing) -> Value {
+        let sources = self.sources(host, crossing.direction, crossing.source);
         let mut contributions = Vec::new();
         for source in sources.into_iter().filter(|source| !source.archived) {
             let filter = crossing.filter.as_ref().map(|filter| filter.evaluate(&|attribute| self.cell(source, attribute)));
@@ -115,11 +146,7 @@ impl Computation<'_> {
         }
         match &crossing.summary {
             Summary::Only => contributions.pop().unwrap_or_default(),
-            Summary::List => {
-                let mut items = Vec::new();
-                contributions.iter().for_each(|value| each_item(value, &mut |item| items.push(item.clone())));
-                Value::list(items)
-            }
+            Summary::List => list_of(contributions.iter()),
             Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),
             Summary::Collect(collect) => collect.summary(contributions.iter(), &|attribute| self.cell(host, attribute)),
         }

@@ -1,5 +1,5 @@
 //! The schema as the compute operator sees it: for every collection, what to evaluate, what to take in, and what to send
-//! on, by level. Plain data; made anew from the catalog when a tenant's schema changes.
+//! on, by round. Plain data; made anew from the catalog when a tenant's schema changes.
 
 use std::sync::Arc;
 
@@ -7,8 +7,42 @@ use decidr_domain::formula::Program;
 use decidr_domain::formula::Type;
 use decidr_domain::formula::eval::Expr;
 use decidr_domain::id::{AttributeId, CollectionId};
-use decidr_domain::schema::{Analyzed, Compute, Crossing, Direction, Summary, TenantSchema};
+use decidr_domain::schema::{Analyzed, Component, Compute, Crossing, Direction, Summary, TenantSchema};
 use rustc_hash::{FxHashMap, FxHashSet};
+
+/// A step within a timestamp, in the order in which they come.
+///
+/// ```text
+/// 0 events are folded   1 links and graphs of hierarchies hear of it   2 entities hear that they depend on themselves
+/// then for each level:  0, 1, 2 … cells that depend on one another along hierarchies, until nothing changes
+///                       MAX       all other cells of the level
+/// ```
+pub(crate) type Round = u64;
+
+/// The round in which all cells of a level become final.
+pub(crate) fn settle(level: u32) -> Round {
+    iterate(level) | u64::from(u32::MAX)
+}
+
+/// The first round in which the cells of a level are computed that depend on one another along hierarchies.
+pub(crate) fn iterate(level: u32) -> Round {
+    (u64::from(level) + 1) << 32
+}
+
+/// Whether it is a round in which cells may not be final yet.
+pub(crate) fn is_iteration(round: Round) -> bool {
+    round as u32 != u32::MAX
+}
+
+/// The round whose items are computed in `round`: rounds of iteration are all alike.
+pub(crate) fn phase(round: Round) -> Round {
+    if is_iteration(round) { round >> 32 << 32 } else { round }
+}
+
+/// The round in which what is sent in `round` arrives.
+pub(crate) fn arrival(round: Round) -> Round {
+    if is_iteration(round) { round + 1 } else { round + (1 << 32) }
+}
 
 /// What to do in one tenant.
 #[derive(Default)]
@@ -17,23 +51,37 @@ pub(crate) struct Plan {
     /// Every crossing, by the attribute that it computes.
     crossings: FxHashMap<AttributeId, Arc<CrossingPlan>>,
     analyzed: FxHashMap<AttributeId, Arc<Analyzed>>,
+    /// Attributes that depend on one another along hierarchies, by the smallest id among them.
+    pub(crate) components: FxHashMap<AttributeId, ComponentPlan>,
+}
+
+/// Attributes that depend on one another along hierarchies.
+#[derive(Clone, PartialEq)]
+pub(crate) struct ComponentPlan {
+    pub(crate) component: Arc<Component>,
+    /// Their collection.
+    pub(crate) collection: CollectionId,
+    /// The round in which their cells are first computed.
+    pub(crate) round: Round,
 }
 
 /// What to do in one collection.
 #[derive(Default)]
 pub(crate) struct CollectionPlan {
-    /// One more than the highest level of anything below.
-    pub(crate) levels: u32,
-    /// Formulas, by level, in an order in which each comes after those it refers to.
+    /// The rounds in which there is anything to do. Sorted.
+    pub(crate) rounds: Vec<Round>,
+    /// The components of its attributes.
+    pub(crate) components: Vec<Arc<Component>>,
+    /// Formulas, by round, in an order in which each comes after those it refers to.
     pub(crate) formulas: Vec<FormulaPlan>,
-    /// Cells that come from other entities, by level.
+    /// Cells that come from other entities, by round.
     pub(crate) crossings: Vec<Arc<CrossingPlan>>,
-    /// What entities of this collection contribute to others, by the level at which it is final.
+    /// What entities of this collection contribute to others, by the round in which it is sent.
     pub(crate) exports: Vec<Arc<CrossingPlan>>,
-    /// For an attribute: the levels at which something here reads it.
-    readers: FxHashMap<AttributeId, Vec<u32>>,
-    /// For a link, in either direction: the levels at which something is sent through it, or listed in its order.
-    through: FxHashMap<AttributeId, Vec<u32>>,
+    /// For an attribute: the rounds in which something here reads it.
+    readers: FxHashMap<AttributeId, Vec<Round>>,
+    /// For a link, in either direction: the rounds in which something is sent through it, or listed in its order.
+    through: FxHashMap<AttributeId, Vec<Round>>,
     /// The attributes that are computed here.
     pub(crate) computed: FxHashSet<AttributeId>,
 }
@@ -41,15 +89,21 @@ pub(crate) struct CollectionPlan {
 /// One formula.
 pub(crate) struct FormulaPlan {
     pub(crate) attribute: AttributeId,
-    pub(crate) level: u32,
+    pub(crate) round: Round,
     pub(crate) program: Program,
 }
 
 /// One lookup, rollup or counted link.
 pub(crate) struct CrossingPlan {
     pub(crate) attribute: AttributeId,
-    /// The level of the host's cell; what sources contribute is final one level below.
-    pub(crate) level: u32,
+    /// The round in which the host's cell is computed.
+    pub(crate) round: Round,
+    /// The round in which sources send what they contribute.
+    pub(crate) export_round: Round,
+    /// Whether hosts and sources depend on one another along hierarchies, so that sources may send several times.
+    pub(crate) iterates: bool,
+    /// The component that it joins entities in.
+    pub(crate) component: Option<AttributeId>,
     pub(crate) crossing: Crossing,
     /// What a source's contribution reads.
     pub(crate) reads: Vec<AttributeId>,
@@ -60,9 +114,7 @@ pub(crate) struct CrossingPlan {
 impl CrossingPlan {
     /// The link that it goes through.
     pub(crate) fn link(&self) -> AttributeId {
-        match self.crossing.direction {
-            Direction::Forward(link) | Direction::Backward(link) => link,
-        }
+        self.crossing.direction.link()
     }
 
     /// Whether the host's own link gives the order of what it lists.
@@ -75,11 +127,6 @@ impl CrossingPlan {
         };
         in_order && matches!(self.crossing.direction, Direction::Forward(_))
     }
-
-    /// The level at which contributions are final.
-    pub(crate) fn export_level(&self) -> u32 {
-        self.level - 1
-    }
 }
 
 /// What changed from one plan to the next.
@@ -89,11 +136,15 @@ pub(crate) struct PlanChange {
     pub(crate) dirty: FxHashSet<AttributeId>,
     /// Attributes that are not computed any more, with their collections.
     pub(crate) gone: Vec<(AttributeId, CollectionId)>,
+    /// Components that are not there any more, or of other links, with their collections.
+    pub(crate) gone_components: Vec<(AttributeId, CollectionId)>,
+    /// Components that were not there, or of other links.
+    pub(crate) new_components: Vec<AttributeId>,
 }
 
 impl PlanChange {
     pub(crate) fn is_empty(&self) -> bool {
-        self.dirty.is_empty() && self.gone.is_empty()
+        self.dirty.is_empty() && self.gone.is_empty() && self.gone_components.is_empty() && self.new_components.is_empty()
     }
 }
 
@@ -105,7 +156,7 @@ impl Plan {
             plan.collections.entry(collection.id()).or_default();
             for attribute in collection.attributes() {
                 if let Some(analyzed) = schema.analyzed(attribute.id) {
-                    plan.add(attribute.id, analyzed);
+                    plan.add(schema, attribute.id, analyzed);
                 }
             }
         }
@@ -115,12 +166,19 @@ impl Plan {
         plan
     }
 
-    fn add(&mut self, attribute: AttributeId, analyzed: &Arc<Analyzed>) {
+    fn add(&mut self, schema: &TenantSchema, attribute: AttributeId, analyzed: &Arc<Analyzed>) {
         let home = self.collections.entry(analyzed.collection_id).or_default();
-        let level = analyzed.level;
+        let (level, component) = (analyzed.level, analyzed.component.as_ref());
+        let round = if component.is_some() { iterate(level) } else { settle(level) };
+        if let Some(component) = component {
+            let plan = ComponentPlan { component: component.clone(), collection: analyzed.collection_id, round };
+            if self.components.insert(component.id, plan).is_none() {
+                home.components.push(component.clone());
+            }
+        }
         match &analyzed.compute {
             Compute::Stored => return,
-            Compute::Formula(program) => home.formulas.push(FormulaPlan { attribute, level, program: program.clone() }),
+            Compute::Formula(program) => home.formulas.push(FormulaPlan { attribute, round, program: program.clone() }),
             // The same error in every cell is the simplest of formulas.
             Compute::Broken(error) => {
                 let program = Program {
@@ -130,11 +188,18 @@ impl Plan {
                     host_references: Vec::new(),
                     is_timed: false,
                 };
-                home.formulas.push(FormulaPlan { attribute, level: 0, program });
+                home.formulas.push(FormulaPlan { attribute, round: settle(0), program });
             }
             Compute::Crossing(crossing) => {
                 let (reads, host_reads) = (analyzed.reads.clone(), analyzed.host_reads.clone());
-                let crossing = Arc::new(CrossingPlan { attribute, level, crossing: crossing.clone(), reads, host_reads });
+                let within = |component: &&Arc<Component>| {
+                    reads.iter().any(|id| schema.analyzed(*id).is_some_and(|read| read.component.as_ref() == Some(component)))
+                };
+                let (iterates, component) = (component.is_some(), component.filter(within).map(|component| component.id));
+                // What cells that depend on one another need is sent while they are computed, and else when it is final.
+                let export_round = if iterates { round } else { settle(level - 1) };
+                let crossing = crossing.clone();
+                let crossing = Arc::new(CrossingPlan { attribute, round, export_round, iterates, component, crossing, reads, host_reads });
                 home.crossings.push(crossing.clone());
                 self.crossings.insert(attribute, crossing.clone());
                 self.collections.entry(crossing.crossing.source).or_default().exports.push(crossing);
@@ -156,6 +221,12 @@ impl Plan {
             .gone
             .extend(before.analyzed.iter().filter(|(id, _)| !self.analyzed.contains_key(id)).map(|(id, old)| (*id, old.collection_id)));
         change.gone.sort_unstable();
+        let others = |(id, component): &(&AttributeId, &ComponentPlan), than: &Plan| {
+            than.components.get(id).is_none_or(|other| other.component.directions != component.component.directions)
+        };
+        change.gone_components =
+            before.components.iter().filter(|entry| others(entry, self)).map(|(id, plan)| (*id, plan.collection)).collect();
+        change.new_components = self.components.iter().filter(|entry| others(entry, before)).map(|(id, _)| *id).collect();
         change
     }
 
@@ -168,47 +239,49 @@ impl Plan {
 impl CollectionPlan {
     fn finish(&mut self, analyzed: &FxHashMap<AttributeId, Arc<Analyzed>>) {
         let order = |attribute| analyzed.get(&attribute).map_or(0, |analyzed| analyzed.order);
-        self.formulas.sort_by_key(|formula| (formula.level, order(formula.attribute), formula.attribute));
-        self.crossings.sort_by_key(|crossing| (crossing.level, crossing.attribute));
-        self.exports.sort_by_key(|crossing| (crossing.level, crossing.attribute));
+        self.formulas.sort_by_key(|formula| (formula.round, order(formula.attribute), formula.attribute));
+        self.crossings.sort_by_key(|crossing| (crossing.round, crossing.attribute));
+        self.exports.sort_by_key(|crossing| (crossing.export_round, crossing.attribute));
         for formula in &self.formulas {
-            self.levels = self.levels.max(formula.level + 1);
+            self.rounds.push(formula.round);
             for reference in &formula.program.references {
-                note(&mut self.readers, *reference, formula.level);
+                note(&mut self.readers, *reference, formula.round);
             }
         }
         for export in &self.exports {
-            self.levels = self.levels.max(export.export_level() + 1);
+            self.rounds.push(export.export_round);
             for read in &export.reads {
-                note(&mut self.readers, *read, export.export_level());
+                note(&mut self.readers, *read, export.export_round);
             }
-            note(&mut self.through, export.link(), export.export_level());
+            note(&mut self.through, export.link(), export.export_round);
         }
         for crossing in &self.crossings {
-            self.levels = self.levels.max(crossing.level + 1);
+            self.rounds.push(crossing.round);
             for read in &crossing.host_reads {
-                note(&mut self.readers, *read, crossing.level);
+                note(&mut self.readers, *read, crossing.round);
             }
             if crossing.is_list_in_link_order() {
-                note(&mut self.through, crossing.link(), crossing.level);
+                note(&mut self.through, crossing.link(), crossing.round);
             }
         }
+        self.rounds.sort_unstable();
+        self.rounds.dedup();
     }
 
-    /// The levels at which something here reads this attribute.
-    pub(crate) fn readers(&self, attribute: AttributeId) -> &[u32] {
+    /// The rounds in which something here reads this attribute.
+    pub(crate) fn readers(&self, attribute: AttributeId) -> &[Round] {
         self.readers.get(&attribute).map_or(&[], Vec::as_slice)
     }
 
-    /// The levels at which something depends on where this link leads.
-    pub(crate) fn through(&self, link: AttributeId) -> &[u32] {
+    /// The rounds in which something depends on where this link leads.
+    pub(crate) fn through(&self, link: AttributeId) -> &[Round] {
         self.through.get(&link).map_or(&[], Vec::as_slice)
     }
 }
 
-fn note(levels: &mut FxHashMap<AttributeId, Vec<u32>>, attribute: AttributeId, level: u32) {
-    let levels = levels.entry(attribute).or_default();
-    if !levels.contains(&level) {
-        levels.push(level);
+fn note(rounds: &mut FxHashMap<AttributeId, Vec<Round>>, attribute: AttributeId, round: Round) {
+    let rounds = rounds.entry(attribute).or_default();
+    if !rounds.contains(&round) {
+        rounds.push(round);
     }
 }

@@ -13,6 +13,7 @@ use timely::progress::frontier::AntichainRef;
 
 use crate::compute::{Outputs, RowRef, Store, compute};
 use crate::message::Message;
+use crate::plan::Round;
 use crate::types::{Diff, KeyBatch, KeySpine, Time, ValBatch, ValSpine};
 
 /// The input of one worker.
@@ -38,7 +39,7 @@ pub(crate) struct Batches {
 /// Builds the graph. Every stream is placed by entity already, so that arranging moves nothing between workers.
 pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, store: Store, probe: &ProbeHandle<Time>) -> Traces {
     let events = input.to_stream(scope);
-    let (rows, members, counts, links) = scope.iterative::<u32, _, _>(|inner| {
+    let (rows, members, counts, links) = scope.iterative::<Round, _, _>(|inner| {
         let (handle, news) = inner.feedback(Product::new(Default::default(), 1));
         let Outputs { messages, rows, members, counts, links } = compute(inner, events.enter(inner).concat(news), store);
         messages.connect_loop(handle);

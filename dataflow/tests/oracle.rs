@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use decidr_dataflow::oracle::Oracle;
 use decidr_dataflow::{Arranged, Engine, EngineConfig};
 use decidr_domain::aggregate::Facts;
-use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput, SelectionInput};
+use decidr_domain::aggregate::attribute::{AttributeCommand, Definition, DefinitionInput, SelectionInput};
 use decidr_domain::aggregate::collection::CollectionCommand;
 use decidr_domain::aggregate::entity::EntityCommand;
 use decidr_domain::aggregate::space::SpaceCommand;
@@ -24,7 +24,7 @@ use decidr_domain::command::{Authority, Command, Request, decide};
 use decidr_domain::delta::{Delta, Row};
 use decidr_domain::event::{Metadata, Recorded};
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, EventId, Key, SpaceId, TenantId};
-use decidr_domain::rollup::{Argument, ROLLUPS};
+use decidr_domain::rollup::{Argument, ROLLUPS, Rollup};
 use decidr_domain::value::Value;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -66,7 +66,59 @@ impl World {
             events.extend(world.execute(Authority::Tenant(world.tenant), Command::Collection(collection)));
             world.collections.push(id);
         }
+        if world.words.clone().next().is_some_and(|word| word % 2 == 0) {
+            events.extend(world.hierarchy());
+        }
         (world, events)
+    }
+
+    /// A collection whose entities stand in a hierarchy: with the total of what lies below, how deep they stand, and the
+    /// way down to them.
+    fn hierarchy(&mut self) -> Vec<Recorded> {
+        let collection = self.collections[0];
+        let multiple = self.words.clone().nth(1).is_some_and(|word| word % 3 == 0);
+        let (backlink_id, backlink_key) = (AttributeId(self.id()), Key::new("children").unwrap());
+        let link = DefinitionInput::Link {
+            collection_id: collection,
+            multiple,
+            backlink_id,
+            backlink_key,
+            backlink_name: None,
+            hierarchical: true,
+        };
+        let formula = |text: &str| DefinitionInput::Formula { expression: text.into() };
+        let rollup =
+            |attribute: &str, function| DefinitionInput::rollup("children", Some(attribute.into()), Rollup::find(function).unwrap(), None);
+        let mut events = Vec::new();
+        let mut ids = BTreeMap::new();
+        for (key, definition) in [
+            ("n", DefinitionInput::Number { scale: None }),
+            ("parent", link),
+            ("total", formula("{n}")),
+            ("below", rollup("total", "SUM")),
+            ("depth", formula("0")),
+            ("above", DefinitionInput::lookup("parent", "depth")),
+            ("way", formula("{n} & ''")),
+            ("way_there", DefinitionInput::lookup("parent", "way")),
+            ("highest", rollup("total", "MAX")),
+        ] {
+            let id = AttributeId(self.id());
+            ids.insert(key, id);
+            let create =
+                AttributeCommand::CreateAttribute { id, collection_id: collection, key: Key::new(key).unwrap(), name: None, definition };
+            events.extend(self.execute(Authority::Tenant(self.tenant), create.into_command()));
+        }
+        for (key, text) in [
+            ("total", "{n} + {below}"),
+            ("depth", "IF(ISBLANK({above}), 0, MAX({above}) + 1)"),
+            ("way", "IFERROR(LEFT({way_there} & '/' & {n}, 200), '?')"),
+        ] {
+            let update = AttributeCommand::UpdateAttribute { id: ids[key], key: None, name: None, definition: Some(formula(text)) };
+            let changed = self.execute(Authority::Tenant(self.tenant), update.into_command());
+            assert!(!changed.is_empty(), "{key} may depend on itself along the hierarchy");
+            events.extend(changed);
+        }
+        events
     }
 
     fn id(&mut self) -> Uuid {
@@ -115,7 +167,7 @@ impl World {
 
     /// The events of the next command; `None` when the words are used up.
     fn step(&mut self) -> Option<Vec<Recorded>> {
-        let command = match self.word()? % 24 {
+        let command = match self.word()? % 27 {
             0..2 => self.create_stored()?,
             2..4 => self.create_link()?,
             4..10 => self.create_computed()?,
@@ -158,6 +210,7 @@ impl World {
                     _ => EntityCommand::LinkEntities { id, attribute, target_ids },
                 })
             }
+            24..26 => self.make_recursive()?,
             22 => Command::Entity(EntityCommand::ArchiveEntity { id: self.entity()?.0 }),
             _ => {
                 let archived: Vec<_> = self.oracle.entities.values().filter(|e| e.archived).map(|e| e.id).collect();
@@ -190,8 +243,40 @@ impl World {
     fn create_link(&mut self) -> Option<Command> {
         let collection = self.pick(&self.collections.clone())?;
         let (collection_id, multiple) = (self.pick(&self.collections.clone())?, self.word()? % 2 == 0);
+        let hierarchical = collection_id == collection && self.word()? % 4 != 0;
         let (backlink_id, backlink_key) = (AttributeId(self.id()), self.key());
-        Some(self.create(collection, DefinitionInput::Link { collection_id, multiple, backlink_id, backlink_key, backlink_name: None }))
+        Some(self.create(
+            collection,
+            DefinitionInput::Link { collection_id, multiple, backlink_id, backlink_key, backlink_name: None, hierarchical },
+        ))
+    }
+
+    /// Makes an attribute depend on itself along a hierarchical link: what it was refers to what summarises it.
+    fn make_recursive(&mut self) -> Option<Command> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let crossings: Vec<_> = schema
+            .collections()
+            .flat_map(|collection| collection.attributes())
+            .filter_map(|attribute| {
+                let (Definition::Lookup { link_id, attribute_id, .. }
+                | Definition::Rollup { link_id, attribute_id: Some(attribute_id), .. }) = &attribute.definition
+                else {
+                    return None;
+                };
+                let same = schema.attribute(*attribute_id).is_some_and(|target| target.collection_id == attribute.collection_id);
+                (same && schema.attribute(*link_id).is_some()).then(|| (attribute.key.clone(), *attribute_id))
+            })
+            .collect();
+        let (key, id) = self.pick(&crossings)?;
+        let other = self.formula(schema.attribute(id)?.collection_id)?;
+        let expression = match self.word()? % 4 {
+            0 => format!("{{{key}}} + 1"),
+            1 => format!("IF({{{key}}}, {{{key}}}, {other})"),
+            2 => format!("IFERROR({{{key}}}, 0) & ({other})"),
+            _ => format!("MAX({{{key}}}, 0) + LEN({other})"),
+        };
+        let definition = Some(DefinitionInput::Formula { expression });
+        Some(AttributeCommand::UpdateAttribute { id, key: None, name: None, definition }.into_command())
     }
 
     fn create_computed(&mut self) -> Option<Command> {
@@ -284,7 +369,6 @@ impl World {
     }
 
     fn values(&mut self, collection: CollectionId, most: usize) -> Option<Map<String, Json>> {
-        use decidr_domain::aggregate::attribute::Definition;
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let stored = |d: &Definition| {
             matches!(d, Definition::Text { .. } | Definition::Number { .. } | Definition::Checkbox {} | Definition::Link { .. })

@@ -58,6 +58,10 @@ pub(crate) struct LinkOptions {
     multiple: bool,
     backlink_key: String,
     backlink_name: Option<String>,
+    /// Whether attributes may depend on themselves through it, as the total of a tree does. Only for a link to its own
+    /// collection.
+    #[graphql(default)]
+    hierarchical: bool,
 }
 
 #[derive(InputObject)]
@@ -172,6 +176,7 @@ impl AttributeDefinition {
                 backlink_id: AttributeId(uuid::Uuid::now_v7()),
                 backlink_key: key(&options.backlink_key)?,
                 backlink_name: options.backlink_name,
+                hierarchical: options.hierarchical,
             },
             Self::Formula(options) => DefinitionInput::Formula { expression: options.expression },
             Self::Lookup(options) => DefinitionInput::Lookup {

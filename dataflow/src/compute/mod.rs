@@ -1,10 +1,13 @@
 //! The one operator that computes: it folds events into entities, evaluates formulas, and carries values across links.
 //!
 //! # Rounds
-//! A timestamp is computed in rounds, the inner coordinate of a loop. Round 0 folds the events. Round *k* + 1 makes the
-//! cells of level *k* final: it takes in what sources contribute at that level, evaluates the formulas of that level, and
-//! sends what it exports at that level, to arrive one round later. So no cell is computed from one that is not final, each
-//! is computed once for each timestamp, and the number of operators does not depend on the schema (ADR 0003).
+//! A timestamp is computed in rounds, the inner coordinate of a loop. Round 0 folds the events. Each level has a round in
+//! which its cells become final: it takes in what sources contribute at that level, evaluates the formulas of that level,
+//! and sends what it exports at that level, to arrive with the next level. So no cell is computed from one that is not
+//! final, each is computed once for each timestamp, and the number of operators does not depend on the schema (ADR 0003).
+//!
+//! Cells that depend on one another along a hierarchical link have rounds of their own before the others of their level: as
+//! many as the data are deep (ADR 0009). There an entity may send several times; it knows what it sent last.
 //!
 //! # State
 //! The state has one version: the next timestamp must not enter before the last has left (the engine sees to that). It is
@@ -17,6 +20,7 @@
 
 mod schema_change;
 mod store;
+mod topology;
 mod visit;
 
 use std::collections::BTreeMap;
@@ -31,12 +35,10 @@ use timely::dataflow::{Scope, Stream};
 use timely::order::Product;
 
 use crate::message::Message;
+use crate::plan::{Round, arrival};
 use crate::types::{Diff, Time};
 
 pub(crate) use store::{RowRef, Store};
-
-/// The round within a timestamp.
-pub(crate) type Round = u32;
 
 /// The time inside the loop.
 pub(crate) type LoopTime = Product<Time, Round>;
@@ -60,10 +62,10 @@ pub(crate) struct Outputs<'scope> {
 
 /// What a round leaves behind for later rounds.
 pub(crate) struct Outbox<'a> {
-    /// Takes what arrives in the next round.
+    /// Takes what arrives in the round that follows.
     send: &'a mut dyn FnMut(Message),
-    /// Entities to be visited when cells of this level are made final.
-    marks: Vec<(u32, EntityId)>,
+    /// Entities to be visited in a later round.
+    marks: Vec<(Round, EntityId)>,
 }
 
 /// What a finished timestamp gives.
@@ -129,14 +131,16 @@ pub(crate) fn compute<'scope>(
                 let Some((_, Waiting { capability, messages, visits })) = waiting.pop_first() else { break };
                 let marks = {
                     let mut output = messages_out.activate();
-                    let mut session = output.session(&capability);
+                    // The loop adds one round to what goes through it.
+                    let departure = capability.delayed(&Product::new(time, arrival(round) - 1));
+                    let mut session = output.session(&departure);
                     let mut outbox = Outbox { send: &mut |message| session.give(message), marks: Vec::new() };
                     store.round(round, messages.into_iter().flatten(), visits, &mut outbox);
                     outbox.marks
                 };
-                for (level, id) in marks {
-                    let later = waiting.entry((time, level + 1)).or_insert_with(|| Waiting {
-                        capability: capability.delayed(&Product::new(time, level + 1)),
+                for (later, id) in marks {
+                    let later = waiting.entry((time, later)).or_insert_with(|| Waiting {
+                        capability: capability.delayed(&Product::new(time, later)),
                         messages: Vec::new(),
                         visits: Vec::new(),
                     });

@@ -26,6 +26,22 @@ impl Store {
                 continue;
             }
             let Some(plan) = self.plans.get(&tenant) else { continue };
+            for (component, collection) in &change.gone_components {
+                self.topologies.remove(component);
+                for id in self.members.get(collection).into_iter().flatten() {
+                    if let Some(record) = self.records.get_mut(id) {
+                        record.cycles.retain(|(there, _)| there != component);
+                    }
+                }
+            }
+            for component in &change.new_components {
+                let Some(component) = plan.components.get(component) else { continue };
+                for id in self.members.get(&component.collection).into_iter().flatten() {
+                    if let Some(entity) = self.records.get(id).and_then(|record| record.entity.as_ref()) {
+                        Self::speak(entity, &component.component, outbox);
+                    }
+                }
+            }
             self.some_are_gone |= !change.gone.is_empty();
             for (attribute, collection) in &change.gone {
                 for id in self.members.get(collection).into_iter().flatten() {
@@ -36,18 +52,18 @@ impl Store {
             }
             for (id, collection) in &plan.collections {
                 let members = self.members.get(id).map_or(&[][..], Vec::as_slice);
-                let mut levels = Vec::new();
-                levels.extend(collection.formulas.iter().filter(|f| change.dirty.contains(&f.attribute)).map(|f| f.level));
-                levels.extend(collection.exports.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_level()));
+                let mut rounds = Vec::new();
+                rounds.extend(collection.formulas.iter().filter(|f| change.dirty.contains(&f.attribute)).map(|f| f.round));
+                rounds.extend(collection.exports.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_round));
                 let crossings: Vec<_> = collection.crossings.iter().filter(|x| change.dirty.contains(&x.attribute)).collect();
-                levels.extend(crossings.iter().map(|x| x.level));
-                levels.sort_unstable();
-                levels.dedup();
-                if !levels.is_empty() {
+                rounds.extend(crossings.iter().map(|x| x.round));
+                rounds.sort_unstable();
+                rounds.dedup();
+                if !rounds.is_empty() {
                     self.touched.reserve(members.len());
                 }
                 for member in members {
-                    outbox.marks.extend(levels.iter().map(|level| (*level, *member)));
+                    outbox.marks.extend(rounds.iter().map(|round| (*round, *member)));
                     if let (false, Some(record)) = (crossings.is_empty(), self.records.get_mut(member)) {
                         record.held.retain(|(held, _)| crossings.iter().all(|crossing| crossing.attribute != *held));
                     }

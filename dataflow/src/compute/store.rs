@@ -10,13 +10,15 @@ use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::delta::{Change, Row};
 use decidr_domain::formula::Cells;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
-use decidr_domain::schema::{Catalog, Summary};
+use decidr_domain::rollup::list_of;
+use decidr_domain::schema::{Catalog, Component, Summary};
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Finished, Outbox, Round};
+use super::topology::Topology;
+use super::{Finished, Outbox};
 use crate::message::{Contribution, Message, WireEvent};
-use crate::plan::{CollectionPlan, CrossingPlan, Plan};
+use crate::plan::{CollectionPlan, CrossingPlan, Plan, Round};
 use crate::rollup::Group;
 use crate::types::Time;
 
@@ -60,6 +62,8 @@ pub(crate) struct Store {
     /// Of this timestamp: whether some attributes are not computed any more.
     pub(super) some_are_gone: bool,
     links: Vec<((AttributeId, EntityId), EntityId, isize)>,
+    /// The graphs of the components that are this worker's.
+    pub(super) topologies: FxHashMap<AttributeId, Topology>,
 }
 
 /// No place among the touched.
@@ -75,13 +79,22 @@ pub(super) struct Record {
     pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
     /// What its sources contribute, by lookup or rollup.
     pub(super) held: Vec<(AttributeId, Held)>,
+    /// The components in which it depends on itself, with the errors that say so.
+    pub(super) cycles: Vec<(AttributeId, Value)>,
     /// Its place among the entities that this timestamp touched.
     touched: usize,
 }
 
 impl Default for Record {
     fn default() -> Self {
-        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), touched: UNTOUCHED }
+        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), touched: UNTOUCHED }
+    }
+}
+
+impl Record {
+    /// The entities that have this link to it.
+    pub(super) fn holders(&self, link: AttributeId) -> impl Iterator<Item = &EntityId> {
+        self.incoming.iter().filter(move |(id, _)| *id == link).flat_map(|(_, holders)| holders)
     }
 }
 
@@ -105,6 +118,10 @@ pub(super) struct Touched {
     pub(super) changed: Vec<AttributeId>,
     /// The lookups and rollups to which sources contributed since the last visit.
     pub(super) contributed: Vec<AttributeId>,
+    /// What it contributed last in this timestamp, for what it may contribute to several times.
+    pub(super) sent: Vec<(AttributeId, Option<Value>)>,
+    /// The components in which it has changed whether it depends on itself.
+    pub(super) cycles_changed: Vec<AttributeId>,
     /// Links to it that came (`true`) or went, with their holders.
     pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
     /// Whether an event of its own was folded.
@@ -130,7 +147,9 @@ impl Touched {
                 self.cells.insert(at, (attribute, value));
             }
         }
-        self.changed.push(attribute);
+        if !self.changed.contains(&attribute) {
+            self.changed.push(attribute);
+        }
         true
     }
 }
@@ -202,9 +221,7 @@ impl Held {
                 if let Summary::Collect(collect) = &crossing.crossing.summary {
                     return collect.summary(values, host);
                 }
-                let mut items = Vec::with_capacity(list.len());
-                values.for_each(|value| decidr_domain::rollup::each_item(value, &mut |item| items.push(item.clone())));
-                Value::list(items)
+                list_of(values)
             }
             Held::Group(group) => group.summary(),
         }
@@ -224,6 +241,7 @@ impl Store {
             dirty: FxHashSet::default(),
             some_are_gone: false,
             links: Vec::new(),
+            topologies: FxHashMap::default(),
         }
     }
 
@@ -235,7 +253,7 @@ impl Store {
         mut visits: Vec<EntityId>,
         outbox: &mut Outbox<'_>,
     ) {
-        let (mut schema, mut folded) = (Vec::new(), Vec::new());
+        let (mut schema, mut folded, mut spoken) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages {
             match message {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
@@ -243,7 +261,16 @@ impl Store {
                     self.fold(id, &event);
                     folded.push(id);
                 }
-                Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, &mut visits, outbox),
+                Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
+                Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
+                    let plan = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component));
+                    if let Some(plan) = plan {
+                        let topology = self.topologies.entry(component).or_default();
+                        topology.take_in(&plan.component.directions, entity, in_sight, targets);
+                        spoken.push(component);
+                    }
+                }
+                Message::Cycle { entity, component, error } => self.cycle(entity, component, error, outbox),
                 Message::Contribution(contribution) => visits.extend(self.take_in(contribution)),
             }
         }
@@ -256,10 +283,17 @@ impl Store {
             }
             return;
         }
+        spoken.sort_unstable();
+        spoken.dedup();
+        for component in spoken {
+            for (entity, error) in self.topologies.get_mut(&component).into_iter().flat_map(Topology::changes) {
+                (outbox.send)(Message::Cycle { entity, component, error });
+            }
+        }
         visits.sort_unstable();
         visits.dedup();
         for id in visits {
-            self.visit(id, round - 1, outbox);
+            self.visit(id, round, outbox);
         }
     }
 
@@ -272,6 +306,8 @@ impl Store {
                 cells: record.row.as_ref().map_or_else(Vec::new, |row| with_room(&row.computed)),
                 changed: Vec::new(),
                 contributed: Vec::new(),
+                sent: Vec::new(),
+                cycles_changed: Vec::new(),
                 linked: Vec::new(),
                 folded: false,
             };
@@ -310,26 +346,46 @@ impl Store {
             new.iter().filter(|target| !is_old.has(target)).for_each(|target| linked(target, true));
         }
         let Some(plan) = collection_plan(&self.plans, entity) else { return };
-        if before.is_none_or(|before| before.archived != entity.archived) {
-            outbox.marks.extend((0..plan.levels).map(|level| (level, id)));
+        let in_sight_changed = before.is_none_or(|before| before.archived != entity.archived);
+        if in_sight_changed {
+            outbox.marks.extend(plan.rounds.iter().map(|round| (*round, id)));
         } else {
             for attribute in &touched.changed {
-                let levels = plan.readers(*attribute).iter().chain(plan.through(*attribute));
-                outbox.marks.extend(levels.map(|level| (*level, id)));
+                let rounds = plan.readers(*attribute).iter().chain(plan.through(*attribute));
+                outbox.marks.extend(rounds.map(|round| (*round, id)));
+            }
+        }
+        for component in &plan.components {
+            if in_sight_changed || component.directions.iter().any(|direction| touched.changed.contains(&direction.link())) {
+                Self::speak(entity, component, outbox);
             }
         }
     }
 
+    /// Tells the graph of a component what an entity's part in it is.
+    pub(super) fn speak(entity: &Entity, component: &Component, outbox: &mut Outbox<'_>) {
+        (outbox.send)(Message::Hierarchy {
+            tenant: entity.tenant_id,
+            component: component.id,
+            entity: entity.id,
+            in_sight: !entity.archived,
+            targets: component.directions.iter().map(|direction| entity.values.get(direction.link()).targets().to_vec()).collect(),
+        });
+    }
+
+    /// An entity depends on itself now, or does not any more.
+    fn cycle(&mut self, id: EntityId, component: AttributeId, error: Option<Value>, outbox: &mut Outbox<'_>) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        record.cycles.retain(|(there, _)| *there != component);
+        record.cycles.extend(error.map(|error| (component, error)));
+        let Some(tenant) = record.entity.as_ref().map(|entity| entity.tenant_id) else { return };
+        Self::touch(&mut self.touched, record, id).cycles_changed.push(component);
+        let round = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component)).map(|plan| plan.round);
+        outbox.marks.extend(round.map(|round| (round, id)));
+    }
+
     /// A link to this entity came or went.
-    fn linked(
-        &mut self,
-        target: EntityId,
-        link: AttributeId,
-        holder: EntityId,
-        added: bool,
-        visits: &mut Vec<EntityId>,
-        outbox: &mut Outbox<'_>,
-    ) {
+    fn linked(&mut self, target: EntityId, link: AttributeId, holder: EntityId, added: bool, outbox: &mut Outbox<'_>) {
         let Some(record) = self.records.get_mut(&target) else { return };
         let place = match record.incoming.iter().position(|(id, _)| *id == link) {
             Some(place) => place,
@@ -345,14 +401,7 @@ impl Store {
         let touched = Self::touch(&mut self.touched, record, target);
         touched.linked.push((link, holder, added));
         let plan = record.entity.as_ref().and_then(|entity| collection_plan(&self.plans, entity));
-        for &level in plan.map_or(&[][..], |plan| plan.through(link)) {
-            // Links arrive in the round that makes level 0 final: what that level sends is sent in this very round.
-            if level == 0 {
-                visits.push(target);
-            } else {
-                outbox.marks.push((level, target));
-            }
-        }
+        outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(link)).iter().map(|round| (*round, target)));
     }
 
     /// Ends a timestamp: makes the new rows, and forgets what only the timestamp needed.

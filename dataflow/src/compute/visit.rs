@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use super::Outbox;
 use super::store::{Held, Members, Record, Store, Touched, View, collection_plan};
 use crate::message::{Contribution, Message};
-use crate::plan::{CollectionPlan, CrossingPlan};
+use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
 
 impl Store {
     /// Takes in what a source contributes; returns the host if it must be visited for it and was not before.
@@ -28,13 +28,13 @@ impl Store {
         is_first.then_some(host)
     }
 
-    /// Makes the cells of `level` final.
-    pub(super) fn visit(&mut self, id: EntityId, level: u32, outbox: &mut Outbox<'_>) {
+    /// Computes the cells of a round.
+    pub(super) fn visit(&mut self, id: EntityId, round: Round, outbox: &mut Outbox<'_>) {
         let Some(record) = self.records.get_mut(&id) else { return };
         let touched = Self::touch(&mut self.touched, record, id);
         let Some(entity) = record.entity.clone() else { return };
         let Some(plan) = collection_plan(&self.plans, &entity) else { return };
-        let mut visit = Visit { id, level, entity: &entity, plan, dirty: &self.dirty, outbox };
+        let mut visit = Visit { id, round, phase: phase(round), entity: &entity, plan, dirty: &self.dirty, outbox };
         visit.cross(record, touched);
         visit.evaluate(touched);
         visit.export(record, touched);
@@ -55,7 +55,9 @@ fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
 /// A visit under way.
 struct Visit<'a, 'b> {
     id: EntityId,
-    level: u32,
+    round: Round,
+    /// The round whose items are computed: in iterations they are the same again and again.
+    phase: Round,
     entity: &'a Entity,
     plan: &'a CollectionPlan,
     dirty: &'a FxHashSet<AttributeId>,
@@ -66,21 +68,26 @@ impl Visit<'_, '_> {
     /// Summarises what sources contribute.
     fn cross(&mut self, record: &Record, touched: &mut Touched) {
         let contributed = std::mem::take(&mut touched.contributed);
-        let (crossings, level) = (&self.plan.crossings, self.level);
-        let start = crossings.partition_point(|crossing| crossing.level < level);
-        for crossing in crossings[start..].iter().take_while(|crossing| crossing.level == level) {
+        let (crossings, phase) = (&self.plan.crossings, self.phase);
+        let start = crossings.partition_point(|crossing| crossing.round < phase);
+        for crossing in crossings[start..].iter().take_while(|crossing| crossing.round == phase) {
             let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
             let host_changed = || crossing.host_reads.iter().any(|read| touched.changed.contains(read));
+            let cycle_changed = || crossing.component.is_some_and(|component| touched.cycles_changed.contains(&component));
             if touched.is_new()
                 || reordered
                 || host_changed()
+                || cycle_changed()
                 || contributed.contains(&crossing.attribute)
                 || self.dirty.contains(&crossing.attribute)
             {
                 let host = View { entity: self.entity, cells: &touched.cells };
-                let value = match record.held.iter().find(|(id, _)| *id == crossing.attribute) {
-                    Some((_, held)) => held.summary(crossing, &host),
-                    None => Held::new(&crossing.crossing.summary).summary(crossing, &host),
+                let cycle = record.cycles.iter().find(|(component, _)| crossing.component == Some(*component));
+                let held = record.held.iter().find(|(id, _)| *id == crossing.attribute);
+                let value = match (cycle, held) {
+                    (Some((_, error)), _) => error.clone(),
+                    (None, Some((_, held))) => held.summary(crossing, &host),
+                    (None, None) => Held::new(&crossing.crossing.summary).summary(crossing, &host),
                 };
                 self.set(touched, crossing.attribute, value);
             }
@@ -89,9 +96,9 @@ impl Visit<'_, '_> {
 
     /// Evaluates the formulas that may come out otherwise than before.
     fn evaluate(&mut self, touched: &mut Touched) {
-        let (formulas, level) = (&self.plan.formulas, self.level);
-        let start = formulas.partition_point(|formula| formula.level < level);
-        for formula in formulas[start..].iter().take_while(|formula| formula.level == level) {
+        let (formulas, phase) = (&self.plan.formulas, self.phase);
+        let start = formulas.partition_point(|formula| formula.round < phase);
+        for formula in formulas[start..].iter().take_while(|formula| formula.round == phase) {
             let references = &formula.program.references;
             let affected = || touched.changed.iter().any(|changed| references.binary_search(changed).is_ok());
             if touched.is_new() || self.dirty.contains(&formula.attribute) || affected() {
@@ -102,68 +109,109 @@ impl Visit<'_, '_> {
     }
 
     fn set(&mut self, touched: &mut Touched, attribute: AttributeId, value: Value) {
-        if touched.set(attribute, value) && !touched.is_new() {
-            // What reads it at this level comes later in this visit; a new entity is visited at every level as it is.
-            let later = self.plan.readers(attribute).iter().filter(|level| **level > self.level);
-            self.outbox.marks.extend(later.map(|level| (*level, self.id)));
+        let changed = touched.set(attribute, value);
+        if changed && !touched.is_new() {
+            // What reads it in this phase comes later in this visit; a new entity is visited in every round as it is.
+            let later = self.plan.readers(attribute).iter().filter(|round| **round > self.phase);
+            self.outbox.marks.extend(later.map(|round| (*round, self.id)));
+        }
+        // What this entity made of its sources in this very phase may have looked at the cell as it was before.
+        let is_host_read =
+            || self.plan.crossings.iter().any(|crossing| crossing.round == self.phase && crossing.host_reads.contains(&attribute));
+        if changed && is_iteration(self.round) && is_host_read() {
+            self.outbox.marks.push((self.round + 1, self.id));
         }
     }
 
-    /// Sends hosts the difference between what this entity contributed before the timestamp and what it does after.
-    fn export(&mut self, record: &Record, touched: &Touched) {
-        let (exports, level) = (&self.plan.exports, self.level);
-        let start = exports.partition_point(|export| export.export_level() < level);
-        let before = touched.before.as_deref().filter(|row| !row.entity.archived);
-        for export in exports[start..].iter().take_while(|export| export.export_level() == level) {
-            let link = export.link();
-            let dirty = self.dirty.contains(&export.attribute);
-            let link_changed = match export.crossing.direction {
-                Direction::Backward(_) => touched.changed.contains(&link),
-                Direction::Forward(_) => touched.linked.iter().any(|(id, ..)| *id == link),
-            };
-            let in_sight_changed = before.is_some() == self.entity.archived;
-            let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
-            if !(dirty || link_changed || in_sight_changed || touched.is_new() || cell_changed()) {
-                continue;
+    /// Sends hosts the difference between what this entity contributed and what it does now.
+    fn export(&mut self, record: &Record, touched: &mut Touched) {
+        let (exports, phase) = (&self.plan.exports, self.phase);
+        let start = exports.partition_point(|export| export.export_round < phase);
+        for export in exports[start..].iter().take_while(|export| export.export_round == phase) {
+            if !export.iterates {
+                self.export_once(export, record, touched);
+            } else if let Some(place) = touched.sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
+                self.export_again(export, record, touched, place);
+            } else if let Some(new) = self.export_once(export, record, touched) {
+                touched.sent.push((export.attribute, new));
             }
-            // Hosts have forgotten what came by a definition that changed.
-            let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(row));
-            let view = View { entity: self.entity, cells: &touched.cells };
-            let new = if self.entity.archived { None } else { export.crossing.contribution(&view) };
-            match export.crossing.direction {
-                Direction::Backward(_) => {
-                    let after = self.entity.values.get(link).targets();
-                    // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
-                    let was: &[EntityId] = touched.before.as_deref().map_or(&[], |row: &Row| row.entity.values.get(link).targets());
-                    let (is_after, is_was) = (Members::of(after), Members::of(was));
-                    for host in after {
-                        let old = if is_was.has(host) { &old } else { &None };
-                        self.send(export, *host, old, &new);
-                    }
-                    for host in was.iter().filter(|host| !is_after.has(host)) {
-                        self.send(export, *host, &old, &None);
-                    }
+        }
+    }
+
+    /// Sends the difference to before the timestamp, if there may be one; returns what is contributed now.
+    fn export_once(&mut self, export: &CrossingPlan, record: &Record, touched: &Touched) -> Option<Option<Value>> {
+        let before = touched.before.as_deref().filter(|row| !row.entity.archived);
+        let link = export.link();
+        let dirty = self.dirty.contains(&export.attribute);
+        let link_changed = match export.crossing.direction {
+            Direction::Backward(_) => touched.changed.contains(&link),
+            Direction::Forward(_) => touched.linked.iter().any(|(id, ..)| *id == link),
+        };
+        let in_sight_changed = before.is_some() == self.entity.archived;
+        let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
+        if !(dirty || link_changed || in_sight_changed || touched.is_new() || cell_changed()) {
+            return None;
+        }
+        // Hosts have forgotten what came by a definition that changed.
+        let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(row));
+        let new = self.contribution(export, touched);
+        match export.crossing.direction {
+            Direction::Backward(_) => {
+                let after = self.entity.values.get(link).targets();
+                // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
+                let was: &[EntityId] = touched.before.as_deref().map_or(&[], |row: &Row| row.entity.values.get(link).targets());
+                let (is_after, is_was) = (Members::of(after), Members::of(was));
+                for host in after {
+                    let old = if is_was.has(host) { &old } else { &None };
+                    self.send(export, *host, old, &new);
                 }
-                Direction::Forward(_) => {
-                    let changed = || touched.linked.iter().filter(|(id, ..)| *id == link);
-                    for (_, host, _) in changed().filter(|(.., added)| !added) {
-                        self.send(export, *host, &old, &None);
+                for host in was.iter().filter(|host| !is_after.has(host)) {
+                    self.send(export, *host, &old, &None);
+                }
+            }
+            Direction::Forward(_) => {
+                let changed = || touched.linked.iter().filter(|(id, ..)| *id == link);
+                for (_, host, _) in changed().filter(|(.., added)| !added) {
+                    self.send(export, *host, &old, &None);
+                }
+                let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).collect();
+                if old == new && !dirty {
+                    // Only links changed: those who stay have it already.
+                    for (_, host, _) in changed().filter(|(.., added)| *added) {
+                        self.send(export, *host, &None, &new);
                     }
-                    let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).collect();
-                    if old == new && !dirty {
-                        // Only links changed: those who stay have it already.
-                        for (_, host, _) in changed().filter(|(.., added)| *added) {
-                            self.send(export, *host, &None, &new);
-                        }
-                    } else if let Some((_, holders)) = record.incoming.iter().find(|(id, _)| *id == link) {
-                        for host in holders {
-                            let old = if come.contains(host) { &None } else { &old };
-                            self.send(export, *host, old, &new);
-                        }
+                } else {
+                    for host in record.holders(link) {
+                        let old = if come.contains(host) { &None } else { &old };
+                        self.send(export, *host, old, &new);
                     }
                 }
             }
         }
+        Some(new)
+    }
+
+    /// Sends the difference to what was sent last in this timestamp; links were seen to then.
+    fn export_again(&mut self, export: &CrossingPlan, record: &Record, touched: &mut Touched, place: usize) {
+        let new = self.contribution(export, touched);
+        let old = std::mem::replace(&mut touched.sent[place].1, new.clone());
+        match export.crossing.direction {
+            Direction::Backward(link) => {
+                for host in self.entity.values.get(link).targets() {
+                    self.send(export, *host, &old, &new);
+                }
+            }
+            Direction::Forward(link) => {
+                for host in record.holders(link) {
+                    self.send(export, *host, &old, &new);
+                }
+            }
+        }
+    }
+
+    fn contribution(&self, export: &CrossingPlan, touched: &Touched) -> Option<Value> {
+        let view = View { entity: self.entity, cells: &touched.cells };
+        if self.entity.archived { None } else { export.crossing.contribution(&view) }
     }
 
     fn send(&mut self, export: &CrossingPlan, host: EntityId, old: &Option<Value>, new: &Option<Value>) {

@@ -76,7 +76,7 @@ impl Ordered {
     }
 
     /// All values, each as often as it is there, the largest first.
-    pub(super) fn from_last(&self) -> Box<dyn Iterator<Item = &Value> + '_> {
+    pub(super) fn largest_first(&self) -> Box<dyn Iterator<Item = &Value> + '_> {
         let times = |(value, count)| std::iter::repeat_n(value, count as usize);
         match self {
             Ordered::Few(list) => Box::new(list.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),

@@ -25,6 +25,6 @@ impl Kernel for Top {
     }
 
     fn summary(&self) -> Value {
-        Value::list(self.values.from_last().take(self.count).cloned())
+        Value::list(self.values.largest_first().take(self.count).cloned())
     }
 }

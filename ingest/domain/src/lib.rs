@@ -11,6 +11,7 @@ pub mod delta;
 pub mod event;
 pub mod exact;
 pub mod formula;
+pub mod graph;
 pub mod id;
 pub mod rejection;
 pub mod rollup;

@@ -65,6 +65,8 @@ pub enum ErrorKind {
     Limit,
     /// What the function ERROR made.
     User,
+    /// The cell depends on itself, through links that lead back to its entity.
+    Cycle,
 }
 
 impl ErrorKind {
@@ -78,6 +80,7 @@ impl ErrorKind {
             ErrorKind::Type => "type",
             ErrorKind::Limit => "limit",
             ErrorKind::User => "error",
+            ErrorKind::Cycle => "cycle",
         }
     }
 }

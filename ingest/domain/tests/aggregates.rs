@@ -116,7 +116,14 @@ fn change(attribute: u128, definition: DefinitionInput) -> Command {
 
 fn link(collection: u128, multiple: bool, backlink: u128, backlink_key: &str) -> DefinitionInput {
     let (collection_id, backlink_id) = (id(collection), id(backlink));
-    DefinitionInput::Link { collection_id, multiple, backlink_id, backlink_key: Key::new(backlink_key).unwrap(), backlink_name: None }
+    DefinitionInput::Link {
+        collection_id,
+        multiple,
+        backlink_id,
+        backlink_key: Key::new(backlink_key).unwrap(),
+        backlink_name: None,
+        hierarchical: false,
+    }
 }
 
 fn formula(expression: &str) -> DefinitionInput {

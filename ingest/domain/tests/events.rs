@@ -97,7 +97,14 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("AttributeCreated.datetime", created(Definition::Datetime {})),
         ("AttributeCreated.singleSelect", created(Definition::SingleSelect { options: vec!["a".into()] })),
         ("AttributeCreated.multiSelect", created(Definition::MultiSelect { options: vec!["a".into(), "b".into()] })),
-        ("AttributeCreated.link", created(Definition::Link { collection_id: collection, multiple: true, backlink_id: id(7) })),
+        (
+            "AttributeCreated.link",
+            created(Definition::Link { collection_id: collection, multiple: true, backlink_id: id(7), hierarchical: false }),
+        ),
+        (
+            "AttributeCreated.link.hierarchical",
+            created(Definition::Link { collection_id: collection, multiple: false, backlink_id: id(7), hierarchical: true }),
+        ),
         ("AttributeCreated.backlink", created(Definition::Backlink { collection_id: collection, link_id: id(8) })),
         ("AttributeCreated.formula", created(Definition::Formula { expression: expression() })),
         (

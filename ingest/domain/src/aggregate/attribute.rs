@@ -75,6 +75,9 @@ pub enum Definition {
         multiple: bool,
         /// The attribute there that shows the other direction.
         backlink_id: AttributeId,
+        /// Whether attributes may depend on themselves through it: it leads to its own collection.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hierarchical: bool,
     },
     /// The other direction of a link: the entities that link here.
     Backlink {
@@ -210,6 +213,7 @@ pub enum DefinitionInput {
         backlink_id: AttributeId,
         backlink_key: Key,
         backlink_name: Option<String>,
+        hierarchical: bool,
     },
     Formula {
         expression: String,

@@ -53,9 +53,14 @@ impl Expression {
 
     /// The attributes that it refers to, those that are gone included.
     pub fn references(&self) -> Vec<AttributeId> {
+        self.references_by_side().into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// The same, and for each whether it is one of the host of a crossing.
+    pub fn references_by_side(&self) -> Vec<(AttributeId, bool)> {
         let mut out = Vec::new();
         if let Ok(tree) = parse_stored(&self.0, &[]) {
-            tree.each_attribute(&mut |_, id, _| out.extend(id.parse::<AttributeId>()));
+            tree.each_attribute(&mut |_, id, of_host| out.extend(id.parse::<AttributeId>().map(|id| (id, of_host))));
         }
         out
     }

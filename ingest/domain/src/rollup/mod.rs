@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::formula::Type;
 use crate::formula::coerce::number;
-use crate::value::Value;
+use crate::value::{ErrorKind, Value};
 
 /// Every rollup.
 pub const ROLLUPS: &[&Rollup] = &[
@@ -150,6 +150,25 @@ pub fn each_item<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     }
 }
 
+/// The most items of a list.
+pub const ITEMS_MAX: usize = 10_000;
+
+/// A list of the items of these values, lists among them taken apart; an error if it would be too long.
+pub fn list_of<'a>(values: impl Iterator<Item = &'a Value>) -> Value {
+    let mut items = Vec::new();
+    for value in values {
+        each_item(value, &mut |item| {
+            if items.len() <= ITEMS_MAX && !item.is_blank() {
+                items.push(item.clone());
+            }
+        });
+    }
+    if items.len() > ITEMS_MAX {
+        return Value::error(ErrorKind::Limit, format!("the list would have more than {ITEMS_MAX} items"));
+    }
+    Value::list(items)
+}
+
 /// Admits numbers and checkboxes; text that reads as a number, as formulas do.
 fn numbers(value: &Value) -> Value {
     match value {
@@ -214,7 +233,6 @@ pub(crate) mod by_name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::ErrorKind;
 
     fn check(name: &str, values: &[Value], expected: Value) {
         assert_eq!(Rollup::find(name).unwrap().summary(values, &Value::Blank), expected, "{name} of {values:?}");

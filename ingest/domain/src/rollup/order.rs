@@ -2,7 +2,7 @@
 
 use rust_decimal::prelude::ToPrimitive;
 
-use super::{Argument, Rollup, anything, of_ordered};
+use super::{Argument, Rollup, anything, list_of, of_ordered};
 use crate::formula::Type;
 use crate::formula::coerce::text;
 use crate::rollup::share::is_filled;
@@ -81,7 +81,7 @@ pub(super) static UNIQUE: Rollup = Rollup {
     result: |ty| Ok(Type::List(Box::new(ty.item().clone()))),
     naive: |values, _| {
         let mut seen = std::collections::BTreeSet::new();
-        Value::list(values.iter().filter(|value| !value.is_blank() && seen.insert(*value)).cloned())
+        list_of(values.iter().filter(|value| !value.is_blank() && seen.insert(*value)))
     },
     ..BASE
 };
@@ -89,7 +89,7 @@ pub(super) static UNIQUE: Rollup = Rollup {
 pub(super) static COMPACT: Rollup = Rollup {
     name: "COMPACT",
     result: |ty| Ok(Type::List(Box::new(ty.item().clone()))),
-    naive: |values, _| Value::list(values.iter().filter(|value| is_filled(value)).cloned()),
+    naive: |values, _| list_of(values.iter().filter(|value| is_filled(value))),
     ..BASE
 };
 

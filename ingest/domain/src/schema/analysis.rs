@@ -6,15 +6,16 @@
 //!
 //! The result is kept per attribute. A change recomputes that attribute and what depends on it, nothing else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::TenantSchema;
 use super::crossing::{Collect, Crossing, Direction, Finish, Summary};
+use super::dependencies::{LooksAt, all_dependents};
 use crate::aggregate::attribute::{Attribute, Definition, SortKey};
 use crate::formula::{Attributes, Expression, Program, Resolved, Scope, Type};
+use crate::graph::strong_components;
 use crate::id::{AttributeId, CollectionId};
 use crate::rollup::Rollup;
 use crate::value::{ErrorKind, Value};
@@ -36,9 +37,27 @@ pub struct Analyzed {
     pub reads: Vec<AttributeId>,
     /// The attributes of its own entity that a crossing reads. Sorted.
     pub host_reads: Vec<AttributeId>,
+    /// With what it depends on itself along hierarchies, if it does.
+    pub component: Option<Arc<Component>>,
+}
+
+/// Attributes of one collection that depend on one another along hierarchical self-links. Their cells are computed again
+/// and again within a timestamp, from entity to entity, until nothing changes; those of entities that the links lead back
+/// to hold an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// The smallest id among them.
+    pub id: AttributeId,
+    /// The links that they depend on one another through, and from which end. Sorted.
+    pub directions: Vec<Direction>,
 }
 
 impl Analyzed {
+    /// How its cells come from others, if they do.
+    pub fn crossing(&self) -> Option<&Crossing> {
+        if let Compute::Crossing(crossing) = &self.compute { Some(crossing) } else { None }
+    }
+
     /// Everything that it reads.
     pub fn all_reads(&self) -> impl Iterator<Item = AttributeId> {
         self.reads.iter().chain(&self.host_reads).copied()
@@ -58,13 +77,6 @@ pub enum Compute {
     Broken(Value),
 }
 
-/// A definition that depends on itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CycleError {
-    /// The way round; the first is also the last.
-    pub path: Vec<AttributeId>,
-}
-
 /// The analysis of all attributes of a tenant.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Analysis {
@@ -81,16 +93,7 @@ impl Analysis {
 
 /// Analyzes an attribute whose definition changed, and everything that depends on it.
 pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) {
-    // All that depends on it, however far.
-    let mut affected = FxHashSet::from_iter([changed]);
-    let mut open = vec![changed];
-    while let Some(id) = open.pop() {
-        for &dependent in schema.analysis.dependents.get(&id).into_iter().flatten() {
-            if affected.insert(dependent) {
-                open.push(dependent);
-            }
-        }
-    }
+    let affected = all_dependents(&schema.analysis.dependents, changed);
     for id in &affected {
         if let Some(old) = schema.analysis.by_id.remove(id) {
             let looked_at: Vec<_> = old.all_reads().chain(links_of(&old)).collect();
@@ -101,44 +104,80 @@ pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) {
             }
         }
     }
-    // In an order in which what is looked at comes first (Kahn 1962), smallest id first among equals.
-    let mut waiting: BTreeMap<AttributeId, usize> = BTreeMap::new();
-    let mut waited_for: FxHashMap<AttributeId, Vec<AttributeId>> = FxHashMap::default();
-    for &id in &affected {
-        let Some(attribute) = schema.attribute(id) else { continue };
-        let looked_at = looks_at(attribute);
-        let within: FxHashSet<_> = looked_at.iter().filter(|other| affected.contains(other) && **other != id).copied().collect();
-        let within: Vec<_> = within.into_iter().filter(|other| schema.attribute(*other).is_some()).collect();
-        waiting.insert(id, within.len());
-        for other in within {
-            waited_for.entry(other).or_default().push(id);
+    // In an order in which what is looked at comes first; the same whatever came before.
+    let mut nodes: Vec<AttributeId> = affected.into_iter().filter(|id| schema.attribute(*id).is_some()).collect();
+    nodes.sort_unstable();
+    let mut edges: FxHashMap<AttributeId, LooksAt> = FxHashMap::default();
+    for id in &nodes {
+        let Some(attribute) = schema.attribute(*id) else { continue };
+        let looks_at = LooksAt::of_attribute(schema, attribute);
+        for other in looks_at.all() {
+            schema.analysis.dependents.entry(other).or_default().insert(*id);
         }
-        for other in looked_at {
-            schema.analysis.dependents.entry(other).or_default().insert(id);
+        edges.insert(*id, looks_at);
+    }
+    let looked_at = |id: AttributeId| edges.get(&id).map_or_else(Vec::new, |looks_at| looks_at.all().collect());
+    for mut members in strong_components(&nodes, looked_at) {
+        members.sort_unstable();
+        match members[..] {
+            [id] if !looked_at(id).contains(&id) => {
+                if let Some(attribute) = schema.attribute(id) {
+                    let analyzed = analyze(schema, attribute);
+                    schema.analysis.by_id.insert(id, Arc::new(analyzed));
+                }
+            }
+            _ => analyze_together(schema, &members, &edges),
         }
     }
-    let mut ready: Vec<AttributeId> = waiting.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
-    while let Some(id) = ready.pop() {
-        waiting.remove(&id);
-        if let Some(attribute) = schema.attribute(id) {
-            let analyzed = analyze(schema, attribute);
-            schema.analysis.by_id.insert(id, Arc::new(analyzed));
+}
+
+/// Analyzes definitions that depend on one another along hierarchies.
+fn analyze_together(schema: &mut TenantSchema, members: &[AttributeId], edges: &FxHashMap<AttributeId, LooksAt>) {
+    // Within one entity there is an order, or they could never be computed.
+    let within = |id: AttributeId| edges.get(&id).map_or_else(Vec::new, |looks_at| looks_at.otherwise.clone());
+    let parts = strong_components(members, within);
+    let home = schema.attribute(members[0]).map(|attribute| attribute.collection_id);
+    let leave = |id: &AttributeId| schema.attribute(*id).map(|attribute| attribute.collection_id) != home;
+    if parts.iter().any(|part| part.len() > 1 || within(part[0]).contains(&part[0])) || members.iter().any(leave) {
+        // The command path refuses these; a log that has one all the same must not stop anybody.
+        for id in members {
+            if let Some(attribute) = schema.attribute(*id) {
+                let analyzed = broken(attribute, Value::error(ErrorKind::Type, "the definition depends on itself"));
+                schema.analysis.by_id.insert(*id, Arc::new(analyzed));
+            }
         }
-        for dependent in waited_for.remove(&id).unwrap_or_default() {
-            if let Some(count) = waiting.get_mut(&dependent) {
-                *count -= 1;
-                if *count == 0 {
-                    ready.push(dependent);
-                }
+        return;
+    }
+    // The type of each follows from those of others: first of any type, then of what follows from that.
+    for id in members {
+        if let Some(attribute) = schema.attribute(*id) {
+            let analyzed = Analyzed { compute: Compute::Stored, ..broken(attribute, Value::Blank) };
+            schema.analysis.by_id.insert(*id, Arc::new(analyzed));
+        }
+    }
+    for _ in 0..2 {
+        for id in parts.iter().flatten() {
+            if let Some(attribute) = schema.attribute(*id) {
+                let analyzed = analyze(schema, attribute);
+                schema.analysis.by_id.insert(*id, Arc::new(analyzed));
             }
         }
     }
-    // The command path refuses cycles; a log that has one all the same must not stop anybody.
-    for id in waiting.into_keys() {
-        if let Some(attribute) = schema.attribute(id) {
-            let error = Value::error(ErrorKind::Type, "the definition depends on itself");
-            let analyzed = broken(attribute, error);
-            schema.analysis.by_id.insert(id, Arc::new(analyzed));
+    // They share a level: one above what they read from outside.
+    let level_of = |id: AttributeId| if members.contains(&id) { 0 } else { schema.analyzed(id).map_or(0, |analyzed| analyzed.level) };
+    let analyzed = || members.iter().filter_map(|id| schema.analyzed(*id));
+    let needed = |analyzed: &Arc<Analyzed>| 1 + analyzed.all_reads().map(level_of).max().unwrap_or(0);
+    let level = analyzed().map(needed).max().unwrap_or(0).max(1);
+    let mut directions: Vec<Direction> =
+        analyzed().filter_map(|a| a.crossing().filter(|_| a.reads.iter().any(|id| members.contains(id)))).map(|c| c.direction).collect();
+    directions.sort_unstable();
+    directions.dedup();
+    let component = Arc::new(Component { id: members[0], directions });
+    for id in members {
+        if let Some(analyzed) = schema.analysis.by_id.get_mut(id) {
+            let analyzed = Arc::make_mut(analyzed);
+            analyzed.level = level;
+            analyzed.component = Some(component.clone());
         }
     }
 }
@@ -151,31 +190,9 @@ fn links_of(analyzed: &Analyzed) -> Option<AttributeId> {
     }
 }
 
-/// Every attribute that the analysis of this one looks at.
-pub(super) fn looks_at(attribute: &Attribute) -> Vec<AttributeId> {
-    match &attribute.definition {
-        Definition::Formula { expression } => expression.references(),
-        Definition::Lookup { link_id, attribute_id, filter, sort, .. } => {
-            let mut out = vec![*link_id, *attribute_id];
-            out.extend(filter.iter().flat_map(|filter| filter.references()));
-            out.extend(sort.iter().map(|key| key.attribute_id));
-            out
-        }
-        Definition::Rollup { link_id, attribute_id, filter, sort, weight_id, formula, .. } => {
-            let mut out = vec![*link_id];
-            out.extend(attribute_id);
-            out.extend(weight_id);
-            out.extend(filter.iter().chain(formula).flat_map(|formula| formula.references()));
-            out.extend(sort.iter().map(|key| key.attribute_id));
-            out
-        }
-        _ => Vec::new(),
-    }
-}
-
 fn broken(attribute: &Attribute, error: Value) -> Analyzed {
     let (collection_id, compute) = (attribute.collection_id, Compute::Broken(error));
-    Analyzed { collection_id, ty: Type::Any, level: 0, order: 0, compute, reads: Vec::new(), host_reads: Vec::new() }
+    Analyzed { collection_id, ty: Type::Any, level: 0, order: 0, compute, reads: Vec::new(), host_reads: Vec::new(), component: None }
 }
 
 fn analyze(schema: &TenantSchema, attribute: &Attribute) -> Analyzed {
@@ -194,7 +211,7 @@ pub(super) fn analyze_definition(
 ) -> Result<Analyzed, Value> {
     let stored = |ty| {
         let (reads, host_reads) = (Vec::new(), Vec::new());
-        Ok(Analyzed { collection_id, ty, level: 0, order: 0, compute: Compute::Stored, reads, host_reads })
+        Ok(Analyzed { collection_id, ty, level: 0, order: 0, compute: Compute::Stored, reads, host_reads, component: None })
     };
     let gone = || Value::error(ErrorKind::Reference, "an attribute that the definition refers to was deleted");
     match definition {
@@ -221,7 +238,7 @@ pub(super) fn analyze_definition(
                 summary: Summary::Rollup(countall, Value::Blank),
             });
             let (reads, host_reads) = (Vec::new(), Vec::new());
-            Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads })
+            Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
         }
         Definition::Formula { expression } => {
             let scope = CollectionScope { schema, collection_id };
@@ -230,7 +247,16 @@ pub(super) fn analyze_definition(
             let level = below().map(|a| a.level).max().unwrap_or(0);
             let order = 1 + below().map(|a| a.order).max().unwrap_or(0);
             let (ty, reads) = (program.result.clone(), program.references.clone());
-            Ok(Analyzed { collection_id, ty, level, order, compute: Compute::Formula(program), reads, host_reads: Vec::new() })
+            Ok(Analyzed {
+                collection_id,
+                ty,
+                level,
+                order,
+                compute: Compute::Formula(program),
+                reads,
+                host_reads: Vec::new(),
+                component: None,
+            })
         }
         Definition::Lookup { link_id, attribute_id, filter, sort, limit } => {
             let (_, _, single) = crossing_of(schema, *link_id).ok_or_else(gone)?;
@@ -319,7 +345,7 @@ impl Selection<'_> {
         let levels = reads.iter().chain(&host_reads).filter_map(|id| schema.analyzed(*id)).map(|a| a.level);
         let level = 1 + levels.max().unwrap_or(0);
         let compute = Compute::Crossing(Crossing { direction, source, value: self.value, filter: own_filter, summary });
-        Ok(Analyzed { collection_id: self.collection_id, ty, level, order: 0, compute, reads, host_reads })
+        Ok(Analyzed { collection_id: self.collection_id, ty, level, order: 0, compute, reads, host_reads, component: None })
     }
 }
 
@@ -362,38 +388,4 @@ impl Attributes for CollectionScope<'_> {
         let attributes = self.schema.collection(self.collection_id).into_iter().flat_map(|collection| collection.attributes());
         attributes.flat_map(|attribute| [attribute.key.to_string(), attribute.name.to_string()]).collect()
     }
-}
-
-/// The way from `id` back to itself if its definition read `reads`.
-pub(super) fn cycle(schema: &TenantSchema, id: AttributeId, reads: &[AttributeId]) -> Option<CycleError> {
-    let mut came_from: FxHashMap<AttributeId, AttributeId> = FxHashMap::default();
-    let mut open: Vec<AttributeId> = Vec::new();
-    for &read in reads {
-        if read == id {
-            return Some(CycleError { path: vec![id, id] });
-        }
-        if came_from.insert(read, id).is_none() {
-            open.push(read);
-        }
-    }
-    while let Some(at) = open.pop() {
-        // The definitions say it, not what was made of them: one that is broken reads nothing, and may be mended.
-        for next in schema.attribute(at).map_or_else(Vec::new, |attribute| looks_at(attribute)) {
-            if next == id {
-                let mut path = vec![id, at];
-                while let Some(&before) = came_from.get(path.last().expect("the path is not empty")) {
-                    path.push(before);
-                    if before == id {
-                        break;
-                    }
-                }
-                path.reverse();
-                return Some(CycleError { path });
-            }
-            if came_from.insert(next, at).is_none() {
-                open.push(next);
-            }
-        }
-    }
-    None
 }

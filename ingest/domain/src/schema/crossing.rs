@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::formula::coerce::{equal, truth};
 use crate::formula::{Cells, Program};
-use crate::id::{AttributeId, CollectionId};
-use crate::rollup::{Rollup, each_item};
-use crate::value::Value;
+use crate::id::{AttributeId, CollectionId, EntityId};
+use crate::rollup::{Rollup, each_item, list_of};
+use crate::value::{ErrorKind, Value};
 
 /// How a cell of one entity, the *host*, comes from cells of others, the *sources*.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,15 @@ pub enum Direction {
     Forward(AttributeId),
     /// The sources hold the link; the host is their target.
     Backward(AttributeId),
+}
+
+impl Direction {
+    /// The link.
+    pub fn link(self) -> AttributeId {
+        match self {
+            Direction::Forward(link) | Direction::Backward(link) => link,
+        }
+    }
 }
 
 /// What a host makes of the contributions of its sources.
@@ -70,6 +79,16 @@ pub enum Finish {
     Rollup(&'static Rollup, Value),
     /// A formula in which they go by the name `values`.
     Formula(Program),
+}
+
+/// What the cells of entities hold that depend on themselves: these entities, in the order of their ids, are the way round.
+pub fn cycle_error(entities: &[EntityId]) -> Value {
+    const NAMED_MAX: usize = 10;
+    let mut named: Vec<_> = entities.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if entities.len() > NAMED_MAX {
+        named.push(format!("and {} more", entities.len() - NAMED_MAX));
+    }
+    Value::error(ErrorKind::Cycle, format!("these entities depend on one another: {}", named.join(", ")))
 }
 
 impl Crossing {
@@ -143,11 +162,7 @@ impl Collect {
         }
         rows.truncate(self.limit.unwrap_or(usize::MAX));
         match &self.finish {
-            Finish::List => {
-                let mut items = Vec::with_capacity(rows.len());
-                rows.iter().for_each(|row| each_item(&row[0], &mut |item| items.push(item.clone())));
-                Value::list(items)
-            }
+            Finish::List => list_of(rows.iter().map(|row| &row[0])),
             Finish::Rollup(rollup, argument) if rollup.is_weighted => {
                 let pairs: Vec<_> = rows.iter().map(|row| Value::List(row[..2.min(row.len())].into())).collect();
                 rollup.summary(&pairs, argument)

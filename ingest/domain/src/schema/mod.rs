@@ -5,11 +5,13 @@
 
 mod analysis;
 mod crossing;
+mod dependencies;
 pub mod input;
 pub mod resolve;
 
-pub use analysis::{Analyzed, Compute, CycleError};
-pub use crossing::{Collect, Crossing, Direction, Finish, Summary};
+pub use analysis::{Analyzed, Component, Compute};
+pub use crossing::{Collect, Crossing, Direction, Finish, Summary, cycle_error};
+pub use dependencies::CycleError;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 use ecow::EcoString;
 
 use super::analysis::{self, CollectionScope, Compute};
+use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, SelectionInput, SortKey};
 use crate::formula::{Expression, FormulaError, Program, Scope, Type};
@@ -30,9 +31,13 @@ pub fn definition(
         DefinitionInput::Datetime => Definition::Datetime {},
         DefinitionInput::SingleSelect { options } => Definition::SingleSelect { options: checked_options(options)? },
         DefinitionInput::MultiSelect { options } => Definition::MultiSelect { options: checked_options(options)? },
-        DefinitionInput::Link { collection_id, multiple, backlink_id, .. } => {
+        DefinitionInput::Link { collection_id, multiple, backlink_id, hierarchical, .. } => {
             schema.collection(*collection_id).ok_or_else(|| Rejection::not_found("collection", collection_id))?;
-            Definition::Link { collection_id: *collection_id, multiple: *multiple, backlink_id: *backlink_id }
+            if *hierarchical && *collection_id != collection.id() {
+                return Err(Rejection::InvalidInput("only a link to its own collection can be hierarchical".into()));
+            }
+            let (multiple, hierarchical) = (*multiple, *hierarchical);
+            Definition::Link { collection_id: *collection_id, multiple, backlink_id: *backlink_id, hierarchical }
         }
         DefinitionInput::Formula { expression } => {
             Definition::Formula { expression: formula(schema, collection.id(), expression, "the formula")?.0 }
@@ -119,7 +124,7 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
     if let Compute::Broken(error) = &analyzed.compute {
         return Err(refuse(error));
     }
-    match analysis::cycle(schema, id, &analyzed.all_reads().collect::<Vec<_>>()) {
+    match forbidden_cycle(schema, collection, id, definition) {
         Some(cycle) => Err(Rejection::FormulaCycle { path: cycle.path.into_iter().map(|id| schema.path(id)).collect() }),
         None => Ok(()),
     }
@@ -142,13 +147,16 @@ fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item
 const SORT_MAX: usize = 4;
 const LIMIT_MAX: i64 = 10_000;
 
+/// What is recorded of which linked entities count: the filter, the order and the limit.
+type Selection = (Option<Expression>, Vec<SortKey>, Option<u32>);
+
 /// The filter, the order and the limit of a lookup or rollup of `collection` over `target`.
 fn selection(
     schema: &TenantSchema,
     collection: &CollectionSchema,
     target: &CollectionSchema,
     input: &SelectionInput,
-) -> Result<(Option<Expression>, Vec<SortKey>, Option<u32>), Rejection> {
+) -> Result<Selection, Rejection> {
     let host = CollectionScope { schema, collection_id: collection.id() };
     let attributes = CollectionScope { schema, collection_id: target.id() };
     let scope = Scope { attributes: &attributes, host: Some(&host), variables: &[] };

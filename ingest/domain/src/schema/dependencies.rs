@@ -1,0 +1,160 @@
+//! Which definitions look at which others, and what of that may go round in a circle.
+//!
+//! A definition may depend on itself only through a self-link that is declared hierarchical: then a cell depends on cells of
+//! other entities along that link, and there is an end to it unless the data go round in a circle.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::TenantSchema;
+use crate::aggregate::attribute::{Attribute, Definition};
+use crate::id::{AttributeId, CollectionId};
+
+/// The attributes that a definition looks at.
+#[derive(Default)]
+pub(super) struct LooksAt {
+    /// Through a hierarchical self-link: they belong to other entities of the same collection.
+    pub(super) along_hierarchy: Vec<AttributeId>,
+    /// In any other way, links included.
+    pub(super) otherwise: Vec<AttributeId>,
+}
+
+impl LooksAt {
+    /// Those of a definition of an attribute of `collection`.
+    pub(super) fn of(schema: &TenantSchema, collection: CollectionId, definition: &Definition) -> Self {
+        let mut out = LooksAt::default();
+        let mut source_reads = Vec::new();
+        let link = match definition {
+            Definition::Formula { expression } => {
+                out.otherwise.extend(expression.references());
+                return out;
+            }
+            Definition::Lookup { link_id, attribute_id, filter, sort, .. } => {
+                source_reads.push(*attribute_id);
+                source_reads.extend(sort.iter().map(|key| key.attribute_id));
+                out.add_filter(filter.as_ref(), &mut source_reads);
+                *link_id
+            }
+            Definition::Rollup { link_id, attribute_id, filter, sort, weight_id, formula, .. } => {
+                source_reads.extend(attribute_id.iter().chain(weight_id));
+                source_reads.extend(sort.iter().map(|key| key.attribute_id));
+                out.add_filter(filter.as_ref(), &mut source_reads);
+                out.otherwise.extend(formula.iter().flat_map(|formula| formula.references()));
+                *link_id
+            }
+            _ => return out,
+        };
+        out.otherwise.push(link);
+        if is_hierarchical(schema, collection, link) {
+            out.along_hierarchy = source_reads;
+        } else {
+            out.otherwise.extend(source_reads);
+        }
+        out
+    }
+
+    pub(super) fn of_attribute(schema: &TenantSchema, attribute: &Attribute) -> Self {
+        Self::of(schema, attribute.collection_id, &attribute.definition)
+    }
+
+    fn add_filter(&mut self, filter: Option<&crate::formula::Expression>, source_reads: &mut Vec<AttributeId>) {
+        for (id, of_host) in filter.iter().flat_map(|filter| filter.references_by_side()) {
+            if of_host { self.otherwise.push(id) } else { source_reads.push(id) }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = AttributeId> + '_ {
+        self.along_hierarchy.iter().chain(&self.otherwise).copied()
+    }
+}
+
+/// Whether a link or backlink of `collection` is one end of a hierarchical self-link.
+pub(super) fn is_hierarchical(schema: &TenantSchema, collection: CollectionId, link: AttributeId) -> bool {
+    let link = match schema.attribute(link).map(|attribute| &attribute.definition) {
+        Some(Definition::Backlink { link_id, .. }) => *link_id,
+        _ => link,
+    };
+    schema.attribute(link).is_some_and(|link| {
+        link.collection_id == collection
+            && matches!(&link.definition, Definition::Link { hierarchical: true, collection_id, .. } if *collection_id == collection)
+    })
+}
+
+/// A definition that depends on itself where it must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CycleError {
+    /// The way round; the first is also the last.
+    pub path: Vec<AttributeId>,
+}
+
+/// The way on which the attribute `id` of `collection` would depend on itself if this were its definition, unless it leads
+/// along hierarchies of that collection.
+pub(super) fn forbidden_cycle(
+    schema: &TenantSchema,
+    collection: CollectionId,
+    id: AttributeId,
+    definition: &Definition,
+) -> Option<CycleError> {
+    let own = LooksAt::of(schema, collection, definition);
+    // Where no hierarchy is on the way there is no end to it.
+    if let Some(path) = way_back(schema, id, own.otherwise.clone(), &|looks_at| looks_at.otherwise) {
+        return Some(CycleError { path });
+    }
+    let path = way_back(schema, id, own.all().collect(), &|looks_at| looks_at.all().collect())?;
+    let leaves = path.iter().any(|at| *at != id && schema.attribute(*at).is_some_and(|attribute| attribute.collection_id != collection));
+    leaves.then_some(CycleError { path })
+}
+
+/// The shortest way from `first` to `id` by the edges of definitions, with `id` at both ends.
+fn way_back(
+    schema: &TenantSchema,
+    id: AttributeId,
+    first: Vec<AttributeId>,
+    edges: &dyn Fn(LooksAt) -> Vec<AttributeId>,
+) -> Option<Vec<AttributeId>> {
+    let mut came_from: FxHashMap<AttributeId, AttributeId> = FxHashMap::default();
+    let mut open = std::collections::VecDeque::new();
+    let mut step =
+        |from: AttributeId, to: Vec<AttributeId>, open: &mut std::collections::VecDeque<AttributeId>| -> Option<Vec<AttributeId>> {
+            for next in to {
+                if next == id {
+                    let mut path = vec![id, from];
+                    while let Some(before) = path.last().filter(|at| **at != id).and_then(|at| came_from.get(at)) {
+                        path.push(*before);
+                    }
+                    path.reverse();
+                    return Some(path);
+                }
+                if let std::collections::hash_map::Entry::Vacant(entry) = came_from.entry(next) {
+                    entry.insert(from);
+                    open.push_back(next);
+                }
+            }
+            None
+        };
+    if let Some(path) = step(id, first, &mut open) {
+        return Some(path);
+    }
+    while let Some(at) = open.pop_front() {
+        // The definitions say it, not what was made of them: one that is broken reads nothing, and may be mended.
+        let next = schema.attribute(at).map_or_else(Vec::new, |attribute| edges(LooksAt::of_attribute(schema, attribute)));
+        if let Some(path) = step(at, next, &mut open) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// Everything that depends on `changed`, itself included, however far.
+pub(super) fn all_dependents(dependents: &FxHashMap<AttributeId, FxHashSet<AttributeId>>, changed: AttributeId) -> FxHashSet<AttributeId> {
+    let mut affected = FxHashSet::from_iter([changed]);
+    let mut open = vec![changed];
+    while let Some(id) = open.pop() {
+        for &dependent in dependents.get(&id).into_iter().flatten() {
+            if affected.insert(dependent) {
+                open.push(dependent);
+            }
+        }
+    }
+    affected
+}

@@ -55,7 +55,7 @@ struct Waiting {
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new(3)?)
+    Ok(Histogram::new_with_bounds(1, 600_000_000, 3)?)
 }
 
 fn milliseconds(histogram: &Histogram<u64>, quantile: f64) -> f64 {

@@ -157,7 +157,7 @@ impl Show {
 
     /// Measures from the commit of a timestamp's oldest event until its delta is there, in microseconds.
     fn delta_latencies(&self) -> anyhow::Result<Arc<Mutex<Histogram<u64>>>> {
-        let latencies = Arc::new(Mutex::new(Histogram::new(3)?));
+        let latencies = Arc::new(Mutex::new(Histogram::new_with_bounds(1, 600_000_000, 3)?));
         let theirs = latencies.clone();
         self.platform.engine().subscribe(Box::new(move |published| {
             let micros = published.accepted.elapsed().as_micros() as u64;

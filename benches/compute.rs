@@ -1,0 +1,298 @@
+//! Question: how long does it take until what follows from a change has been computed, and a subscriber has it?
+//!
+//! Each case fills a platform of its own (a log on disk, every commit synced), changes something, and waits for the delta.
+//! Times are from sending the command, the commit included. What comes out is compared with what must.
+
+use std::time::Instant;
+
+use anyhow::ensure;
+use benches::{Bench, Times, formula, link, number, rollup, set};
+use clap::Parser;
+use decidr_domain::aggregate::attribute::DefinitionInput;
+use decidr_domain::value::Value;
+use serde_json::{Value as Json, json};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long until what follows from a change is computed and delivered.
+#[derive(Parser)]
+struct Options {
+    /// Dataflow workers.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Only cases whose name contains this.
+    #[arg(default_value = "")]
+    case: String,
+    /// So many times smaller.
+    #[arg(long, default_value_t = 1)]
+    smaller: usize,
+}
+
+/// A line of the table.
+struct Line {
+    case: &'static str,
+    what: String,
+    milliseconds: Vec<(&'static str, f64)>,
+}
+
+fn latency(case: &'static str, what: String, times: &Times) -> Line {
+    Line { case, what, milliseconds: vec![("p50", times.at(0.5)), ("p99", times.at(0.99)), ("max", times.at(1.0))] }
+}
+
+fn once(case: &'static str, what: String, start: Instant) -> Line {
+    Line { case, what, milliseconds: vec![("all", start.elapsed().as_secs_f64() * 1000.0)] }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let mut lines = Vec::new();
+    for (name, run) in CASES {
+        if name.contains(&options.case) {
+            let bench = Bench::start(options.workers).await?;
+            let before = lines.len();
+            run(&bench, options.smaller, &mut lines).await?;
+            for line in &lines[before..] {
+                let times: Vec<_> = line.milliseconds.iter().map(|(name, ms)| format!("{name} {ms:>9.2}")).collect();
+                println!("{:<10} {:<72} {} ms", line.case, line.what, times.join("  "));
+            }
+        }
+    }
+    let cases: Vec<Json> = lines
+        .iter()
+        .map(|line| {
+            let times: serde_json::Map<String, Json> = line.milliseconds.iter().map(|(name, ms)| ((*name).to_owned(), json!(ms))).collect();
+            json!({ "case": line.case, "what": line.what, "ms": times })
+        })
+        .collect();
+    println!("{}", json!({ "workers": options.workers, "smaller": options.smaller, "cases": cases }));
+    Ok(())
+}
+
+type Run = for<'a> fn(&'a Bench, usize, &'a mut Vec<Line>) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
+
+const CASES: &[(&str, Run)] = &[
+    ("chain", |bench, smaller, lines| Box::pin(chain(bench, smaller, lines))),
+    ("fanout", |bench, smaller, lines| Box::pin(fanout(bench, smaller, lines))),
+    ("linking", |bench, smaller, lines| Box::pin(linking(bench, smaller, lines))),
+    ("formula", |bench, smaller, lines| Box::pin(new_formula(bench, smaller, lines))),
+    ("tree", |bench, smaller, lines| Box::pin(tree(bench, smaller, lines))),
+    ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
+];
+
+/// One price that 500 orders show, each through five levels of formulas, and an account that sums them up in ten ways.
+async fn chain(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let orders_count = 500 / smaller;
+    let (products, orders, accounts) =
+        (bench.collection("products").await?, bench.collection("orders").await?, bench.collection("accounts").await?);
+    bench.attribute(products, "price", number()).await?;
+    bench.attribute(orders, "product", link(products, false, "orders", false)?).await?;
+    bench.attribute(orders, "account", link(accounts, false, "orders", false)?).await?;
+    bench.attribute(orders, "price", DefinitionInput::lookup("product", "price")).await?;
+    for level in 1..=5 {
+        let before = if level == 1 { "price".to_owned() } else { format!("f{}", level - 1) };
+        bench.attribute(orders, &format!("f{level}"), formula(&format!("{{{before}}} * 2 + 1"))).await?;
+    }
+    let functions = ["SUM", "AVERAGE", "MIN", "MAX", "COUNT", "MEDIAN", "STDEV", "RANGE", "COUNT_UNIQUE", "TOP"];
+    let mut sum = None;
+    for function in functions {
+        let definition = match rollup("orders", "f5", function)? {
+            DefinitionInput::Rollup { link, attribute, function, selection, weight, formula, .. } if function.name == "TOP" => {
+                DefinitionInput::Rollup { link, attribute, function, selection, argument: Value::from(3), weight, formula }
+            }
+            definition => definition,
+        };
+        let id = bench.attribute(accounts, &function.to_lowercase(), definition).await?;
+        sum = sum.or(Some(id));
+    }
+    let product = bench.entities(products, [json!({ "price": 1 })]).await?[0];
+    let account = bench.entities(accounts, [json!({})]).await?[0];
+    let order = json!({ "product": product.to_string(), "account": account.to_string() });
+    bench.entities(orders, vec![order; orders_count]).await?;
+    bench.settle().await;
+    let mut subscription = bench.listen(accounts);
+    let mut times = Times::new()?;
+    let edits = 200_i64;
+    for price in 2..2 + edits {
+        let start = Instant::now();
+        let position = bench.set(product, json!({ "price": price })).await?;
+        bench.heard(&mut subscription, position).await?;
+        times.since(start);
+    }
+    let expected = Value::from((32 * (edits + 1) + 31) * orders_count as i64);
+    let got = sum.map(|sum| bench.value(account, sum));
+    ensure!(got.as_ref() == Some(&expected), "the sum is {got:?}, not {expected:?}");
+    lines.push(latency("chain", format!("one edit, {orders_count} orders, 5 levels, 10 rollups ({edits} edits)"), &times));
+    Ok(())
+}
+
+/// A thousand sources change at once, each of which a hundred hosts sum up.
+async fn fanout(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let (sources_count, hosts_count) = (1_000 / smaller, 30_000 / smaller);
+    let per_host = 100 * sources_count / hosts_count;
+    let (sources, hosts) = (bench.collection("sources").await?, bench.collection("hosts").await?);
+    bench.attribute(sources, "n", number()).await?;
+    bench.attribute(hosts, "sources", link(sources, true, "hosts", false)?).await?;
+    let sum = bench.attribute(hosts, "sum", rollup("sources", "n", "SUM")?).await?;
+    bench.attribute(hosts, "largest", rollup("sources", "n", "MAX")?).await?;
+    let ids = bench.entities(sources, (0..sources_count).map(|n| json!({ "n": n }))).await?;
+    let targets =
+        |host: usize| -> Vec<String> { (0..per_host.max(1)).map(|i| ids[(host * 7 + i * 331) % sources_count].to_string()).collect() };
+    let host_ids = bench.entities(hosts, (0..hosts_count).map(|host| json!({ "sources": targets(host) }))).await?;
+    bench.settle().await;
+    let start = Instant::now();
+    let position = bench.execute(ids.iter().enumerate().map(|(n, id)| set(*id, json!({ "n": n + 1 }))).collect()).await?;
+    bench.platform.reached(position).await;
+    lines.push(once("fanout", format!("{sources_count} sources change, {hosts_count} hosts of {} each", per_host.max(1)), start));
+    let expected: usize = (0..per_host.max(1)).map(|i| (7 + i * 331) % sources_count + 1).sum();
+    let got = bench.value(host_ids[1], sum);
+    ensure!(got == Value::from(expected as i64), "the sum is {got:?}, not {expected}");
+    Ok(())
+}
+
+/// Ten thousand rows get their first link, with its backlink, a lookup and a count.
+async fn linking(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let count = 10_000 / smaller;
+    let (left, right) = (bench.collection("left").await?, bench.collection("right").await?);
+    bench.attribute(left, "n", number()).await?;
+    bench.attribute(right, "n", number()).await?;
+    let lefts = bench.entities(left, (0..count).map(|n| json!({ "n": n }))).await?;
+    let rights = bench.entities(right, (0..count).map(|n| json!({ "n": n }))).await?;
+    bench.settle().await;
+    let start = Instant::now();
+    bench.attribute(left, "to", link(right, true, "from", false)?).await?;
+    let shown = bench.attribute(left, "shown", DefinitionInput::lookup("to", "n")).await?;
+    bench.attribute(right, "total", rollup("from", "n", "SUM")?).await?;
+    let link_all = lefts.iter().zip(&rights).map(|(left, right)| set(*left, json!({ "to": [right.to_string()] })));
+    let position = bench.execute(link_all.collect()).await?;
+    bench.platform.reached(position).await;
+    lines.push(once("linking", format!("{count} first links, with backlink, lookup and rollup, as {count} commands"), start));
+    let got = bench.value(lefts[count - 1], shown);
+    ensure!(got == Value::list([Value::from(count as i64 - 1)]), "the lookup shows {got:?}");
+    Ok(())
+}
+
+/// A formula is added to a collection, and changed.
+async fn new_formula(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let count = 50_000 / smaller;
+    let rows = bench.collection("rows").await?;
+    bench.attribute(rows, "n", number()).await?;
+    let ids = bench.entities(rows, (0..count).map(|n| json!({ "n": n }))).await?;
+    bench.settle().await;
+    let start = Instant::now();
+    let id = bench.attribute(rows, "f", formula("IF({n} > 100, ROUND({n} / 7, 2), {n} & '!')")).await?;
+    bench.settle().await;
+    lines.push(once("formula", format!("a formula added to {count} rows"), start));
+    let start = Instant::now();
+    let position = bench.redefine(id, formula("{n} * 2")).await?;
+    bench.platform.reached(position).await;
+    lines.push(once("formula", format!("a formula changed on {count} rows"), start));
+    let got = bench.value(ids[7], id);
+    ensure!(got == Value::from(14), "the formula gives {got:?}");
+    Ok(())
+}
+
+/// The total of a tree: 100,000 nodes, fifty deep.
+async fn tree(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let (count, depth) = (100_000 / smaller, 50);
+    let nodes = bench.collection("nodes").await?;
+    bench.attribute(nodes, "n", number()).await?;
+    bench.attribute(nodes, "parent", link(nodes, false, "children", true)?).await?;
+    let total = bench.attribute(nodes, "total", formula("{n}")).await?;
+    bench.attribute(nodes, "below", rollup("children", "total", "SUM")?).await?;
+    // Under the root hang chains; the nodes of a chain hang under one another down to the depth.
+    let root = bench.entities(nodes, [json!({ "n": 1 })]).await?[0];
+    let chains = (count - 1) / (depth - 1);
+    let mut ids = vec![vec![root; chains]];
+    for level in 1..depth {
+        let above = ids[level - 1].clone();
+        ids.push(bench.entities(nodes, above.iter().map(|parent| json!({ "n": 1, "parent": parent.to_string() }))).await?);
+    }
+    bench.settle().await;
+    let all = chains * (depth - 1) + 1;
+    let start = Instant::now();
+    let position = bench.redefine(total, formula("{n} + {below}")).await?;
+    bench.platform.reached(position).await;
+    lines.push(once("tree", format!("the total of {all} nodes, {depth} deep, defined"), start));
+    let got = bench.value(root, total);
+    ensure!(got == Value::from(all as i64), "the total is {got:?}, not {all}");
+    let mut subscription = bench.listen(nodes);
+    let mut times = Times::new()?;
+    for edit in 0..200 {
+        let leaf = ids[depth - 1][edit * 31 % chains];
+        let start = Instant::now();
+        let position = bench.set(leaf, json!({ "n": edit + 2 })).await?;
+        bench.heard(&mut subscription, position).await?;
+        times.since(start);
+    }
+    lines.push(latency("tree", format!("a leaf edited, {depth} totals above it change"), &times));
+    let mut times = Times::new()?;
+    for edit in 0..50 {
+        let (moved, to) = (ids[depth / 2][edit], ids[depth / 4][chains - 1 - edit]);
+        let start = Instant::now();
+        let position = bench.set(moved, json!({ "parent": to.to_string() })).await?;
+        bench.heard(&mut subscription, position).await?;
+        times.since(start);
+    }
+    lines.push(latency("tree", "a subtree moved to another parent".into(), &times));
+    let expected: i64 = all as i64 + (0..200).map(|edit| edit + 1).sum::<i64>() - repeated(200, chains);
+    let got = bench.value(root, total);
+    ensure!(got == Value::from(expected), "the total is {got:?}, not {expected}");
+    Ok(())
+}
+
+/// What edits of leaves did that later edits of the same leaf undid.
+fn repeated(edits: usize, chains: usize) -> i64 {
+    let mut last = std::collections::HashMap::new();
+    let mut undone = 0;
+    for edit in 0..edits {
+        if let Some(before) = last.insert(edit * 31 % chains, edit) {
+            undone += before as i64 + 1;
+        }
+    }
+    undone
+}
+
+/// One edit, alone and among many others' tables.
+async fn crowd(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let rows = bench.collection("rows").await?;
+    bench.attribute(rows, "n", number()).await?;
+    bench.attribute(rows, "parent", link(rows, false, "children", false)?).await?;
+    bench.attribute(rows, "f", formula("{n} * 2")).await?;
+    bench.attribute(rows, "sum", rollup("children", "f", "SUM")?).await?;
+    let root = bench.entities(rows, [json!({ "n": 1 })]).await?[0];
+    let leaf = bench.entities(rows, [json!({ "n": 1, "parent": root.to_string() })]).await?[0];
+    let edits = async |bench: &Bench, from: i64| -> anyhow::Result<Times> {
+        bench.settle().await;
+        let mut subscription = bench.listen(rows);
+        let mut times = Times::new()?;
+        for n in from..from + 500 {
+            let start = Instant::now();
+            let position = bench.set(leaf, json!({ "n": n })).await?;
+            bench.heard(&mut subscription, position).await?;
+            times.since(start);
+        }
+        Ok(times)
+    };
+    let times = edits(bench, 10).await?;
+    lines.push(latency("crowd", "one edit, 4 attributes, 1 tenant".into(), &times));
+    let (attributes, tenants) = (10_000 / smaller - 10, 10_000 / smaller);
+    let start = Instant::now();
+    for tables in 0..attributes / 100 {
+        let other = bench.collection(&format!("other{tables}")).await?;
+        for i in 0..100 {
+            let definition = if i % 2 == 0 { number() } else { formula(&format!("{{a{}}} + 1", i - 1)) };
+            bench.attribute(other, &format!("a{i}"), definition).await?;
+        }
+    }
+    lines.push(once("crowd", format!("{attributes} attributes made, one command after the other"), start));
+    let start = Instant::now();
+    for i in 0..tenants {
+        bench.tenant(&format!("t{i}")).await?;
+    }
+    lines.push(once("crowd", format!("{tenants} tenants made, one command after the other"), start));
+    let times = edits(bench, 1_000).await?;
+    lines.push(latency("crowd", format!("one edit, {attributes} more attributes, {tenants} more tenants"), &times));
+    Ok(())
+}

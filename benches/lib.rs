@@ -166,7 +166,7 @@ pub fn formula(expression: &str) -> DefinitionInput {
 
 /// A number.
 pub fn number() -> DefinitionInput {
-    DefinitionInput::Number { scale: None }
+    DefinitionInput::number()
 }
 
 /// A link.

@@ -65,8 +65,8 @@ async fn main() -> anyhow::Result<()> {
         let create = CollectionCommand::CreateCollection { id, space_id, key: Key::new(key)?, name: key.into() };
         story.send(us, Command::Collection(create)).await?;
     }
-    let number = || DefinitionInput::Number { scale: None };
-    story.attribute(customers, "name", DefinitionInput::Text { max_length: None }).await?;
+    let number = || DefinitionInput::number();
+    story.attribute(customers, "name", DefinitionInput::text()).await?;
     story.attribute(orders, "price", number()).await?;
     story.attribute(orders, "quantity", number()).await?;
     let (backlink_id, backlink_key) = (AttributeId(Uuid::now_v7()), Key::new("orders")?);

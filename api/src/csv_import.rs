@@ -245,6 +245,11 @@ fn json(attribute: &Attribute, text: &str) -> Json {
             "false" | "f" | "no" | "0" => Json::Bool(false),
             _ => Json::String(text.into()),
         },
+        Definition::Json {} | Definition::Attachments {} => serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.into())),
+        Definition::DateRange {} => match text.split_once('/') {
+            Some((start, end)) => serde_json::json!({ "start": start.trim(), "end": end.trim() }),
+            None => Json::String(text.into()),
+        },
         Definition::MultiSelect { .. } => Json::Array(text.split(',').map(|option| Json::String(option.trim().into())).collect()),
         _ => Json::String(text.into()),
     }

@@ -245,8 +245,8 @@ impl Demo<'_> {
             collections.insert(key, id);
             for (attribute, stored) in attributes {
                 let definition = match stored {
-                    Stored::Text => DefinitionInput::Text { max_length: None },
-                    Stored::Number => DefinitionInput::Number { scale: None },
+                    Stored::Text => DefinitionInput::text(),
+                    Stored::Number => DefinitionInput::number(),
                     Stored::Datetime => DefinitionInput::Datetime,
                 };
                 self.attribute(tenant, id, key, attribute, definition).await?;

@@ -500,3 +500,63 @@ async fn hierarchies_are_summed_and_circles_told() {
     tenant.ok(set, json!({ "i": ids[0], "v": { "parent": null } })).await;
     assert_eq!(values(&ids[0]).await["total"], 1116);
 }
+
+/// Texts and numbers that stand for something, ranges, documents, files: what fits comes back, and what does not is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_values_stand_for_is_checked() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let people = tenant.collection(&space, "people").await;
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    let ada = tenant.entity(&people, json!({})).await;
+    let file = json!({ "name": "a.pdf", "url": "https://example.com/a.pdf", "mediaType": "application/pdf", "size": 12 });
+    let cases = [
+        ("notes", "LONG_TEXT", json!({ "longText": {} }), json!("a\nb"), json!(1)),
+        ("mail", "EMAIL", json!({ "email": {} }), json!("ada@example.com"), json!("ada")),
+        ("site", "URL", json!({ "url": {} }), json!("https://example.com"), json!("javascript:alert(1)")),
+        ("call", "PHONE", json!({ "phone": {} }), json!("+1 555 0100"), json!("nobody")),
+        ("share", "PERCENT", json!({ "percent": {} }), json!(0.25), json!("25%")),
+        ("price", "CURRENCY", json!({ "currency": { "code": "EUR" } }), json!(12.5), json!("12.50")),
+        ("stars", "RATING", json!({ "rating": { "max": 5 } }), json!(4), json!(6)),
+        ("took", "DURATION", json!({ "duration": {} }), json!(90.5), json!("1:99")),
+        (
+            "away",
+            "DATE_RANGE",
+            json!({ "dateRange": {} }),
+            json!({ "start": "2024-01-31", "end": "2024-02-02" }),
+            json!({ "start": "2024-01-31", "end": "2024-01-02" }),
+        ),
+        ("data", "JSON", json!({ "json": {} }), json!({ "a": [1, null, { "b": "c" }] }), json!("x".repeat(100_001))),
+        ("files", "ATTACHMENTS", json!({ "attachments": {} }), json!([file]), json!([{ "name": "a" }])),
+    ];
+    for (key, kind, definition, good, bad) in &cases {
+        tenant.attribute(&people, key, definition.clone()).await;
+        tenant.ok(set, json!({ "i": ada, "v": { *key: good } })).await;
+        let query = "query($i: ID!, $k: [String!]) { entity(id: $i) { values(keys: $k) } }";
+        let values = tenant.ok(query, json!({ "i": ada, "k": [key] })).await["entity"]["values"].clone();
+        assert_eq!(&values[*key], good, "{key}");
+        let code = if *key == "data" { "TOO_LARGE" } else { "VALUE_TYPE_MISMATCH" };
+        let error = tenant.refused(code, set, json!({ "i": ada, "v": { *key: bad } })).await;
+        assert!(error["message"].as_str().unwrap().contains(key), "{error}");
+        let attributes = tenant.ok("query($c: ID) { collection(id: $c) { attributes { key type } } }", json!({ "c": people })).await;
+        let attributes = attributes["collection"]["attributes"].as_array().unwrap().clone();
+        assert!(attributes.contains(&json!({ "key": key, "type": kind })), "{attributes:?}");
+    }
+    // Formulas see texts, numbers and days.
+    let formula = "{price} * {stars} & ' ' & DATETIME_DIFF(LAST({away}), FIRST({away}), 'days') & ' ' & {mail}";
+    tenant.attribute(&people, "all", json!({ "formula": { "expression": formula } })).await;
+    tenant.ok(set, json!({ "i": ada, "v": { "took": "1:30:00" } })).await;
+    let values = tenant.ok("query($i: ID!) { entity(id: $i) { values(keys: [\"all\", \"took\"]) } }", json!({ "i": ada })).await;
+    assert_eq!(values["entity"]["values"], json!({ "all": "50 2 ada@example.com", "took": 5400 }));
+    // A format may be widened and not narrowed.
+    let attributes = tenant.ok("query($c: ID) { collection(id: $c) { attributes { key id } } }", json!({ "c": people })).await;
+    let id = |key: &str| attributes["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == key).unwrap()["id"].clone();
+    let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    tenant.ok(update, json!({ "i": id("mail"), "d": { "text": {} } })).await;
+    tenant.refused("INVALID_INPUT", update, json!({ "i": id("mail"), "d": { "email": {} } })).await;
+    tenant.refused("INVALID_INPUT", update, json!({ "i": id("stars"), "d": { "rating": { "max": 3 } } })).await;
+    let create = "mutation($c: ID!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: \"x\", definition: $d) { id } }";
+    tenant.refused("INVALID_INPUT", create, json!({ "c": people, "d": { "currency": { "code": "euro" } } })).await;
+    tenant.refused("INVALID_INPUT", create, json!({ "c": people, "d": { "rating": { "max": 50 } } })).await;
+}

@@ -92,7 +92,7 @@ impl World {
         let mut events = Vec::new();
         let mut ids = BTreeMap::new();
         for (key, definition) in [
-            ("n", DefinitionInput::Number { scale: None }),
+            ("n", DefinitionInput::number()),
             ("parent", link),
             ("total", formula("{n}")),
             ("below", rollup("total", "SUM")),
@@ -233,9 +233,9 @@ impl World {
     fn create_stored(&mut self) -> Option<Command> {
         let collection = self.pick(&self.collections.clone())?;
         let definition = match self.word()? % 4 {
-            0 => DefinitionInput::Text { max_length: None },
+            0 => DefinitionInput::text(),
             1 => DefinitionInput::Checkbox,
-            _ => DefinitionInput::Number { scale: None },
+            _ => DefinitionInput::number(),
         };
         Some(self.create(collection, definition))
     }

@@ -158,7 +158,7 @@ impl Running {
         let create =
             CollectionCommand::CreateCollection { id: running.collection, space_id: id(2), key: Key::new("c").unwrap(), name: "C".into() };
         running.ours(3, Command::Collection(create)).await.unwrap();
-        let definition = DefinitionInput::Number { scale: None };
+        let definition = DefinitionInput::number();
         let number = AttributeCommand::CreateAttribute {
             id: id::<AttributeId>(4),
             collection_id: running.collection,

@@ -3,6 +3,7 @@
 use async_graphql::resolver_utils::EnumType;
 use async_graphql::{Enum, ID, InputObject, OneofObject};
 use decidr_domain::aggregate::attribute::{DefinitionInput, SelectionInput};
+use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
 use decidr_domain::formula::eval::approximate;
 use decidr_domain::id::{AttributeId, Key};
 use decidr_domain::rollup::Rollup;
@@ -21,6 +22,17 @@ pub(crate) enum AttributeDefinition {
     Datetime(NoOptions),
     SingleSelect(SelectOptions),
     MultiSelect(SelectOptions),
+    DateRange(NoOptions),
+    LongText(TextOptions),
+    Email(NoOptions),
+    Url(NoOptions),
+    Phone(NoOptions),
+    Percent(NumberOptions),
+    Currency(CurrencyOptions),
+    Rating(RatingOptions),
+    Duration(NoOptions),
+    Json(NoOptions),
+    Attachments(NoOptions),
     Link(LinkOptions),
     Formula(FormulaOptions),
     Lookup(LookupOptions),
@@ -43,6 +55,21 @@ pub(crate) struct TextOptions {
 #[derive(InputObject)]
 pub(crate) struct NumberOptions {
     scale: Option<i32>,
+}
+
+/// `code` has three capitals, as EUR.
+#[derive(InputObject)]
+pub(crate) struct CurrencyOptions {
+    code: String,
+    #[graphql(default = 2)]
+    scale: i32,
+}
+
+/// From 0 to `max` stars.
+#[derive(InputObject)]
+pub(crate) struct RatingOptions {
+    #[graphql(default = 5)]
+    max: u32,
 }
 
 #[derive(InputObject)]
@@ -155,6 +182,14 @@ impl RollupFunction {
     }
 }
 
+fn text(format: TextFormat, max_length: Option<i32>) -> DefinitionInput {
+    DefinitionInput::Text { max_length: max_length.map(i64::from), format }
+}
+
+fn number(format: NumberFormat, scale: Option<i32>) -> DefinitionInput {
+    DefinitionInput::Number { scale: scale.map(i64::from), format }
+}
+
 fn selection(filter: Option<String>, sort: Option<Vec<OrderBy>>, limit: Option<i32>) -> SelectionInput {
     let sort = sort.unwrap_or_default().into_iter().map(|key| (key.attribute, key.direction == Direction::Desc)).collect();
     SelectionInput { filter, sort, limit: limit.map(i64::from) }
@@ -163,8 +198,19 @@ fn selection(filter: Option<String>, sort: Option<Vec<OrderBy>>, limit: Option<i
 impl AttributeDefinition {
     pub(crate) fn into_input(self) -> Result<DefinitionInput, Refusal> {
         Ok(match self {
-            Self::Text(options) => DefinitionInput::Text { max_length: options.max_length.map(i64::from) },
-            Self::Number(options) => DefinitionInput::Number { scale: options.scale.map(i64::from) },
+            Self::Text(options) => text(TextFormat::Plain, options.max_length),
+            Self::LongText(options) => text(TextFormat::Long, options.max_length),
+            Self::Email(_) => text(TextFormat::Email, None),
+            Self::Url(_) => text(TextFormat::Url, None),
+            Self::Phone(_) => text(TextFormat::Phone, None),
+            Self::Number(options) => number(NumberFormat::Plain, options.scale),
+            Self::Percent(options) => number(NumberFormat::Percent {}, options.scale),
+            Self::Currency(options) => number(NumberFormat::Currency { code: options.code.into() }, Some(options.scale)),
+            Self::Rating(options) => number(NumberFormat::Rating { max: options.max }, Some(0)),
+            Self::Duration(_) => number(NumberFormat::Duration {}, Some(3)),
+            Self::DateRange(_) => DefinitionInput::DateRange,
+            Self::Json(_) => DefinitionInput::Json,
+            Self::Attachments(_) => DefinitionInput::Attachments,
             Self::Checkbox(_) => DefinitionInput::Checkbox,
             Self::Date(_) => DefinitionInput::Date,
             Self::Datetime(_) => DefinitionInput::Datetime,

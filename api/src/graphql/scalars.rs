@@ -93,6 +93,16 @@ pub fn cell(row: &Row, attribute: &Attribute) -> Json {
             };
             Json::Object([(Name::new("count"), count)].into_iter().collect())
         }
+        Definition::DateRange {} => match row.entity.values.get(attribute.id) {
+            Value::List(days) if days.len() == 2 => {
+                Json::Object([(Name::new("start"), json(&days[0])), (Name::new("end"), json(&days[1]))].into_iter().collect())
+            }
+            other => json(other),
+        },
+        Definition::Json {} | Definition::Attachments {} => match row.entity.values.get(attribute.id) {
+            Value::Text(text) => serde_json::from_str(text).map_or(Json::Null, from_json),
+            other => json(other),
+        },
         definition if definition.is_computed() => json(row.computed(attribute.id)),
         _ => json(row.entity.values.get(attribute.id)),
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Enum, ID, Object};
 use decidr_domain::aggregate::attribute::{self, Definition};
+use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
 use decidr_domain::aggregate::space;
 use decidr_domain::schema::CollectionSchema;
 
@@ -73,12 +74,23 @@ pub(crate) enum AttributeType {
     Checkbox,
     Date,
     Datetime,
+    DateRange,
     SingleSelect,
     MultiSelect,
     Link,
     Formula,
     Lookup,
     Rollup,
+    LongText,
+    Email,
+    Url,
+    Phone,
+    Percent,
+    Currency,
+    Rating,
+    Duration,
+    Json,
+    Attachments,
 }
 
 #[Object]
@@ -95,8 +107,23 @@ impl Attribute {
     #[graphql(name = "type")]
     async fn attribute_type(&self) -> AttributeType {
         match self.attribute.definition {
-            Definition::Text { .. } => AttributeType::Text,
-            Definition::Number { .. } => AttributeType::Number,
+            Definition::Text { format, .. } => match format {
+                TextFormat::Plain => AttributeType::Text,
+                TextFormat::Long => AttributeType::LongText,
+                TextFormat::Email => AttributeType::Email,
+                TextFormat::Url => AttributeType::Url,
+                TextFormat::Phone => AttributeType::Phone,
+            },
+            Definition::Number { ref format, .. } => match format {
+                NumberFormat::Plain => AttributeType::Number,
+                NumberFormat::Percent {} => AttributeType::Percent,
+                NumberFormat::Currency { .. } => AttributeType::Currency,
+                NumberFormat::Rating { .. } => AttributeType::Rating,
+                NumberFormat::Duration {} => AttributeType::Duration,
+            },
+            Definition::DateRange {} => AttributeType::DateRange,
+            Definition::Json {} => AttributeType::Json,
+            Definition::Attachments {} => AttributeType::Attachments,
             Definition::Checkbox {} => AttributeType::Checkbox,
             Definition::Date {} => AttributeType::Date,
             Definition::Datetime {} => AttributeType::Datetime,

@@ -10,6 +10,7 @@ use decidr_domain::aggregate::Facts;
 use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput};
 use decidr_domain::aggregate::collection::CollectionCommand;
 use decidr_domain::aggregate::entity::{self, Entity, EntityCommand};
+use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
 use decidr_domain::aggregate::space::SpaceCommand;
 use decidr_domain::aggregate::tenant::TenantCommand;
 use decidr_domain::aggregate::user::UserCommand;
@@ -91,8 +92,14 @@ impl World {
         for (collection, key) in [(BOOKS, "books"), (AUTHORS, "authors")] {
             world.accepts(create_collection(collection, SPACE, key), &["CollectionCreated"]);
         }
-        world.accepts(attribute(20, BOOKS, "title", DefinitionInput::Text { max_length: Some(5) }), &["AttributeCreated"]);
-        world.accepts(attribute(21, BOOKS, "pages", DefinitionInput::Number { scale: Some(1) }), &["AttributeCreated"]);
+        world.accepts(
+            attribute(20, BOOKS, "title", DefinitionInput::Text { max_length: Some(5), format: TextFormat::Plain }),
+            &["AttributeCreated"],
+        );
+        world.accepts(
+            attribute(21, BOOKS, "pages", DefinitionInput::Number { scale: Some(1), format: NumberFormat::Plain }),
+            &["AttributeCreated"],
+        );
         world.accepts(attribute(22, BOOKS, "authors", link(AUTHORS, true, 30, "books")), &["AttributeCreated", "AttributeCreated"]);
         world.accepts(attribute(23, BOOKS, "editor", link(AUTHORS, false, 31, "edited")), &["AttributeCreated", "AttributeCreated"]);
         world.accepts(attribute(24, BOOKS, "double", formula("{pages} * 2")), &["AttributeCreated"]);
@@ -252,7 +259,11 @@ fn definitions_are_checked() {
     world.refuses(attribute(40, BOOKS, "f", lookup("authors", "nmae")), "UNKNOWN_ATTRIBUTE", "`authors`");
     world.refuses(attribute(40, BOOKS, "f", lookup("editor", "books")), "INVALID_INPUT", "leads to many");
     world.refuses(attribute(40, AUTHORS, "f", rollup("books", "title", "SUM")), "FORMULA_TYPE", "SUM wants numbers");
-    world.refuses(attribute(40, BOOKS, "f", DefinitionInput::Number { scale: Some(99) }), "INVALID_INPUT", "between 0 and 28");
+    world.refuses(
+        attribute(40, BOOKS, "f", DefinitionInput::Number { scale: Some(99), format: NumberFormat::Plain }),
+        "INVALID_INPUT",
+        "between 0 and 28",
+    );
     world.refuses(attribute(40, BOOKS, "f", DefinitionInput::SingleSelect { options: vec![] }), "INVALID_INPUT", "1 to");
     world.refuses(change(20, DefinitionInput::Checkbox), "INVALID_INPUT", "cannot become a checkbox");
     world.refuses(change(22, link(AUTHORS, false, 41, "b")), "INVALID_INPUT", "delete it and make another");

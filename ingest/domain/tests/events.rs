@@ -6,6 +6,7 @@
 use decidr_domain::aggregate::attribute::{AttributeEvent, Definition, SortKey};
 use decidr_domain::aggregate::collection::CollectionEvent;
 use decidr_domain::aggregate::entity::{EntityEvent, Values};
+use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
 use decidr_domain::aggregate::space::SpaceEvent;
 use decidr_domain::aggregate::tenant::TenantEvent;
 use decidr_domain::aggregate::user::UserEvent;
@@ -90,8 +91,18 @@ fn examples() -> Vec<(&'static str, Event)> {
             }),
         ),
         ("CollectionUpdated", Event::Collection(CollectionEvent::CollectionUpdated { id: collection, name: "D".into() })),
-        ("AttributeCreated.text", created(Definition::Text { max_length: Some(10) })),
-        ("AttributeCreated.number", created(Definition::Number { scale: None })),
+        ("AttributeCreated.text", created(Definition::Text { max_length: Some(10), format: TextFormat::Plain })),
+        ("AttributeCreated.text.email", created(Definition::Text { max_length: None, format: TextFormat::Email })),
+        ("AttributeCreated.number", created(Definition::Number { scale: None, format: NumberFormat::Plain })),
+        (
+            "AttributeCreated.number.currency",
+            created(Definition::Number { scale: Some(2), format: NumberFormat::Currency { code: "EUR".into() } }),
+        ),
+        ("AttributeCreated.number.rating", created(Definition::Number { scale: None, format: NumberFormat::Rating { max: 5 } })),
+        ("AttributeCreated.number.percent", created(Definition::Number { scale: None, format: NumberFormat::Percent {} })),
+        ("AttributeCreated.dateRange", created(Definition::DateRange {})),
+        ("AttributeCreated.json", created(Definition::Json {})),
+        ("AttributeCreated.attachments", created(Definition::Attachments {})),
         ("AttributeCreated.checkbox", created(Definition::Checkbox {})),
         ("AttributeCreated.date", created(Definition::Date {})),
         ("AttributeCreated.datetime", created(Definition::Datetime {})),

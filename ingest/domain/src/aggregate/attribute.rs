@@ -9,6 +9,7 @@ use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
+use super::format::{NumberFormat, TextFormat};
 use crate::formula::Expression;
 use crate::id::{AttributeId, CollectionId, Key, TenantId};
 use crate::rejection::{Rejection, check_name};
@@ -44,12 +45,18 @@ pub enum Definition {
         /// The most characters.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_length: Option<u32>,
+        /// What it stands for.
+        #[serde(default, skip_serializing_if = "is_default")]
+        format: TextFormat,
     },
     /// A decimal number.
     Number {
         /// How many decimal places are kept; all if unset.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scale: Option<u32>,
+        /// What it stands for.
+        #[serde(default, skip_serializing_if = "is_default")]
+        format: NumberFormat,
     },
     /// Yes or no.
     Checkbox {},
@@ -57,6 +64,12 @@ pub enum Definition {
     Date {},
     /// An instant.
     Datetime {},
+    /// Two days, the second not before the first.
+    DateRange {},
+    /// Anything that JSON can say.
+    Json {},
+    /// Names and addresses of files.
+    Attachments {},
     /// One of these options.
     SingleSelect {
         /// The options, in order.
@@ -153,11 +166,14 @@ impl Definition {
     /// The word for it in messages.
     pub fn kind(&self) -> &'static str {
         match self {
-            Definition::Text { .. } => "text",
-            Definition::Number { .. } => "number",
+            Definition::Text { format, .. } => format.kind(),
+            Definition::Number { format, .. } => format.kind(),
             Definition::Checkbox {} => "checkbox",
             Definition::Date {} => "date",
             Definition::Datetime {} => "datetime",
+            Definition::DateRange {} => "date range",
+            Definition::Json {} => "json",
+            Definition::Attachments {} => "attachments",
             Definition::SingleSelect { .. } => "single select",
             Definition::MultiSelect { .. } => "multi select",
             Definition::Link { .. } => "link",
@@ -193,13 +209,18 @@ impl Definition {
 pub enum DefinitionInput {
     Text {
         max_length: Option<i64>,
+        format: TextFormat,
     },
     Number {
         scale: Option<i64>,
+        format: NumberFormat,
     },
     Checkbox,
     Date,
     Datetime,
+    DateRange,
+    Json,
+    Attachments,
     SingleSelect {
         options: Vec<String>,
     },
@@ -234,7 +255,21 @@ pub enum DefinitionInput {
     },
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl DefinitionInput {
+    /// Text of any kind.
+    pub fn text() -> Self {
+        Self::Text { max_length: None, format: TextFormat::Plain }
+    }
+
+    /// Any number.
+    pub fn number() -> Self {
+        Self::Number { scale: None, format: NumberFormat::Plain }
+    }
+
     /// A lookup of everything that is linked.
     pub fn lookup(link: impl Into<String>, attribute: impl Into<String>) -> Self {
         Self::Lookup { link: link.into(), attribute: attribute.into(), selection: SelectionInput::default() }

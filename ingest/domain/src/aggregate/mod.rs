@@ -7,6 +7,7 @@
 pub mod attribute;
 pub mod collection;
 pub mod entity;
+pub mod format;
 pub mod space;
 pub mod tenant;
 pub mod user;

@@ -220,6 +220,8 @@ pub(super) fn analyze_definition(
         Definition::Checkbox {} => stored(Type::Bool),
         Definition::Date {} => stored(Type::Date),
         Definition::Datetime {} => stored(Type::DateTime),
+        Definition::DateRange {} => stored(Type::List(Box::new(Type::Date))),
+        Definition::Json {} | Definition::Attachments {} => stored(Type::Text),
         Definition::MultiSelect { .. } => stored(Type::List(Box::new(Type::Text))),
         Definition::Link { multiple: false, .. } => stored(Type::Text),
         Definition::Link { multiple: true, .. } | Definition::Backlink { .. } => {

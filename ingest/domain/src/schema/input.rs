@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::aggregate::attribute::{Attribute, Definition};
 use crate::aggregate::entity::{TARGETS_MAX, link_value};
+use crate::aggregate::format::{NumberFormat, TextFormat, seconds};
 use crate::id::EntityId;
 use crate::rejection::Rejection;
 use crate::value::Value;
@@ -23,7 +24,7 @@ pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
         return Ok(Value::Blank);
     }
     match &attribute.definition {
-        Definition::Text { max_length } => {
+        Definition::Text { max_length, format } => {
             let text = json.as_str().ok_or_else(|| mismatch("text".into()))?;
             let characters_max = max_length.map_or(usize::MAX, |max| max as usize);
             if text.len() > TEXT_LENGTH_MAX || (text.len() > characters_max && text.chars().count() > characters_max) {
@@ -35,11 +36,20 @@ pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
                     text.len()
                 )));
             }
+            format.check(text).map_err(|wanted| mismatch(wanted.into()))?;
             Ok(Value::text(text))
         }
-        Definition::Number { scale } => {
-            let number = json.as_number().and_then(|number| decimal(number.as_str()));
-            let number = number.ok_or_else(|| mismatch("a number of up to 28 digits".into()))?;
+        Definition::Number { scale, format } => {
+            let number = match (json, format) {
+                (Json::String(text), NumberFormat::Duration {}) => {
+                    seconds(text).ok_or_else(|| mismatch("seconds, or a duration as \"1:30:00\"".into()))?
+                }
+                _ => {
+                    let number = json.as_number().and_then(|number| decimal(number.as_str()));
+                    number.ok_or_else(|| mismatch("a number of up to 28 digits".into()))?
+                }
+            };
+            format.check(number).map_err(mismatch)?;
             Ok(Value::number(scale.map_or(number, |scale| number.round_dp_with_strategy(scale, RoundingStrategy::MidpointAwayFromZero))))
         }
         Definition::Checkbox {} => json.as_bool().map(Value::Bool).ok_or_else(|| mismatch("true or false".into())),
@@ -50,6 +60,25 @@ pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
         Definition::Datetime {} => {
             let at = json.as_str().and_then(|text| Timestamp::from_str(text).ok());
             at.map(Value::DateTime).ok_or_else(|| mismatch("a datetime as \"2013-01-31T10:00:00Z\"".into()))
+        }
+        Definition::DateRange {} => {
+            let day = |name: &str| json[name].as_str().filter(|text| text.len() == 10).and_then(|text| Date::from_str(text).ok());
+            match (day("start"), day("end")) {
+                (Some(start), Some(end)) if start <= end && json.as_object().is_some_and(|range| range.len() == 2) => {
+                    Ok(Value::list([Value::Date(start), Value::Date(end)]))
+                }
+                _ => Err(mismatch("two days in order, as {\"start\": \"2013-01-31\", \"end\": \"2013-02-02\"}".into())),
+            }
+        }
+        Definition::Json {} => document(attribute, json),
+        Definition::Attachments {} => {
+            let files = json.as_array().filter(|files| files.len() <= ATTACHMENTS_MAX && files.iter().all(is_attachment));
+            files.ok_or_else(|| {
+                mismatch(format!(
+                    "a list of up to {ATTACHMENTS_MAX} files, as {{\"name\": \"a.pdf\", \"url\": \"https://…\", \"mediaType\", \"size\"}}"
+                ))
+            })?;
+            document(attribute, json)
         }
         Definition::SingleSelect { options } => {
             let chosen = json.as_str().filter(|text| options.iter().any(|option| option == text));
@@ -89,6 +118,30 @@ pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
         }
         computed => Err(Rejection::NotWritable { attribute: attribute.key.to_string(), kind: computed.kind() }),
     }
+}
+
+/// The most files of one cell.
+const ATTACHMENTS_MAX: usize = 100;
+
+/// A value that is kept as the text of its JSON.
+fn document(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
+    let text = json.to_string();
+    if text.len() > TEXT_LENGTH_MAX {
+        let message = format!("attribute `{}` takes {TEXT_LENGTH_MAX} bytes at most, and this has {}", attribute.key, text.len());
+        return Err(Rejection::TooLarge(message));
+    }
+    Ok(Value::text(text))
+}
+
+/// Whether it says of a file what must be said, and nothing else.
+fn is_attachment(json: &Json) -> bool {
+    let Some(file) = json.as_object() else { return false };
+    let text = |name: &str| file.get(name).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty()));
+    file.keys().all(|key| matches!(key.as_str(), "name" | "url" | "mediaType" | "size"))
+        && text("name")
+        && file.get("url").and_then(Json::as_str).is_some_and(|url| !url.is_empty() && TextFormat::Url.check(url).is_ok())
+        && file.get("mediaType").is_none_or(|_| text("mediaType"))
+        && file.get("size").is_none_or(Json::is_u64)
 }
 
 /// The number with exactly these digits; `None` if a decimal has no room for all of them.

@@ -7,6 +7,7 @@ use super::analysis::{self, CollectionScope, Compute};
 use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, SelectionInput, SortKey};
+use crate::aggregate::format::{NumberFormat, RATING_MAX};
 use crate::formula::{Expression, FormulaError, Program, Scope, Type};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
@@ -24,11 +25,25 @@ pub fn definition(
     input: &DefinitionInput,
 ) -> Result<Definition, Rejection> {
     let resolved = match input {
-        DefinitionInput::Text { max_length } => Definition::Text { max_length: bounded(*max_length, "maxLength", 1, 100_000)? },
-        DefinitionInput::Number { scale } => Definition::Number { scale: bounded(*scale, "scale", 0, 28)? },
+        DefinitionInput::Text { max_length, format } => {
+            Definition::Text { max_length: bounded(*max_length, "maxLength", 1, 100_000)?, format: *format }
+        }
+        DefinitionInput::Number { scale, format } => {
+            match format {
+                NumberFormat::Currency { code } if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) => {
+                    return Err(Rejection::InvalidInput("a currency has a code of three capitals, as EUR".into()));
+                }
+                NumberFormat::Rating { max } => drop(bounded(Some(i64::from(*max)), "max", 1, RATING_MAX)?),
+                _ => {}
+            }
+            Definition::Number { scale: bounded(*scale, "scale", 0, 28)?, format: format.clone() }
+        }
         DefinitionInput::Checkbox => Definition::Checkbox {},
         DefinitionInput::Date => Definition::Date {},
         DefinitionInput::Datetime => Definition::Datetime {},
+        DefinitionInput::DateRange => Definition::DateRange {},
+        DefinitionInput::Json => Definition::Json {},
+        DefinitionInput::Attachments => Definition::Attachments {},
         DefinitionInput::SingleSelect { options } => Definition::SingleSelect { options: checked_options(options)? },
         DefinitionInput::MultiSelect { options } => Definition::MultiSelect { options: checked_options(options)? },
         DefinitionInput::Link { collection_id, multiple, backlink_id, hierarchical, .. } => {
@@ -93,7 +108,12 @@ pub fn changed_definition(
         _ => definition(schema, collection, attribute.id, input)?,
     };
     let before = &attribute.definition;
-    let same_kind = std::mem::discriminant(before) == std::mem::discriminant(&resolved);
+    let same_kind = match (before, &resolved) {
+        // What is stored must be right by the new definition too.
+        (Definition::Text { format: before, .. }, Definition::Text { format, .. }) => format.takes_all_of(*before),
+        (Definition::Number { format: before, .. }, Definition::Number { format, .. }) => format.takes_all_of(before),
+        (before, resolved) => std::mem::discriminant(before) == std::mem::discriminant(resolved),
+    };
     let both_computed = before.is_computed() && resolved.is_computed();
     if !(same_kind || both_computed) {
         let message = format!("attribute `{}` is a {} and cannot become a {}", attribute.key, before.kind(), resolved.kind());

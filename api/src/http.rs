@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::auth::{Claims, TokenError, TokenKey};
 use crate::graphql::scalars::from_json;
-use crate::graphql::{ApiSchema, Caller, refusal_json, schema, with_codes};
+use crate::graphql::{ApiSchema, Caller, ScanBudget, refusal_json, schema, with_codes};
 use crate::platform::Platform;
 use crate::position::PositionKey;
 use crate::websocket;
@@ -155,7 +155,7 @@ pub(crate) fn request(body: serde_json::Value) -> Result<Request, String> {
         Some(_) => Err(format!("`{name}` is not a string")),
     };
     let query = text(fields.remove("query"), "query")?.ok_or("the body has no `query`")?;
-    let mut request = Request::new(query);
+    let mut request = Request::new(query).data(ScanBudget::default());
     request.operation_name = text(fields.remove("operationName"), "operationName")?;
     match fields.remove("variables") {
         None | Some(serde_json::Value::Null) => {}

@@ -10,7 +10,7 @@ use decidr_domain::rollup::Rollup;
 use decidr_domain::value::Value;
 
 use super::Refusal;
-use super::entity::{Direction, OrderBy};
+use super::page::{Direction, OrderBy};
 use super::query::parse;
 
 #[derive(OneofObject)]

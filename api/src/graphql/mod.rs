@@ -4,12 +4,14 @@ mod definition;
 mod entity;
 mod error;
 mod mutation;
+mod page;
 mod query;
 pub mod scalars;
 mod schema_types;
 mod subscription;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_graphql::{Context, Schema};
@@ -72,6 +74,7 @@ const POSITION_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Request<'a> {
     pub(crate) platform: &'a Arc<Platform>,
     pub(crate) positions: &'a Arc<PositionKey>,
+    budget: ScanBudget,
     pub(crate) caller: &'a Caller,
 }
 
@@ -81,6 +84,7 @@ impl<'a> Request<'a> {
         Ok(Self {
             platform: ctx.data::<Arc<Platform>>().map_err(missing)?,
             positions: ctx.data::<Arc<PositionKey>>().map_err(missing)?,
+            budget: ctx.data_opt::<ScanBudget>().cloned().unwrap_or_default(),
             caller: ctx.data::<Caller>().map_err(missing)?,
         })
     }
@@ -104,7 +108,7 @@ impl<'a> Request<'a> {
             }
         };
         let schema = arranged_schema(&arranged, tenant)?;
-        Ok(TenantView { arranged, schema, seal: self.seal() })
+        Ok(TenantView { arranged, schema, seal: self.seal(), budget: self.budget.clone() })
     }
 
     /// Shows positions of this log to clients.
@@ -134,6 +138,33 @@ pub(crate) struct TenantView {
     pub(crate) arranged: Arc<Arranged>,
     pub(crate) schema: Arc<TenantSchema>,
     pub(crate) seal: Seal,
+    pub(crate) budget: ScanBudget,
+}
+
+/// How many rows one request may look at to filter and to sort, all its fields together.
+const SCANNED_MAX: usize = 4_000_000;
+
+/// What is left of the rows that a request may look at. Clones share it.
+#[derive(Clone)]
+pub(crate) struct ScanBudget(Arc<AtomicUsize>);
+
+impl Default for ScanBudget {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(SCANNED_MAX)))
+    }
+}
+
+impl ScanBudget {
+    /// Takes one row from it; `false` if there is none left.
+    pub(crate) fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Why a request is not answered that looks at more.
+    pub(crate) fn exhausted() -> Refusal {
+        let message = format!("the request filters and sorts more than {SCANNED_MAX} rows in all; ask for less at a time");
+        Refusal::new("TOO_LARGE", message)
+    }
 }
 
 /// Makes positions of one log presentable.
@@ -156,5 +187,19 @@ impl TenantView {
         use decidr_domain::arrangements::Snapshot;
         let tenant = self.schema.tenant.id;
         self.seal.position(tenant, self.arranged.newest(tenant))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_one_request_share_a_budget() {
+        let budget = ScanBudget(Arc::new(AtomicUsize::new(3)));
+        let other = budget.clone();
+        assert!(budget.take() && other.take() && budget.take());
+        assert!(!budget.take() && !other.take());
+        assert!(ScanBudget::default().take());
     }
 }

@@ -4,7 +4,8 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 use decidr_domain::aggregate::user;
 use decidr_domain::id::{CollectionId, EntityId, SpaceId};
 
-use super::entity::{Entity, EntityConnection, OrderBy, Page};
+use super::entity::Entity;
+use super::page::{EntityConnection, OrderBy, Page};
 use super::scalars::PositionToken;
 use super::schema_types::{Collection, Space};
 use super::{Refusal, Request};
@@ -104,7 +105,7 @@ impl Query {
     ) -> Result<Vec<Entity>, Refusal> {
         let view = Request::of(ctx)?.view(min_position).await?;
         let page = Page::new(&view, parse("collection", &collection_id)?, filter.as_deref(), order_by.as_deref(), first, None)?;
-        Ok(tokio::task::block_in_place(|| page.of_collection()).nodes)
+        Ok(tokio::task::block_in_place(|| page.of_collection())?.nodes)
     }
 
     /// The same with pages, a total and the position at which it was read.
@@ -123,6 +124,6 @@ impl Query {
         let view = Request::of(ctx)?.view(min_position).await?;
         let collection = parse("collection", &collection_id)?;
         let page = Page::new(&view, collection, filter.as_deref(), order_by.as_deref(), first, after.as_deref())?;
-        Ok(tokio::task::block_in_place(|| page.of_collection()))
+        tokio::task::block_in_place(|| page.of_collection())
     }
 }

@@ -16,7 +16,7 @@ use futures_util::Stream;
 use super::entity::Entity;
 use super::query::parse;
 use super::scalars::PositionToken;
-use super::{Refusal, Request, Seal, TenantView, arranged_schema};
+use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
 use crate::platform::Platform;
 
 pub struct Subscription;
@@ -147,7 +147,7 @@ impl Feed {
         }
         let schema = arranged_schema(&arranged, query.tenant)?;
         let sent = arranged.newest(query.tenant);
-        let view = TenantView { arranged, schema, seal: seal.clone() };
+        let view = TenantView { arranged, schema, seal: seal.clone(), budget: ScanBudget::default() };
         let snapshot = Some(Snapshot { view, filter: program, after: None, is_begun: false, is_sent: false });
         Ok(Self { platform, query, subscription, seal, snapshot, resets: false, sent })
     }
@@ -190,7 +190,7 @@ impl Feed {
                     // What nodes show beside their row is as of the newest position; the row itself is this delta's.
                     let arranged = self.platform.arranged();
                     let schema = arranged_schema(&arranged, self.query.tenant)?;
-                    let view = TenantView { arranged, schema, seal: self.seal.clone() };
+                    let view = TenantView { arranged, schema, seal: self.seal.clone(), budget: ScanBudget::default() };
                     let ops = changes.ops.iter().map(|change| op(Some(&view), change.kind, change.id, change.row.clone())).collect();
                     return Ok(self.changes(changes.position, ChangesKind::Delta, ops));
                 }

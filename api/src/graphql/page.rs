@@ -1,0 +1,259 @@
+//! Pages of entities: filtered, in order, from a cursor on.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use async_graphql::{Enum, InputObject, SimpleObject};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use decidr_domain::aggregate::attribute::{Attribute, Definition};
+use decidr_domain::delta::Row;
+use decidr_domain::formula::{Cells, Program};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::schema::resolve;
+use decidr_domain::value::Value;
+use decidr_sinks::LiveQuery;
+use serde::{Deserialize, Serialize};
+
+use super::entity::Entity;
+use super::scalars::PositionToken;
+use super::{Refusal, ScanBudget, TenantView};
+
+/// `first` is at most 1000. Archived entities are not listed, and do not count in rollups.
+#[derive(SimpleObject)]
+pub(crate) struct EntityConnection {
+    pub(crate) nodes: Vec<Entity>,
+    edges: Vec<EntityEdge>,
+    page_info: PageInfo,
+    total_count: i64,
+    position: PositionToken,
+}
+
+/// An entity in a page.
+#[derive(SimpleObject)]
+pub(crate) struct EntityEdge {
+    cursor: String,
+    node: Entity,
+}
+
+/// Where a page lies.
+#[derive(SimpleObject)]
+pub(crate) struct PageInfo {
+    has_next_page: bool,
+    has_previous_page: bool,
+    start_cursor: Option<String>,
+    end_cursor: Option<String>,
+}
+
+/// A key to sort by.
+#[derive(InputObject)]
+pub(crate) struct OrderBy {
+    pub(crate) attribute: String,
+    #[graphql(default_with = "Direction::Asc")]
+    pub(crate) direction: Direction,
+}
+
+/// Which way to sort.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub(crate) enum Direction {
+    Asc,
+    Desc,
+}
+
+/// The most entities of a page.
+const FIRST_MAX: i32 = 1000;
+
+/// The most keys to sort by.
+const ORDER_MAX: usize = 8;
+
+/// A page to be read: which entities, in what order, from where, how many.
+pub(crate) struct Page {
+    view: TenantView,
+    collection: CollectionId,
+    filter: Option<Program>,
+    order: Vec<(AttributeId, Direction)>,
+    first: usize,
+    after: Option<Cursor>,
+}
+
+/// The place of an entity in an order: its values there, and its id for those that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    keys: Vec<Value>,
+    id: EntityId,
+}
+
+impl Cursor {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    }
+}
+
+impl Page {
+    pub(crate) fn new(
+        view: &TenantView,
+        collection: CollectionId,
+        filter: Option<&str>,
+        order_by: Option<&[OrderBy]>,
+        first: i32,
+        after: Option<&str>,
+    ) -> Result<Self, Refusal> {
+        let schema =
+            view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
+        if !(0..=FIRST_MAX).contains(&first) {
+            return Err(Refusal::new("INVALID_INPUT", format!("first lies between 0 and {FIRST_MAX}, and this is {first}")));
+        }
+        let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+        let order_by = order_by.unwrap_or_default();
+        if order_by.len() > ORDER_MAX {
+            return Err(Refusal::new("TOO_LARGE", format!("orderBy takes {ORDER_MAX} attributes at most")));
+        }
+        let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.id, order.direction));
+        let order: Vec<_> = order_by.iter().map(key).collect::<Result<_, Refusal>>()?;
+        let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len());
+        let after = match after {
+            Some(text) => Some(cursor(text).ok_or_else(|| Refusal::new("INVALID_INPUT", "after is not a cursor of this order"))?),
+            None => None,
+        };
+        Ok(Self { view: view.clone(), collection, filter: filter.map(|(_, program)| program), order, first: first as usize, after })
+    }
+
+    /// The page of all entities of the collection.
+    pub(crate) fn of_collection(self) -> Result<EntityConnection, Refusal> {
+        let after = self.after.as_ref().map(|cursor| cursor.id);
+        if self.filter.is_none() && self.order.is_empty() {
+            let (mut rows, mut more) = (Vec::with_capacity(self.first), false);
+            self.view.arranged.scan(self.collection, after, |row| {
+                more = rows.len() == self.first;
+                if !more {
+                    rows.push(row.clone());
+                }
+                !more
+            });
+            let total = self.view.arranged.count(self.collection);
+            return Ok(self.connection(rows, more, total as usize));
+        }
+        let (mut rows, mut affordable) = (Vec::new(), true);
+        self.view.arranged.scan(self.collection, None, |row| {
+            affordable = self.view.budget.take();
+            if affordable && LiveQuery::matches(row, self.filter.as_ref()) {
+                rows.push(row.clone());
+            }
+            affordable
+        });
+        if affordable { Ok(self.sorted(rows)) } else { Err(ScanBudget::exhausted()) }
+    }
+
+    /// The page of the entities that a link of `host` leads to.
+    pub(crate) fn of_link(self, host: &Row, link: &Attribute) -> Result<EntityConnection, Refusal> {
+        let arranged = &self.view.arranged;
+        let mut affordable = true;
+        let mut in_sight = |id: &EntityId| {
+            affordable = affordable && self.view.budget.take();
+            let row = if affordable { arranged.row(*id) } else { None };
+            row.filter(|row| LiveQuery::matches(row, self.filter.as_ref()))
+        };
+        let rows: Vec<_> = match link.definition {
+            // Without a filter or an order a page of a backlink needs no more than the page.
+            Definition::Backlink { link_id, .. } if self.filter.is_none() && self.order.is_empty() => {
+                let (mut rows, mut after) = (Vec::new(), self.after.as_ref().map(|cursor| cursor.id));
+                while rows.len() <= self.first {
+                    let holders = arranged.holders(link_id, host.entity.id, after, self.first + 1);
+                    let Some(last) = holders.last() else { break };
+                    after = Some(*last);
+                    rows.extend(holders.iter().filter_map(&mut in_sight));
+                }
+                let more = rows.len() > self.first;
+                rows.truncate(self.first);
+                let total = match host.computed(link.id) {
+                    Value::Number(count) => usize::try_from(*count).unwrap_or(0),
+                    _ => 0,
+                };
+                if !affordable {
+                    return Err(ScanBudget::exhausted());
+                }
+                return Ok(self.connection(rows, more, total));
+            }
+            Definition::Backlink { link_id, .. } => {
+                arranged.holders(link_id, host.entity.id, None, usize::MAX).iter().filter_map(in_sight).collect()
+            }
+            _ if self.order.is_empty() => {
+                // In the link's own order, in which the cursor's entity has a place whether it is in sight or not.
+                let targets = host.entity.values.get(link.id).targets();
+                let start = match &self.after {
+                    Some(cursor) => targets.iter().position(|target| *target == cursor.id).map(|at| at + 1),
+                    None => Some(0),
+                };
+                let start = start.ok_or_else(|| Refusal::new("INVALID_INPUT", "the link does not lead to the cursor's entity any more"))?;
+                let before = targets[..start].iter().filter_map(&mut in_sight).count();
+                let mut rows: Vec<_> = targets[start..].iter().filter_map(&mut in_sight).collect();
+                if !affordable {
+                    return Err(ScanBudget::exhausted());
+                }
+                let (total, more) = (before + rows.len(), rows.len() > self.first);
+                rows.truncate(self.first);
+                return Ok(self.connection(rows, more, total));
+            }
+            _ => host.entity.values.get(link.id).targets().iter().filter_map(in_sight).collect(),
+        };
+        if affordable { Ok(self.sorted(rows)) } else { Err(ScanBudget::exhausted()) }
+    }
+
+    fn sorted(self, rows: Vec<Arc<Row>>) -> EntityConnection {
+        let total = rows.len();
+        let mut rows: Vec<_> = rows.into_iter().map(|row| (self.cursor(&row), row)).collect();
+        if let Some(after) = &self.after {
+            rows.retain(|(cursor, _)| self.compare(cursor, after) == Ordering::Greater);
+        }
+        let more = rows.len() > self.first;
+        if more {
+            // Only the page need be in order.
+            rows.select_nth_unstable_by(self.first, |(a, _), (b, _)| self.compare(a, b));
+            rows.truncate(self.first);
+        }
+        rows.sort_unstable_by(|(a, _), (b, _)| self.compare(a, b));
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        self.connection(rows, more, total)
+    }
+
+    fn cursor(&self, row: &Row) -> Cursor {
+        let key = |attribute: &AttributeId| match row.entity.values.get(*attribute) {
+            // As clients see it, a link to many is how many it leads to.
+            Value::Links(_) | Value::Link(_) if !row.computed(*attribute).is_blank() => row.computed(*attribute).clone(),
+            _ => row.cell(*attribute),
+        };
+        Cursor { keys: self.order.iter().map(|(attribute, _)| key(attribute)).collect(), id: row.entity.id }
+    }
+
+    /// Blank comes first when ascending; those alike in all keys are ordered by id.
+    fn compare(&self, a: &Cursor, b: &Cursor) -> Ordering {
+        let keys = a.keys.iter().zip(&b.keys).zip(&self.order);
+        let by_keys = keys.map(|((a, b), (_, direction))| match direction {
+            Direction::Asc => a.cmp(b),
+            Direction::Desc => b.cmp(a),
+        });
+        by_keys.fold(Ordering::Equal, Ordering::then).then(a.id.cmp(&b.id))
+    }
+
+    fn connection(&self, rows: Vec<Arc<Row>>, has_next_page: bool, total: usize) -> EntityConnection {
+        let cursors: Vec<String> = rows.iter().map(|row| self.cursor(row).encode()).collect();
+        let node = |row: &Arc<Row>| Entity { view: self.view.clone(), row: row.clone() };
+        EntityConnection {
+            nodes: rows.iter().map(node).collect(),
+            page_info: PageInfo {
+                has_next_page,
+                has_previous_page: self.after.is_some(),
+                start_cursor: cursors.first().cloned(),
+                end_cursor: cursors.last().cloned(),
+            },
+            edges: rows.iter().zip(cursors).map(|(row, cursor)| EntityEdge { cursor, node: node(row) }).collect(),
+            total_count: total as i64,
+            position: self.view.position(),
+        }
+    }
+}

@@ -9,6 +9,7 @@ use anyhow::ensure;
 use benches::{Bench, Times, formula, link, number, rollup, set};
 use clap::Parser;
 use decidr_domain::aggregate::attribute::DefinitionInput;
+use decidr_domain::arrangements::Snapshot;
 use decidr_domain::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -78,6 +79,9 @@ const CASES: &[(&str, Run)] = &[
     ("linking", |bench, smaller, lines| Box::pin(linking(bench, smaller, lines))),
     ("formula", |bench, smaller, lines| Box::pin(new_formula(bench, smaller, lines))),
     ("tree", |bench, smaller, lines| Box::pin(tree(bench, smaller, lines))),
+    ("group", |bench, smaller, lines| Box::pin(group(bench, smaller, lines))),
+    ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
+    ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
     ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
 ];
 
@@ -252,6 +256,109 @@ fn repeated(edits: usize, chains: usize) -> i64 {
         }
     }
     undone
+}
+
+/// One child of many is edited: sums and extremes of a hundred children and of a million.
+async fn group(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let (parents, children) = (bench.collection("parents").await?, bench.collection("children").await?);
+    bench.attribute(children, "n", number()).await?;
+    bench.attribute(children, "parent", link(parents, false, "children", false)?).await?;
+    let sum = bench.attribute(parents, "sum", rollup("children", "n", "SUM")?).await?;
+    let largest = bench.attribute(parents, "largest", rollup("children", "n", "MAX")?).await?;
+    for count in [100, 1_000_000 / smaller] {
+        let parent = bench.entities(parents, [json!({})]).await?[0];
+        let ids = bench.entities(children, (0..count).map(|n| json!({ "n": n, "parent": parent.to_string() }))).await?;
+        bench.settle().await;
+        let mut subscription = bench.listen(parents);
+        let (mut times, mut extremes) = (Times::new()?, Times::new()?);
+        for edit in 0..500_usize {
+            let start = Instant::now();
+            let position = bench.set(ids[edit * 7 % count], json!({ "n": edit % 50 })).await?;
+            bench.heard(&mut subscription, position).await?;
+            times.since(start);
+            // The largest goes, and comes back.
+            let start = Instant::now();
+            let position = bench.set(ids[count - 1], json!({ "n": if edit % 2 == 0 { -1 } else { count as i64 } })).await?;
+            bench.heard(&mut subscription, position).await?;
+            extremes.since(start);
+        }
+        lines.push(latency("group", format!("one of {count} children edited, their SUM and MAX"), &times));
+        lines.push(latency("group", format!("the largest of {count} children goes and comes"), &extremes));
+        let got = (bench.value(parent, largest), bench.value(parent, sum).is_error());
+        ensure!(got == (Value::from(count as i64), false), "the largest is {got:?}");
+    }
+    Ok(())
+}
+
+/// Sixteen collections, each summing up the one below.
+async fn deep(bench: &Bench, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    const DEPTH: usize = 16;
+    let mut below = bench.collection("c0").await?;
+    let mut of = bench.attribute(below, "total", number()).await?;
+    let mut collections = vec![below];
+    for level in 1..=DEPTH {
+        let above = bench.collection(&format!("c{level}")).await?;
+        bench.attribute(below, "up", link(above, false, "down", false)?).await?;
+        of = bench.attribute(above, "total", rollup("down", "total", "SUM")?).await?;
+        collections.push(above);
+        below = above;
+    }
+    let top = bench.entities(below, [json!({})]).await?[0];
+    let (mut up, mut leaf) = (top, top);
+    for (level, collection) in collections.iter().enumerate().rev().skip(1) {
+        leaf = bench
+            .entities(*collection, [if level == 0 { json!({ "total": 1, "up": up.to_string() }) } else { json!({ "up": up.to_string() }) }])
+            .await?[0];
+        up = leaf;
+    }
+    bench.settle().await;
+    let mut subscription = bench.listen(below);
+    let mut times = Times::new()?;
+    for n in 2..502 {
+        let start = Instant::now();
+        let position = bench.set(leaf, json!({ "total": n })).await?;
+        bench.heard(&mut subscription, position).await?;
+        times.since(start);
+    }
+    lines.push(latency("deep", format!("one edit through {DEPTH} rollups"), &times));
+    ensure!(bench.value(top, of) == Value::from(501), "the total is {:?}", bench.value(top, of));
+    Ok(())
+}
+
+/// A rollup is added over a million entities, while others are edited.
+async fn new_rollup(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let count = 1_000_000 / smaller;
+    let (parents, children) = (bench.collection("parents").await?, bench.collection("children").await?);
+    bench.attribute(children, "n", number()).await?;
+    bench.attribute(children, "parent", link(parents, false, "children", false)?).await?;
+    let others = bench.collection("others").await?;
+    bench.attribute(others, "n", number()).await?;
+    bench.attribute(others, "f", formula("{n} * 2")).await?;
+    let ids = bench.entities(parents, (0..1_000).map(|_| json!({}))).await?;
+    let other = bench.entities(others, [json!({ "n": 0 })]).await?[0];
+    bench.entities(children, (0..count).map(|n| json!({ "n": n % 100, "parent": ids[n % 1_000].to_string() }))).await?;
+    bench.settle().await;
+    let mut subscription = bench.listen(others);
+    let mut times = Times::new()?;
+    let start = Instant::now();
+    let sum = bench.attribute(parents, "sum", rollup("children", "n", "SUM")?).await?;
+    let added = bench.platform.head();
+    let mut n = 0;
+    while bench.platform.arranged().position() < added || n < 100 {
+        n += 1;
+        let sent = Instant::now();
+        let position = bench.set(other, json!({ "n": n })).await?;
+        bench.heard(&mut subscription, position).await?;
+        times.since(sent);
+        if n == 1 {
+            lines.push(once("rollup", format!("a rollup over {count} entities added"), start));
+        }
+    }
+    lines.push(latency("rollup", format!("an edit elsewhere meanwhile and after ({n} edits)"), &times));
+    let expected: usize = (0..count).step_by(1_000).map(|n| n % 100).sum();
+    let got = bench.value(ids[0], sum);
+    ensure!(got == Value::from(expected as i64), "the sum is {got:?}, not {expected}");
+    Ok(())
 }
 
 /// One edit, alone and among many others' tables.

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use decidr_dataflow::{Arranged, Engine, EngineConfig, EngineError};
 use decidr_domain::arrangements::Arrangements;
 use decidr_domain::command::Request;
-use decidr_domain::id::Position;
+use decidr_domain::event::Recorded;
+use decidr_domain::id::{Position, StreamId, Version};
 use decidr_ingest::log::SqliteLog;
 use decidr_ingest::{Answer, CommandPath, EventLog, ExecuteError, LogError};
 use decidr_sinks::{Live, Sink};
@@ -126,6 +127,11 @@ impl Platform {
     /// Executes commands in order; each stands or falls by itself.
     pub async fn execute_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, ExecuteError>> {
         self.commands.execute_all(requests).await
+    }
+
+    /// Up to `limit` events of one stream, from version `from` on.
+    pub async fn stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<Recorded>, LogError> {
+        self.log.read_stream(stream, from, limit).await
     }
 
     /// Everything arranged, as of the newest position.

@@ -560,3 +560,54 @@ async fn what_values_stand_for_is_checked() {
     tenant.refused("INVALID_INPUT", create, json!({ "c": people, "d": { "currency": { "code": "euro" } } })).await;
     tenant.refused("INVALID_INPUT", create, json!({ "c": people, "d": { "rating": { "max": 50 } } })).await;
 }
+
+/// Why a cell is what it is, and what another definition would make of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn cells_are_explained_and_definitions_previewed() {
+    let api = Api::start().await;
+    let (tenant, stranger) = (api.tenant("acme").await, api.tenant("other").await);
+    let (customers, orders) = tenant.shop().await;
+    let ada = tenant.entity(&customers, json!({ "name": "Ada" })).await;
+    let order = tenant.entity(&orders, json!({ "price": 100, "customer": ada })).await;
+    tenant.entity(&orders, json!({ "price": 50, "customer": ada })).await;
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    tenant.ok(set, json!({ "i": order, "v": { "price": 200 } })).await;
+    let fields = "path value kind expression strategy sourceCount more setBy { eventType actor version } entityId";
+    let query = format!(
+        "query($i: ID!, $a: String!, $d: Int) {{ explain(entityId: $i, attribute: $a, depth: $d) {{ {fields} inputs {{ {fields} inputs {{ {fields} }} }} }} }}"
+    );
+    let why = tenant.ok(&query, json!({ "i": ada, "a": "revenue", "d": 3 })).await["explain"].clone();
+    assert_eq!((&why["path"], &why["value"], &why["kind"]), (&json!("customers.revenue"), &json!(297.5), &json!("rollup")));
+    assert_eq!((&why["sourceCount"], &why["more"]), (&json!(2), &json!(false)));
+    assert!(why["strategy"].as_str().unwrap().contains("kernel"), "{why}");
+    let gross = &why["inputs"][0];
+    assert_eq!(
+        (&gross["path"], &gross["expression"], &gross["value"]),
+        (&json!("orders.gross"), &json!("ROUND({price} * 1.19, 2)"), &json!(238))
+    );
+    let price = &gross["inputs"][0];
+    assert_eq!((&price["path"], &price["value"], &price["entityId"]), (&json!("orders.price"), &json!(200), &json!(order)));
+    assert_eq!(price["setBy"], json!({ "eventType": "AttributeValueSet", "actor": "ada", "version": 2 }));
+    assert_eq!(why["inputs"][1]["inputs"][0]["setBy"]["eventType"], "EntityCreated");
+    let shallow = tenant.ok(&query, json!({ "i": ada, "a": "revenue", "d": 0 })).await["explain"].clone();
+    assert_eq!((&shallow["inputs"], &shallow["more"]), (&json!([]), &json!(true)));
+    stranger.refused("NOT_FOUND", &query, json!({ "i": ada, "a": "revenue", "d": 1 })).await;
+    tenant.refused("UNKNOWN_ATTRIBUTE", &query, json!({ "i": ada, "a": "revenu", "d": 1 })).await;
+    tenant.refused("INVALID_INPUT", &query, json!({ "i": ada, "a": "revenue", "d": 1000 })).await;
+
+    let attributes = tenant.ok("query($c: ID) { collection(id: $c) { attributes { key id } } }", json!({ "c": orders })).await;
+    let id = |key: &str| attributes["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == key).unwrap()["id"].clone();
+    let preview = "query($i: ID!, $d: AttributeDefinition!) { previewAttribute(id: $i, definition: $d) { changed unchanged newErrors sample { entityId before after } } }";
+    let formula = |text: &str| json!({ "formula": { "expression": text } });
+    let seen =
+        tenant.ok(preview, json!({ "i": id("gross"), "d": formula("IF({price} > 60, {price} / 0, ROUND({price} * 1.19, 2))") })).await;
+    let seen = &seen["previewAttribute"];
+    assert_eq!((&seen["changed"], &seen["unchanged"], &seen["newErrors"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!((&seen["sample"][0]["before"], &seen["sample"][0]["after"]["error"]["kind"]), (&json!(238), &json!("div0")));
+    // Nothing was changed.
+    let values = tenant.ok("query($i: ID!) { entity(id: $i) { values(keys: [\"gross\"]) } }", json!({ "i": order })).await;
+    assert_eq!(values["entity"]["values"]["gross"], 238);
+    tenant.refused("FORMULA_SYNTAX", preview, json!({ "i": id("gross"), "d": formula("1 +") })).await;
+    tenant.refused("INVALID_INPUT", preview, json!({ "i": id("price"), "d": formula("1") })).await;
+    stranger.refused("NOT_FOUND", preview, json!({ "i": id("gross"), "d": formula("1") })).await;
+}

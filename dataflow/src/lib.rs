@@ -23,4 +23,5 @@ pub mod snapshot;
 mod types;
 
 pub use engine::{Engine, EngineConfig, EngineError, Published};
+pub use rollup::strategy;
 pub use snapshot::Arranged;

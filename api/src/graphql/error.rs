@@ -2,7 +2,7 @@
 
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, Value};
 use decidr_domain::rejection::Rejection;
-use decidr_ingest::ExecuteError;
+use decidr_ingest::{ExecuteError, LogError};
 
 /// An error for a client: a message, a code, and what belongs to it.
 #[derive(Clone, Debug)]
@@ -36,6 +36,14 @@ impl From<Rejection> for Refusal {
             _ => {}
         }
         Self { message, code, span, path }
+    }
+}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        // What the storage says is for the operator, in the log.
+        tracing::error!(error = &error as &dyn std::error::Error, "the log could not be read");
+        Self::new("UNAVAILABLE", "the log could not be read; try again")
     }
 }
 

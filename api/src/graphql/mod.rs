@@ -3,6 +3,7 @@
 mod definition;
 mod entity;
 mod error;
+mod explain;
 mod mutation;
 mod page;
 mod query;

@@ -4,7 +4,9 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 use decidr_domain::aggregate::user;
 use decidr_domain::id::{CollectionId, EntityId, SpaceId};
 
+use super::definition::AttributeDefinition;
 use super::entity::Entity;
+use super::explain::{Explanation, Preview, explain, preview};
 use super::page::{EntityConnection, OrderBy, Page};
 use super::scalars::PositionToken;
 use super::schema_types::{Collection, Space};
@@ -106,6 +108,32 @@ impl Query {
         let view = Request::of(ctx)?.view(min_position).await?;
         let page = Page::new(&view, parse("collection", &collection_id)?, filter.as_deref(), order_by.as_deref(), first, None)?;
         Ok(tokio::task::block_in_place(|| page.of_collection())?.nodes)
+    }
+
+    /// Why a cell is what it is: what it was computed from, down to stored values and the events that set them.
+    async fn explain(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        attribute: String,
+        #[graphql(default = 3)] depth: i32,
+    ) -> Result<Explanation, Refusal> {
+        let request = Request::of(ctx)?;
+        let view = request.view(None).await?;
+        explain(&request, &view, parse("entity", &entity_id)?, &attribute, depth).await
+    }
+
+    /// What another definition would change about the cells of a computed attribute, without changing it.
+    async fn preview_attribute(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        definition: AttributeDefinition,
+        #[graphql(default = 10)] sample: i32,
+    ) -> Result<Preview, Refusal> {
+        let view = Request::of(ctx)?.view(None).await?;
+        let (id, definition) = (parse("attribute", &id)?, definition.into_input()?);
+        tokio::task::block_in_place(|| preview(&view, id, &definition, sample))
     }
 
     /// The same with pages, a total and the position at which it was read.

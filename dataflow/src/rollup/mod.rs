@@ -21,6 +21,7 @@ mod weighted;
 use std::collections::BTreeMap;
 
 use decidr_domain::rollup::Rollup;
+use decidr_domain::schema::Summary;
 use decidr_domain::value::Value;
 
 /// Makes a kernel for a group without values, given the rollup's argument.
@@ -53,6 +54,17 @@ const KERNELS: &[(&str, NewKernel)] = &[
     ("STDEV", spread::stdev),
     ("STDEVP", spread::stdevp),
 ];
+
+/// How a cell that comes from other entities is kept up to date, in words.
+pub fn strategy(summary: &Summary) -> &'static str {
+    match summary {
+        Summary::Only => "the one value there is",
+        Summary::List => "the values by source, listed anew",
+        Summary::Collect(_) => "the values by source, filtered, ordered and summarised anew",
+        Summary::Rollup(rollup, _) if KERNELS.iter().any(|(name, _)| *name == rollup.name) => "a kernel that takes each value in and out",
+        Summary::Rollup(..) => "a multiset of the values, summarised anew",
+    }
+}
 
 /// The state of one rollup over one group of values.
 ///

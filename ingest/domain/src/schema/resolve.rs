@@ -3,7 +3,7 @@
 
 use ecow::EcoString;
 
-use super::analysis::{self, CollectionScope, Compute};
+use super::analysis::{self, Analyzed, CollectionScope, Compute};
 use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, SelectionInput, SortKey};
@@ -120,6 +120,23 @@ pub fn changed_definition(
         return Err(Rejection::InvalidInput(message));
     }
     Ok(resolved)
+}
+
+/// What would follow from another definition of a computed attribute.
+pub fn preview(
+    schema: &TenantSchema,
+    collection: &CollectionSchema,
+    attribute: &Attribute,
+    input: &DefinitionInput,
+) -> Result<Analyzed, Rejection> {
+    let definition = changed_definition(schema, collection, attribute, input)?;
+    if !definition.is_computed() {
+        return Err(Rejection::InvalidInput(format!("attribute `{}` is stored: no definition computes its cells", attribute.key)));
+    }
+    analysis::analyze_definition(schema, collection.id(), attribute.id, &definition).map_err(|error| match error {
+        Value::Error(error) => Rejection::InvalidInput(error.message.to_string()),
+        _ => Rejection::InvalidInput("the definition does not work".into()),
+    })
 }
 
 /// Refuses a definition that depends on itself or on values it cannot work with.

@@ -1,0 +1,295 @@
+//! Why a cell is what it is: what it was computed from, through links, down to stored values and the events that set them;
+//! and what another definition would make of an attribute's cells.
+
+use std::sync::Arc;
+
+use async_graphql::{ID, Scalar, ScalarType, SimpleObject, Value as Json};
+use decidr_domain::aggregate::attribute::{Attribute, Definition, DefinitionInput};
+use decidr_domain::aggregate::entity::EntityEvent;
+use decidr_domain::delta::Row;
+use decidr_domain::event::{Event, Recorded};
+use decidr_domain::formula::Cells;
+use decidr_domain::id::{AttributeId, EntityId, StreamId};
+use decidr_domain::schema::{Compute, Crossing, Direction, Summary, resolve};
+use decidr_domain::value::Value;
+
+use super::scalars::{cell, json};
+use super::{Refusal, Request, ScanBudget, TenantView};
+
+/// How far down an explanation goes, how many sources of a crossing it shows, and how much it says in all.
+const DEPTH_MAX: i32 = 10;
+const SOURCES_SHOWN: usize = 10;
+const NODES_MAX: usize = 300;
+
+/// How many events of an entity are looked through for those that set a value.
+const EVENTS_MAX: usize = 10_000;
+const EVENTS_PAGE: usize = 1_000;
+
+/// The value of one cell, in the form that it has in Values.
+pub(crate) struct Cell(Json);
+
+#[Scalar]
+impl ScalarType for Cell {
+    fn parse(value: Json) -> async_graphql::InputValueResult<Self> {
+        Ok(Cell(value))
+    }
+
+    fn to_value(&self) -> Json {
+        self.0.clone()
+    }
+}
+
+/// Why a cell is what it is.
+#[derive(SimpleObject)]
+pub(crate) struct Explanation {
+    /// Of which entity.
+    entity_id: ID,
+    /// `collection.attribute`
+    path: String,
+    value: Cell,
+    /// What kind of attribute it is.
+    kind: &'static str,
+    /// The formula, if it is one.
+    expression: Option<String>,
+    /// How it is kept up to date, if it comes from other entities.
+    strategy: Option<&'static str>,
+    /// How many entities contribute, if it comes from other entities; `inputs` shows some of them.
+    source_count: Option<i64>,
+    /// The cells that it was computed from.
+    inputs: Vec<Explanation>,
+    /// Whether there are inputs that are not shown.
+    more: bool,
+    /// The event that set it last, if it is stored.
+    set_by: Option<SetBy>,
+    #[graphql(skip)]
+    stored: Option<(EntityId, AttributeId)>,
+}
+
+/// An event that set a value.
+#[derive(SimpleObject)]
+pub(crate) struct SetBy {
+    event_id: ID,
+    event_type: String,
+    command_id: ID,
+    actor: String,
+    recorded_at: String,
+    version: u32,
+}
+
+/// The explanation of one cell.
+pub(crate) async fn explain(
+    request: &Request<'_>,
+    view: &TenantView,
+    entity: EntityId,
+    key: &str,
+    depth: i32,
+) -> Result<Explanation, Refusal> {
+    if !(0..=DEPTH_MAX).contains(&depth) {
+        return Err(Refusal::new("INVALID_INPUT", format!("depth lies between 0 and {DEPTH_MAX}, and this is {depth}")));
+    }
+    let row = own_row(view, entity)?;
+    let collection = view.schema.collection(row.entity.collection_id).ok_or_else(|| Refusal::internal("the collection is gone"))?;
+    let attribute = collection.attribute_or_refuse(key)?.clone();
+    let mut walk = Walk { view, left: NODES_MAX };
+    let mut explanation = tokio::task::block_in_place(|| walk.cell(&row, &attribute, depth));
+    // Iteratively: what waits is as much as was said.
+    let mut open = vec![&mut explanation];
+    while let Some(node) = open.pop() {
+        if let Some((entity, attribute)) = node.stored {
+            node.set_by = set_by(request, entity, attribute).await?;
+        }
+        open.extend(node.inputs.iter_mut());
+    }
+    Ok(explanation)
+}
+
+fn own_row(view: &TenantView, entity: EntityId) -> Result<Arc<Row>, Refusal> {
+    let row = view.arranged.row(entity).filter(|row| row.entity.tenant_id == view.schema.tenant.id);
+    row.ok_or_else(|| Refusal::new("NOT_FOUND", format!("no entity `{entity}`")))
+}
+
+struct Walk<'a> {
+    view: &'a TenantView,
+    /// How many more cells may be explained.
+    left: usize,
+}
+
+impl Walk<'_> {
+    fn cell(&mut self, row: &Arc<Row>, attribute: &Attribute, depth: i32) -> Explanation {
+        self.left = self.left.saturating_sub(1);
+        let schema = &self.view.schema;
+        let mut out = Explanation {
+            entity_id: row.entity.id.to_string().into(),
+            path: schema.path(attribute.id),
+            value: Cell(cell(row, attribute)),
+            kind: attribute.definition.kind(),
+            expression: None,
+            strategy: None,
+            source_count: None,
+            inputs: Vec::new(),
+            more: false,
+            set_by: None,
+            stored: None,
+        };
+        if let Definition::Formula { expression } = &attribute.definition {
+            out.expression = Some(expression.to_user(&schema.keys(attribute.collection_id)).to_string());
+        }
+        match schema.analyzed(attribute.id).map(|analyzed| (&analyzed.compute, analyzed)) {
+            Some((Compute::Formula(program), _)) => self.own(row, &program.references, depth, &mut out),
+            Some((Compute::Crossing(crossing), analyzed)) => {
+                out.strategy = Some(decidr_dataflow::strategy(&crossing.summary));
+                self.own(row, &analyzed.host_reads, depth, &mut out);
+                let sources = sources(self.view, row, crossing, usize::MAX);
+                out.source_count = Some(sources.len() as i64);
+                for source in &sources {
+                    let shown = out.inputs.iter().map(|input| &input.entity_id).collect::<std::collections::BTreeSet<_>>().len();
+                    if depth == 0 || shown >= SOURCES_SHOWN || self.left == 0 {
+                        out.more = true;
+                        break;
+                    }
+                    self.own(source, &analyzed.reads, depth, &mut out);
+                }
+            }
+            // An error of the definition has no inputs.
+            Some((Compute::Broken(_), _)) => {}
+            Some((Compute::Stored, _)) | None => out.stored = Some((row.entity.id, attribute.id)),
+        }
+        if attribute.definition.leads_to().is_some() && matches!(attribute.definition, Definition::Link { .. }) {
+            out.stored = Some((row.entity.id, attribute.id));
+        }
+        out
+    }
+
+    /// Adds cells of one entity to the inputs.
+    fn own(&mut self, row: &Arc<Row>, attributes: &[AttributeId], depth: i32, out: &mut Explanation) {
+        for id in attributes {
+            let Some(attribute) = self.view.schema.attribute(*id).cloned() else { continue };
+            if depth == 0 || self.left == 0 {
+                out.more = true;
+                return;
+            }
+            out.inputs.push(self.cell(row, &attribute, depth - 1));
+        }
+    }
+}
+
+/// The entities that contribute to a cell of `host`, in the order of the link, at most so many.
+fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> Vec<Arc<Row>> {
+    let ids = match crossing.direction {
+        Direction::Forward(link) => host.entity.values.get(link).targets().to_vec(),
+        Direction::Backward(link) => view.arranged.holders(link, host.entity.id, None, usize::MAX),
+    };
+    let contributes = |row: &Arc<Row>| !row.entity.archived && crossing.contribution(&**row).is_some();
+    ids.into_iter().take_while(|_| view.budget.take()).filter_map(|id| view.arranged.row(id)).filter(contributes).take(limit).collect()
+}
+
+/// The last event that set a stored value.
+async fn set_by(request: &Request<'_>, entity: EntityId, attribute: AttributeId) -> Result<Option<SetBy>, Refusal> {
+    let (mut found, mut from, mut seen) = (None, 1, 0);
+    while seen < EVENTS_MAX {
+        let events = request.platform.stream(StreamId::from(entity), from, EVENTS_PAGE).await?;
+        seen += events.len();
+        let Some(last) = events.last() else { break };
+        from = last.version + 1;
+        found = events.iter().rev().find(|recorded| sets(recorded, attribute)).map(described).or(found);
+    }
+    Ok(found)
+}
+
+fn sets(recorded: &Recorded, attribute: AttributeId) -> bool {
+    let Event::Entity(event) = &recorded.event else { return false };
+    match event {
+        EntityEvent::EntityCreated { values, .. } => !values.get(attribute).is_blank(),
+        EntityEvent::AttributeValueSet { attribute_id, .. }
+        | EntityEvent::EntitiesLinked { attribute_id, .. }
+        | EntityEvent::EntitiesUnlinked { attribute_id, .. } => *attribute_id == attribute,
+        EntityEvent::EntityArchived { .. } | EntityEvent::EntityRestored { .. } => false,
+    }
+}
+
+fn described(recorded: &Recorded) -> SetBy {
+    let metadata = &recorded.metadata;
+    SetBy {
+        event_id: metadata.event_id.to_string().into(),
+        event_type: recorded.event.to_stored().event_type.to_string(),
+        command_id: metadata.command_id.to_string().into(),
+        actor: metadata.actor.to_string(),
+        recorded_at: metadata.recorded_at.to_string(),
+        version: recorded.version,
+    }
+}
+
+/// What another definition would make of an attribute's cells. What depends on them is not looked at.
+#[derive(SimpleObject)]
+pub(crate) struct Preview {
+    /// How many cells would be otherwise than they are.
+    changed: i64,
+    /// How many would be as they are.
+    unchanged: i64,
+    /// How many would hold an error and do not now.
+    new_errors: i64,
+    /// Some that would change.
+    sample: Vec<PreviewedCell>,
+}
+
+/// One cell that would change.
+#[derive(SimpleObject)]
+pub(crate) struct PreviewedCell {
+    entity_id: ID,
+    before: Cell,
+    after: Cell,
+}
+
+/// The most cells that a preview shows.
+const SAMPLE_MAX: i32 = 100;
+
+/// What a definition would change, without changing it.
+pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &DefinitionInput, sample: i32) -> Result<Preview, Refusal> {
+    if !(0..=SAMPLE_MAX).contains(&sample) {
+        return Err(Refusal::new("INVALID_INPUT", format!("sample lies between 0 and {SAMPLE_MAX}, and this is {sample}")));
+    }
+    let not_found = || Refusal::new("NOT_FOUND", format!("no attribute `{id}`"));
+    let attribute = view.schema.attribute(id).ok_or_else(not_found)?;
+    let collection = view.schema.collection(attribute.collection_id).ok_or_else(not_found)?;
+    let analyzed = resolve::preview(&view.schema, collection, attribute, definition)?;
+    let mut out = Preview { changed: 0, unchanged: 0, new_errors: 0, sample: Vec::new() };
+    let mut affordable = true;
+    view.arranged.scan(collection.id(), None, |row| {
+        affordable = view.budget.take();
+        if !affordable {
+            return false;
+        }
+        let (before, after) = (row.cell(id), computed(view, row, &analyzed.compute));
+        if before == after {
+            out.unchanged += 1;
+        } else {
+            out.changed += 1;
+            out.new_errors += i64::from(after.is_error() && !before.is_error());
+            if out.sample.len() < sample as usize {
+                let entity_id = row.entity.id.to_string().into();
+                out.sample.push(PreviewedCell { entity_id, before: Cell(json(&before)), after: Cell(json(&after)) });
+            }
+        }
+        true
+    });
+    if affordable { Ok(out) } else { Err(ScanBudget::exhausted()) }
+}
+
+/// A cell by its definition, from the cells that there are.
+fn computed(view: &TenantView, row: &Row, compute: &Compute) -> Value {
+    match compute {
+        Compute::Stored => Value::Blank,
+        Compute::Broken(error) => error.clone(),
+        Compute::Formula(program) => program.evaluate(row),
+        Compute::Crossing(crossing) => {
+            let contributions: Vec<Value> =
+                sources(view, row, crossing, usize::MAX).iter().filter_map(|source| crossing.contribution(&**source)).collect();
+            match &crossing.summary {
+                Summary::Only => contributions.into_iter().next_back().unwrap_or_default(),
+                Summary::List => decidr_domain::rollup::list_of(contributions.iter()),
+                Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),
+                Summary::Collect(collect) => collect.summary(contributions.iter(), row),
+            }
+        }
+    }
+}

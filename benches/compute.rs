@@ -273,7 +273,7 @@ async fn group(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::
         let (mut times, mut extremes) = (Times::new()?, Times::new()?);
         for edit in 0..500_usize {
             let start = Instant::now();
-            let position = bench.set(ids[edit * 7 % count], json!({ "n": edit % 50 })).await?;
+            let position = bench.set(ids[edit * 7 % (count - 1)], json!({ "n": -(edit as i64) - 2 })).await?;
             bench.heard(&mut subscription, position).await?;
             times.since(start);
             // The largest goes, and comes back.

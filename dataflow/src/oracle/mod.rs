@@ -3,6 +3,8 @@
 //! It folds events as the write side does and evaluates each cell on demand, remembering it. It knows neither levels nor
 //! kernels nor deltas.
 
+pub mod histories;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

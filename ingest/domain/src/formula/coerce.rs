@@ -1,25 +1,17 @@
 //! What a value counts as where another type is wanted, and how values compare.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use ecow::EcoString;
-use jiff::Timestamp;
-use jiff::civil::{self, Date};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
-use super::dates;
-use super::eval::Outcome;
-use crate::value::{ErrorKind, ErrorValue, Value};
+use super::dates::{self, Moment};
+use super::outcome::{Outcome, article, error, excerpt};
+use crate::value::{ErrorKind, Value};
 
 /// The longest text that a formula may make, in bytes.
 pub const TEXT_LENGTH_MAX: usize = 100_000;
-
-/// An error to return from a function.
-pub fn error(kind: ErrorKind, message: impl Into<EcoString>) -> Arc<ErrorValue> {
-    Arc::new(ErrorValue { kind, message: message.into() })
-}
 
 /// Refuses a text of more than [`TEXT_LENGTH_MAX`] bytes before it is made.
 pub fn bounded(length: usize) -> Outcome<()> {
@@ -101,35 +93,6 @@ fn join(items: impl Iterator<Item = EcoString>) -> EcoString {
     out
 }
 
-/// A day or an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// A day.
-    Date(Date),
-    /// An instant, in UTC.
-    DateTime(Timestamp),
-}
-
-impl Moment {
-    /// The civil day and time in this zone; a day begins at midnight wherever it is.
-    pub fn civil(self, zone: &TimeZone) -> civil::DateTime {
-        match self {
-            Moment::Date(date) => date.to_datetime(civil::Time::midnight()),
-            Moment::DateTime(at) => zone.to_datetime(at),
-        }
-    }
-
-    /// The instant; of a day its first in this zone.
-    pub fn instant(self, zone: &TimeZone) -> Outcome<Timestamp> {
-        match self {
-            Moment::Date(date) => zone
-                .to_timestamp(date.to_datetime(civil::Time::midnight()))
-                .map_err(|_| error(ErrorKind::Range, "the date lies outside the years -9999 to 9999")),
-            Moment::DateTime(at) => Ok(at),
-        }
-    }
-}
-
 /// As a day or an instant; `None` for blank and empty text. Text is read as a date, in this zone if it names none.
 pub fn moment(value: &Value, zone: &TimeZone) -> Outcome<Option<Moment>> {
     match value {
@@ -144,20 +107,6 @@ pub fn moment(value: &Value, zone: &TimeZone) -> Outcome<Option<Moment>> {
         }
         other => Err(error(ErrorKind::Value, format!("{} is not a date", article(other.type_name())))),
     }
-}
-
-/// A noun with its article, for messages.
-pub fn article(noun: &str) -> String {
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { format!("an {noun}") } else { format!("a {noun}") }
-}
-
-/// The first forty characters, for messages.
-pub fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(40).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 /// `=`: of unlike types never; blank equals blank and empty text.

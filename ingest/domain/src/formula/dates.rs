@@ -1,4 +1,4 @@
-//! Text to date, and names to zones.
+//! Days and instants: what text reads as one, the names of zones, the units they lie in.
 
 use std::str::FromStr;
 
@@ -6,10 +6,38 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
-use super::coerce::{Moment, error, excerpt};
-use super::eval::Outcome;
 use super::locale::{Locale, MONTHS_ENGLISH};
+use super::outcome::{Outcome, error, excerpt};
 use crate::value::ErrorKind;
+
+/// A day or an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A day.
+    Date(Date),
+    /// An instant, in UTC.
+    DateTime(Timestamp),
+}
+
+impl Moment {
+    /// The civil day and time in this zone; a day begins at midnight wherever it is.
+    pub fn civil(self, zone: &TimeZone) -> DateTime {
+        match self {
+            Moment::Date(date) => date.to_datetime(Time::midnight()),
+            Moment::DateTime(at) => zone.to_datetime(at),
+        }
+    }
+
+    /// The instant; of a day its first in this zone.
+    pub fn instant(self, zone: &TimeZone) -> Outcome<Timestamp> {
+        match self {
+            Moment::Date(date) => zone
+                .to_timestamp(date.to_datetime(Time::midnight()))
+                .map_err(|_| error(ErrorKind::Range, "the date lies outside the years -9999 to 9999")),
+            Moment::DateTime(at) => Ok(at),
+        }
+    }
+}
 
 /// The zone of this name, as in "Europe/Berlin".
 pub fn zone(name: &str) -> Outcome<TimeZone> {

@@ -10,15 +10,13 @@ use rust_decimal::{Decimal, MathematicalOps};
 
 use super::Span;
 use super::ast::Operator;
-use super::coerce::{bounded, compare, equal, error, number, text, truth};
+use super::coerce::{bounded, compare, equal, number, text, truth};
 use super::functions::{Call, Function};
 use super::locale::Locale;
+use super::outcome::{Outcome, error};
 use super::types::Type;
 use crate::id::{AttributeId, EntityId};
 use crate::value::{ErrorKind, ErrorValue, Value};
-
-/// A value, or the error that takes its place.
-pub type Outcome<T = Value> = Result<T, Arc<ErrorValue>>;
 
 /// The cells of one entity.
 pub trait Cells {

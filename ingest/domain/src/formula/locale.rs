@@ -1,7 +1,6 @@
 //! The names of months and days, and the order of a date, in some languages.
 
-use super::coerce::{error, excerpt};
-use super::eval::Outcome;
+use super::outcome::{Outcome, error, excerpt};
 use crate::value::ErrorKind;
 
 /// A language for dates.

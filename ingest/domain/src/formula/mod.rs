@@ -14,6 +14,7 @@ pub mod eval;
 mod expression;
 pub mod functions;
 pub mod locale;
+pub mod outcome;
 pub mod parse;
 pub mod reference;
 pub mod token;

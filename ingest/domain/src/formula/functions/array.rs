@@ -5,7 +5,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened};
 use crate::formula::coerce::{bounded, compare, equal, number, text, truth};
-use crate::formula::eval::Outcome;
+use crate::formula::outcome::Outcome;
 use crate::formula::types::Type;
 use crate::value::Value;
 

@@ -7,8 +7,10 @@ use jiff::{Span, ToSpan};
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters, flattened};
-use crate::formula::coerce::{Moment, error, excerpt, moment, number, text};
-use crate::formula::eval::{Context, Evaluation, Outcome};
+use crate::formula::coerce::{moment, number, text};
+use crate::formula::dates::Moment;
+use crate::formula::eval::{Context, Evaluation};
+use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

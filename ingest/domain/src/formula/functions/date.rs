@@ -7,9 +7,11 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters};
-use crate::formula::coerce::{Moment, error, moment, number, text};
+use crate::formula::coerce::{moment, number, text};
+use crate::formula::dates::Moment;
 use crate::formula::dates::cut;
-use crate::formula::eval::{Context, Outcome};
+use crate::formula::eval::Context;
+use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, ErrorValue, Value};
 

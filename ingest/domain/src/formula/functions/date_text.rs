@@ -8,10 +8,12 @@ use jiff::{Timestamp, ZonedDateTime, civil};
 use super::calendar::week_of_year;
 use super::date::now;
 use super::{Call, Function, Kind, Parameters};
-use crate::formula::coerce::{Moment, bounded, error, excerpt, moment, text};
+use crate::formula::coerce::{bounded, moment, text};
+use crate::formula::dates::Moment;
 use crate::formula::dates::{month_in, year};
-use crate::formula::eval::{Context, Outcome};
+use crate::formula::eval::Context;
 use crate::formula::locale::Locale;
+use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

@@ -1,8 +1,9 @@
 //! What chooses, and what is true.
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened};
-use crate::formula::coerce::{equal, error, text, truth};
-use crate::formula::eval::{Evaluation, Expr, Outcome};
+use crate::formula::coerce::{equal, text, truth};
+use crate::formula::eval::{Evaluation, Expr};
+use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

@@ -19,7 +19,8 @@ pub use date::Unit;
 use std::fmt;
 
 use super::coerce::text as as_text;
-use super::eval::{Context, Evaluation, Expr, Outcome};
+use super::eval::{Context, Evaluation, Expr};
+use super::outcome::Outcome;
 use super::types::Type;
 use crate::value::Value;
 

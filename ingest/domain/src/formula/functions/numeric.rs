@@ -4,8 +4,9 @@ use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, MathematicalOps};
 
 use super::{Call, Function, Kind, Parameters, flattened};
-use crate::formula::coerce::{error, number};
-use crate::formula::eval::{Outcome, approximate, modulo, power, too_large};
+use crate::formula::coerce::number;
+use crate::formula::eval::{approximate, modulo, power, too_large};
+use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

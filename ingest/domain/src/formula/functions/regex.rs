@@ -7,8 +7,8 @@ use regex::{Regex, RegexBuilder};
 use rustc_hash::FxHashMap;
 
 use super::{Call, Function, Kind, Parameters};
-use crate::formula::coerce::{bounded, error, excerpt, text};
-use crate::formula::eval::Outcome;
+use crate::formula::coerce::{bounded, text};
+use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

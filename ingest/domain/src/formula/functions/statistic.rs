@@ -7,8 +7,9 @@ use rust_decimal::{Decimal, MathematicalOps};
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened};
 use crate::exact::{ExactSquares, ExactSum};
-use crate::formula::coerce::{compare, equal, error, number, text};
-use crate::formula::eval::{Outcome, too_large};
+use crate::formula::coerce::{compare, equal, number, text};
+use crate::formula::eval::too_large;
+use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
 use crate::statistics::{median, percentile};
 use crate::value::{ErrorKind, Value};

@@ -4,8 +4,8 @@ use ecow::EcoString;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters, flattened};
-use crate::formula::coerce::{TEXT_LENGTH_MAX, bounded, error, excerpt, number, text};
-use crate::formula::eval::Outcome;
+use crate::formula::coerce::{TEXT_LENGTH_MAX, bounded, number, text};
+use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

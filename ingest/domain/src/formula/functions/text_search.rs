@@ -4,7 +4,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters};
 use crate::formula::coerce::{number, text};
-use crate::formula::eval::Outcome;
+use crate::formula::outcome::Outcome;
 use crate::formula::types::Type;
 use crate::value::Value;
 

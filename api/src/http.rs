@@ -190,7 +190,11 @@ async fn readiness(State(server): State<Server>) -> Response {
 
 async fn metrics(State(server): State<Server>) -> Response {
     if let Some(ready) = server.ready.get() {
-        let (head, computed) = (ready.platform.head(), ready.platform.arranged().position());
+        let arranged = ready.platform.arranged();
+        let (head, computed) = (ready.platform.head(), arranged.position());
+        for (arrangement, updates) in arranged.sizes() {
+            metrics::gauge!("decidr_arrangement_updates", "arrangement" => arrangement).set(updates as f64);
+        }
         metrics::gauge!("decidr_log_position").set(head as f64);
         metrics::gauge!("decidr_dataflow_position").set(computed as f64);
         metrics::gauge!("decidr_dataflow_lag_events").set(head.saturating_sub(computed) as f64);

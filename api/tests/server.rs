@@ -121,7 +121,13 @@ async fn the_demo_is_imported_served_killed_and_served_again() {
     }
     let (status, metrics) = server.http("GET", "/metrics", "", "").unwrap();
     assert_eq!(status, 200);
-    for name in ["decidr_log_position", "decidr_dataflow_position", "decidr_dataflow_lag_events", "decidr_dataflow_batch_seconds"] {
+    for name in [
+        "decidr_arrangement_updates",
+        "decidr_log_position",
+        "decidr_dataflow_position",
+        "decidr_dataflow_lag_events",
+        "decidr_dataflow_batch_seconds",
+    ] {
         assert!(metrics.contains(name), "{name} is not among the metrics");
     }
     let (ok, _, err) = run(&["serve", "--data-dir", data_dir]);

@@ -9,6 +9,7 @@ use decidr_domain::delta::Row;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use differential_dataflow::trace::cursor::{Cursor, cursor_list};
+use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 use rpds::HashTrieMapSync;
 
 use crate::compute::RowRef;
@@ -134,6 +135,17 @@ impl Arranged {
             cursor.step_val(&storage);
         }
         found
+    }
+
+    /// How many updates each arrangement holds, by its name: what is there, and what retractions are not merged away yet.
+    pub fn sizes(&self) -> [(&'static str, usize); 4] {
+        let of = |count: &dyn Fn(&Batches) -> usize| self.workers.iter().map(count).sum();
+        [
+            ("rows", of(&|worker| worker.rows.iter().map(SpineBatch::len).sum())),
+            ("members", of(&|worker| worker.members.iter().map(SpineBatch::len).sum())),
+            ("counts", of(&|worker| worker.counts.iter().map(SpineBatch::len).sum())),
+            ("links", of(&|worker| worker.links.iter().map(SpineBatch::len).sum())),
+        ]
     }
 
     fn worker(&self, id: EntityId) -> &Batches {

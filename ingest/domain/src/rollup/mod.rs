@@ -17,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::formula::Type;
-use crate::formula::coerce::number;
+use crate::formula::coerce::{ITEMS_MAX, number};
 use crate::value::{ErrorKind, Value};
 
 /// Every rollup.
@@ -149,9 +149,6 @@ pub fn each_item<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
         other => visit(other),
     }
 }
-
-/// The most items of a list.
-pub const ITEMS_MAX: usize = 10_000;
 
 /// A list of the items of these values, lists among them taken apart; an error if it would be too long.
 pub fn list_of<'a>(values: impl Iterator<Item = &'a Value>) -> Value {

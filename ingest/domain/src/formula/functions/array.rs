@@ -4,7 +4,7 @@ use ecow::EcoString;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened};
-use crate::formula::coerce::{bounded, compare, equal, number, text, truth};
+use crate::formula::coerce::{bounded, compare, equal, list, number, text, truth};
 use crate::formula::outcome::Outcome;
 use crate::formula::types::Type;
 use crate::value::Value;
@@ -45,7 +45,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 }
                 Ok(())
             })?;
-            Ok(list(out))
+            list(out)
         }),
         doc: "Each item once, where it comes first.",
         examples: &[("ARRAYUNIQUE({tags})", "[\"red\", \"blue\"]")],
@@ -84,7 +84,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let from_end = |n: i64| if n < 0 { (length + n + 1).max(0) } else { n };
             let start = from_end(place(&values[1])?).max(1);
             let end = values.get(2).filter(|end| !end.is_blank()).map_or(Ok(length), place).map(from_end)?.min(length);
-            Ok(if start > end { Value::Blank } else { list(items[start as usize - 1..end as usize].to_vec()) })
+            list(if start > end { Vec::new() } else { items[start as usize - 1..end as usize].to_vec() })
         }),
         doc: "The items from a place to another, both included, counted from 1; negative places count from the end.",
         examples: &[("ARRAYSLICE({nums}, 2)", "[1, 2]"), ("ARRAYSLICE({nums}, 1, 2)", "[3, 1]"), ("ARRAYSLICE({nums}, -1)", "[2]")],
@@ -108,7 +108,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             if values.get(1).is_some_and(truth) {
                 items.reverse();
             }
-            Ok(list(items))
+            list(items)
         }),
         doc: "The items in order, the largest first if `descending` is true.",
         examples: &[("ARRAYSORT({nums})", "[1, 2, 3]"), ("ARRAYSORT({nums}, TRUE())", "[3, 2, 1]")],
@@ -134,7 +134,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                     out.push(item);
                 }
             }
-            Ok(list(out))
+            list(out)
         }),
         doc: "The items for which a condition is true; in it an item goes by the name `value`.",
         examples: &[("FILTER({nums}, value >= 2)", "[3, 2]"), ("COUNTALL(FILTER({tags}, value = \"red\"))", "2")],
@@ -163,11 +163,6 @@ fn list_of(types: &[Type]) -> Type {
     Type::List(Box::new(any_of(types)))
 }
 
-/// A list with its blanks; one of nothing is blank.
-fn list(items: Vec<Value>) -> Value {
-    if items.is_empty() { Value::Blank } else { Value::List(items.into()) }
-}
-
 fn picked(values: &[Value], picks: fn(&Value) -> bool) -> Outcome {
     let mut out = Vec::new();
     flattened(values, &mut |value| {
@@ -176,7 +171,7 @@ fn picked(values: &[Value], picks: fn(&Value) -> bool) -> Outcome {
         }
         Ok(())
     })?;
-    Ok(list(out))
+    list(out)
 }
 
 fn edge(values: &[Value], pick: fn(&[Value]) -> Option<Value>) -> Outcome {

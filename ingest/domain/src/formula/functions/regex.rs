@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use rustc_hash::FxHashMap;
 
 use super::{Call, Function, Kind, Parameters};
-use crate::formula::coerce::{bounded, text};
+use crate::formula::coerce::{bounded, list, text};
 use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
@@ -54,7 +54,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::List(Box::new(Type::Text)),
         call: Call::Strict(|values| {
             let (regex, text) = (compiled(&text(&values[1]))?, text(&values[0]));
-            Ok(Value::list(regex.find_iter(&text).map(|found| Value::text(found.as_str()))))
+            list(regex.find_iter(&text).map(|found| Value::text(found.as_str())).collect())
         }),
         doc: "All matches, as a list.",
         examples: &[("REGEX_EXTRACTALL(\"a1b22\", \"[0-9]+\")", "[\"1\", \"22\"]")],

@@ -3,7 +3,7 @@
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters};
-use crate::formula::coerce::{number, text};
+use crate::formula::coerce::{list, number, text};
 use crate::formula::outcome::Outcome;
 use crate::formula::types::Type;
 use crate::value::Value;
@@ -73,12 +73,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::List(Box::new(Type::Text)),
         call: Call::Strict(|values| {
             let (text, separator) = (text(&values[0]), text(&values[1]));
-            Ok(if text.is_empty() {
-                Value::Blank
+            list(if text.is_empty() {
+                Vec::new()
             } else if separator.is_empty() {
-                Value::List(text.chars().map(|c| Value::text(c.to_string())).collect())
+                text.chars().map(|c| Value::text(c.to_string())).collect()
             } else {
-                Value::List(text.split(separator.as_str()).map(Value::text).collect())
+                text.split(separator.as_str()).map(Value::text).collect()
             })
         }),
         doc: "The parts of a text between separators, as a list.",

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use decidr_api::platform::{DataDir, Platform};
+use decidr_dataflow::Arranged;
 use decidr_dataflow::EngineConfig;
 use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput};
 use decidr_domain::aggregate::collection::CollectionCommand;
 use decidr_domain::aggregate::entity::EntityCommand;
 use decidr_domain::aggregate::space::SpaceCommand;
 use decidr_domain::aggregate::tenant::TenantCommand;
+use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, Key, Position, SpaceId, TenantId};
 use decidr_domain::value::Value;
@@ -120,9 +122,11 @@ impl Bench {
         self.execute(vec![set(id, values)]).await
     }
 
-    /// Waits until everything accepted is arranged.
+    /// Waits until everything accepted is arranged, and shown.
     pub async fn settle(&self) {
-        self.platform.reached(self.platform.head()).await;
+        let head = self.platform.head();
+        let is_shown = |arranged: &Arranged| arranged.position() >= head && arranged.staged_at(self.tenant).is_none();
+        self.platform.arranged_when(is_shown).await;
     }
 
     /// Listens to a collection.
@@ -143,7 +147,9 @@ impl Bench {
 
     /// The computed value of an attribute of an entity.
     pub fn value(&self, id: EntityId, attribute: AttributeId) -> Value {
-        self.platform.arranged().row(id).map_or(Value::Blank, |row| row.computed(attribute).clone())
+        let arranged = self.platform.arranged();
+        let schema = arranged.catalog().tenant(self.tenant);
+        schema.zip(arranged.row(id)).map_or(Value::Blank, |(schema, row)| schema.shown_value(&row, attribute))
     }
 }
 

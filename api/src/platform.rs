@@ -12,13 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use decidr_dataflow::{Arranged, Engine, EngineConfig, EngineError};
+use decidr_domain::aggregate::tenant::TenantCommand;
 use decidr_domain::arrangements::Arrangements;
-use decidr_domain::command::Request;
+use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::event::Recorded;
-use decidr_domain::id::{Position, StreamId, Version};
+use decidr_domain::id::{CommandId, Position, StreamId, TenantId, Version};
 use decidr_ingest::log::SqliteLog;
 use decidr_ingest::{Answer, CommandPath, EventLog, ExecuteError, LogError};
 use decidr_sinks::{Live, Sink};
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
 /// How many events are read from the log at a time when it is replayed.
 const REPLAY_PAGE: usize = 8192;
@@ -110,12 +113,19 @@ impl Platform {
         let sinks: Vec<Arc<dyn Sink>> = vec![live.clone()];
         engine.subscribe(Box::new(move |published| sinks.iter().for_each(|sink| sink.apply(&published.delta))));
 
+        let (through, computed) = mpsc::unbounded_channel();
+        // Fails only when the platform is gone.
+        engine.subscribe_to_computations(Box::new(move |tenant, generation| {
+            let _ = through.send((tenant, generation));
+        }));
+
         let started = Instant::now();
         let head = replay(&*log, &engine, Position::MAX).await?;
         if head > 0 {
             tracing::info!(events = head, seconds = started.elapsed().as_secs_f64(), "computed again from the log");
         }
         let commands = CommandPath::start(log.clone(), engine.clone());
+        tokio::spawn(complete_computations(computed, commands.clone()));
         Ok(Self { log, engine, live, commands, _lock: None })
     }
 
@@ -142,6 +152,12 @@ impl Platform {
     /// Returns when `position` is arranged; `false` if the dataflow has stopped.
     pub async fn reached(&self, position: Position) -> bool {
         self.engine.reached(position).await
+    }
+
+    /// Returns when what is arranged is so; `false` if the dataflow has stopped.
+    pub async fn arranged_when(&self, is_so: impl Fn(&Arranged) -> bool) -> bool {
+        let mut newest = self.engine.position();
+        newest.wait_for(|_| is_so(&self.arranged())).await.is_ok()
     }
 
     /// Everything arranged, as of a position that has every event which was in the log when this was called; of an older
@@ -171,6 +187,31 @@ impl Platform {
     /// The dataflow.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+}
+
+/// Records that computations are through, so that everybody who reads the log shows their cells from the same position on.
+async fn complete_computations(mut computed: mpsc::UnboundedReceiver<(TenantId, u64)>, commands: CommandPath) {
+    /// How long to wait after the log failed.
+    const PAUSE: Duration = Duration::from_secs(1);
+    while let Some((tenant, generation)) = computed.recv().await {
+        // The same again is the same command.
+        let command_id = CommandId(Uuid::new_v5(&tenant.0, &generation.to_be_bytes()));
+        let command = Command::Tenant(TenantCommand::CompleteComputation { id: tenant, generation });
+        let request = Request { command_id, authority: Authority::Operator, actor: "decidr".into(), correlation_id: command_id.0, command };
+        loop {
+            match commands.execute(request.clone()).await {
+                Ok(_) => break,
+                Err(ExecuteError::Log(error)) => {
+                    tracing::warn!(%tenant, %error, "a computation is through, and it could not be recorded; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%tenant, %error, "a computation is through, and nobody waits for it");
+                    break;
+                }
+            }
+        }
     }
 }
 

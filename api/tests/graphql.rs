@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::Request as GraphqlRequest;
 use decidr_api::graphql::scalars::from_json;
@@ -23,7 +24,10 @@ struct Api {
 
 impl Api {
     async fn start() -> Self {
-        let config = EngineConfig { workers: 2, ..EngineConfig::default() };
+        Self::start_with(EngineConfig { workers: 2, ..EngineConfig::default() }).await
+    }
+
+    async fn start_with(config: EngineConfig) -> Self {
         let platform = Platform::start(Arc::new(MemoryLog::default()), config).await.unwrap();
         Api { schema: schema(Arc::new(platform), Arc::new(PositionKey::ephemeral())) }
     }
@@ -610,4 +614,67 @@ async fn cells_are_explained_and_definitions_previewed() {
     tenant.refused("FORMULA_SYNTAX", preview, json!({ "i": id("gross"), "d": formula("1 +") })).await;
     tenant.refused("INVALID_INPUT", preview, json!({ "i": id("price"), "d": formula("1") })).await;
     stranger.refused("NOT_FOUND", preview, json!({ "i": id("gross"), "d": formula("1") })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_change_is_shown_when_it_is_complete() {
+    // One entity at a time, so that there is something to be seen meanwhile.
+    let api = Api::start_with(EngineConfig { workers: 2, slice_time: Duration::ZERO, ..EngineConfig::default() }).await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let rows = tenant.collection(&space, "rows").await;
+    tenant.attribute(&rows, "n", json!({ "number": {} })).await;
+    const COUNT: usize = 5_000;
+    for from in (0..COUNT).step_by(500) {
+        let create = |n: usize| format!("m{n}: createEntity(collectionId: \"{rows}\", values: {{ n: {n} }}) {{ id }} ");
+        tenant.ok(&format!("mutation {{ {} }}", (from..from + 500).map(create).collect::<String>()), json!({})).await;
+    }
+    let define = "mutation($c: ID!, $k: String!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: $k, definition: $d) { id position } }";
+    let formula = |text: &str| json!({ "formula": { "expression": text } });
+    let made = tenant.ok(define, json!({ "c": rows, "k": "f", "d": formula("{n} + 1") })).await["createAttribute"].clone();
+    let state = "query($c: ID) { collection(id: $c) { attributes { key state progress } } }";
+    let attributes = tenant.ok(state, json!({ "c": rows })).await["collection"]["attributes"].clone();
+    assert_eq!(attributes[0], json!({ "key": "n", "state": "READY", "progress": null }));
+    assert_eq!(attributes[1]["state"], "COMPUTING", "{attributes}");
+    assert!(attributes[1]["progress"].as_f64().is_some_and(|progress| (0.0..=1.0).contains(&progress)), "{attributes}");
+    let some = "query($c: ID!, $p: Position) { entities(collectionId: $c, first: 1000, minPosition: $p) { values(keys: [\"n\", \"f\"]) } }";
+    let early = tenant.ok(some, json!({ "c": rows })).await;
+    assert_eq!(early["entities"][0]["values"]["f"], json!({ "computing": true }));
+    // Others go on: what does not read it does not wait.
+    let plain = "query($c: ID!, $p: Position) { entities(collectionId: $c, first: 1, minPosition: $p) { values(keys: [\"n\"]) } }";
+    let other =
+        tenant.ok("mutation($c: ID!) { createEntity(collectionId: $c, values: { n: 7 }) { id position } }", json!({ "c": rows })).await;
+    tenant.ok(plain, json!({ "c": rows, "p": other["createEntity"]["position"] })).await;
+
+    // By how much each row's f is more than its n; all alike.
+    let added = |page: &Json| -> i64 {
+        let rows = page["entities"].as_array().unwrap();
+        let differences: Vec<_> =
+            rows.iter().map(|row| row["values"]["f"].as_i64().unwrap() - row["values"]["n"].as_i64().unwrap()).collect();
+        assert!(differences.iter().all(|difference| *difference == differences[0]), "{differences:?}");
+        differences[0]
+    };
+    assert_eq!(added(&tenant.ok(some, json!({ "c": rows, "p": made["position"] })).await), 1);
+
+    let query = "subscription($c: ID!) { entities(collectionId: $c, filter: \"{f} >= 0\") { kind ops { op } } }";
+    let mut changes = Box::pin(api.schema.execute_stream(api.request(tenant.authority, query, json!({ "c": rows }))));
+    let mut next = async || changes.next().await.unwrap().data.into_json().unwrap()["entities"]["kind"].as_str().unwrap().to_owned();
+    while next().await == "SNAPSHOT" {}
+    let change = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { position } }";
+    let changed = tenant.ok(change, json!({ "i": made["id"], "d": formula("{n} + 2") })).await["updateAttribute"].clone();
+    assert_eq!(added(&tenant.ok(some, json!({ "c": rows })).await), 1, "what was before is shown on");
+    // Changed again meanwhile: only the last one is shown in the end.
+    let last = tenant.ok(change, json!({ "i": made["id"], "d": formula("{n} + 3") })).await["updateAttribute"].clone();
+    assert_eq!(added(&tenant.ok(some, json!({ "c": rows })).await), 1);
+    assert_eq!(added(&tenant.ok(some, json!({ "c": rows, "p": changed["position"] })).await), 3, "the one between is never shown");
+    assert_eq!(added(&tenant.ok(some, json!({ "c": rows, "p": last["position"] })).await), 3);
+    assert_eq!(next().await, "RESET");
+    assert_eq!(next().await, "SNAPSHOT");
+    let filtered = "query($c: ID!) { entitiesConnection(collectionId: $c, first: 1, filter: \"{f} = 3\", orderBy: [{ attribute: \"f\" }]) { totalCount nodes { values } } }";
+    let found = tenant.ok(filtered, json!({ "c": rows })).await["entitiesConnection"].clone();
+    assert_eq!(found, json!({ "totalCount": 1, "nodes": [{ "values": { "n": 0, "f": 3 } }] }));
+    let explained = tenant.ok("query($c: ID!) { entities(collectionId: $c, first: 1) { id } }", json!({ "c": rows })).await;
+    let explain = "query($e: ID!) { explain(entityId: $e, attribute: \"f\") { value inputs { path value } } }";
+    let explained = tenant.ok(explain, json!({ "e": explained["entities"][0]["id"] })).await["explain"].clone();
+    assert_eq!(explained, json!({ "value": 3, "inputs": [{ "path": "rows.n", "value": 0 }] }));
 }

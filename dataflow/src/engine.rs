@@ -3,21 +3,27 @@
 //!
 //! Worker 0 takes the queue and waits for the others, so that one timestamp is in the graph at a time; what arrives
 //! meanwhile becomes the next batch, which so grows with the load. Workers sleep when there is nothing to do.
+//!
+//! What the schema stages is computed between the batches, a slice after each, or one after the other when no events wait.
+//! A slice is as large as it may be to take [`EngineConfig::slice_time`].
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use decidr_domain::aggregate::tenant::TenantEvent;
 use decidr_domain::arrangements::{Arrangements, Reached, Snapshot};
 use decidr_domain::delta::{Change, Delta};
 use decidr_domain::event::{Event, Recorded};
 use decidr_domain::id::{Position, TenantId};
-use decidr_domain::schema::Catalog;
+use decidr_domain::schema::{Catalog, Staging};
 use rpds::HashTrieMapSync;
 use rustc_hash::FxHashMap;
 use timely::communication::WorkerGuards;
@@ -27,10 +33,11 @@ use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 use tokio::sync::watch;
 
-use crate::compute::Store;
+use crate::compute::{Backlog, Progress, SharedBacklog, Store};
 use crate::message::{Message, WireEvent};
 use crate::render::{Batches, Input, Traces, render};
 use crate::snapshot::Arranged;
+use crate::types::{Time, slice_after, time_of};
 
 /// How the engine runs.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +46,13 @@ pub struct EngineConfig {
     pub workers: usize,
     /// The most events that one timestamp takes.
     pub batch_size_max: usize,
+    /// How long a slice of what is computed aside should take; events that arrive meanwhile wait for it.
+    pub slice_time: Duration,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { workers: 1, batch_size_max: 8192 }
+        Self { workers: 1, batch_size_max: 8192, slice_time: Duration::from_millis(4) }
     }
 }
 
@@ -54,6 +63,13 @@ pub struct EngineError(String);
 
 /// Called with every delta, in order, by the thread that computed it. The arrangements show the delta's position already.
 pub type DeltaConsumer = Box<dyn FnMut(&Published) + Send>;
+
+/// Called when everything that a tenant's schema stages is computed, with the generation that it is of; perhaps several
+/// times with the same.
+pub type ComputationConsumer = Box<dyn FnMut(TenantId, u64) + Send>;
+
+/// How many entities a slice of what is computed aside may have.
+const SLICE_LIMITS: RangeInclusive<usize> = 1..=32_768;
 
 /// What a timestamp gave.
 pub struct Published {
@@ -76,6 +92,7 @@ struct Shared {
     arranged: ArcSwap<Arranged>,
     position: watch::Sender<Position>,
     consumers: Mutex<Vec<DeltaConsumer>>,
+    computation_consumers: Mutex<Vec<ComputationConsumer>>,
     activators: Mutex<Vec<SyncActivator>>,
     /// The timestamp that is in the graph.
     current: AtomicU64,
@@ -87,9 +104,10 @@ struct Shared {
 /// What one worker gives when it is through with a timestamp.
 struct Through {
     worker: usize,
-    position: Position,
+    time: Time,
     batches: Batches,
     changes: Vec<Change>,
+    backlog: Backlog,
 }
 
 impl Engine {
@@ -100,12 +118,15 @@ impl Engine {
             position: 0,
             catalog: Arc::default(),
             newest: HashTrieMapSync::new_sync(),
+            computing: Arc::default(),
+            staged_at: HashTrieMapSync::new_sync(),
             workers: vec![Batches::default(); workers],
         };
         let shared = Arc::new(Shared {
             arranged: ArcSwap::from_pointee(empty),
             position: watch::Sender::new(0),
             consumers: Mutex::default(),
+            computation_consumers: Mutex::default(),
             activators: Mutex::default(),
             current: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -118,7 +139,7 @@ impl Engine {
             let index = worker.index();
             let run = AssertUnwindSafe(|| match index {
                 0 => {
-                    conduct(worker, &theirs, &queued, &done, config.batch_size_max);
+                    conduct(worker, &theirs, &queued, &done, config);
                     theirs.ended.store(true, Ordering::SeqCst);
                     theirs.wake();
                 }
@@ -147,6 +168,12 @@ impl Engine {
     /// Calls `consumer` with every delta from now on. It runs on the dataflow's thread: it must not block.
     pub fn subscribe(&self, consumer: DeltaConsumer) {
         self.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(consumer);
+    }
+
+    /// Calls `consumer` with every computation that is through from now on, until an event says that it is shown. It runs on
+    /// the dataflow's thread: it must not block.
+    pub fn subscribe_to_computations(&self, consumer: ComputationConsumer) {
+        self.shared.computation_consumers.lock().unwrap_or_else(PoisonError::into_inner).push(consumer);
     }
 }
 
@@ -190,45 +217,59 @@ impl Shared {
 struct Graph<'a> {
     worker: &'a mut Worker,
     input: Input,
-    probe: ProbeHandle<Position>,
+    probe: ProbeHandle<Time>,
     traces: Traces,
     changes: Rc<RefCell<Vec<Change>>>,
+    backlog: SharedBacklog,
 }
 
 impl<'a> Graph<'a> {
     fn build(worker: &'a mut Worker, shared: &Shared) -> Self {
         // Activating the empty path schedules no operator, but wakes the thread.
         shared.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
-        let (mut input, probe, changes) = (Input::new_with_builder(), ProbeHandle::new(), Rc::default());
-        let store = Store::new(Rc::clone(&changes));
-        let traces = worker.dataflow::<Position, _, _>(|scope| render(scope, &mut input, store, &probe));
-        Self { worker, input, probe, traces, changes }
+        let (mut input, probe, changes, backlog) = (Input::new_with_builder(), ProbeHandle::new(), Rc::default(), Rc::default());
+        let store = Store::new(Rc::clone(&changes), Rc::clone(&backlog));
+        let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store, &probe));
+        Self { worker, input, probe, traces, changes, backlog }
     }
 
-    /// What this worker has when `position` is through.
-    fn publish(&mut self, position: Position) -> (Batches, Vec<Change>) {
-        let upper = Antichain::from_elem(position + 1);
-        (self.traces.publish(upper.borrow()), self.changes.take())
+    /// What this worker has when `time` is through.
+    fn publish(&mut self, index: usize, time: Time) -> Through {
+        let upper = Antichain::from_elem(time + 1);
+        let batches = self.traces.publish(upper.borrow());
+        Through { worker: index, time, batches, changes: self.changes.take(), backlog: self.backlog.borrow().clone() }
     }
 }
 
-/// Worker 0: feeds the graph, one batch at a time, and publishes what comes out.
+/// Worker 0: feeds the graph, one batch or slice at a time, and publishes what comes out.
 fn conduct(
     worker: &mut Worker,
     shared: &Shared,
     queued: &Receiver<(Instant, Vec<Recorded>)>,
     done: &Receiver<Through>,
-    batch_size_max: usize,
+    config: EngineConfig,
 ) {
-    let mut graph = Graph::build(worker, shared);
+    let graph = Graph::build(worker, shared);
     let peers = graph.worker.peers();
-    let mut catalog = Arc::<Catalog>::default();
-    let mut newest = HashTrieMapSync::<TenantId, Position>::new_sync();
-    let mut position: Position = 0;
-    let mut batch: Vec<Recorded> = Vec::new();
+    let mut conductor = Conductor {
+        graph,
+        peers,
+        shared,
+        done,
+        catalog: Arc::default(),
+        newest: HashTrieMapSync::new_sync(),
+        position: 0,
+        time: 0,
+        backlog: Backlog::default(),
+        staging: BTreeMap::new(),
+        staged_at: HashTrieMapSync::new_sync(),
+        slice_time: config.slice_time,
+        slice_limit: *SLICE_LIMITS.start(),
+    };
+    let mut batch: VecDeque<Recorded> = VecDeque::new();
     let mut accepted = Instant::now();
     while !shared.stopping.load(Ordering::SeqCst) {
-        while batch.len() < batch_size_max
+        while batch.len() < config.batch_size_max
             && let Ok((at, more)) = queued.try_recv()
         {
             if batch.is_empty() {
@@ -236,66 +277,210 @@ fn conduct(
             }
             batch.extend(more);
         }
-        let Some(last) = batch.last().map(|event| event.position) else {
-            graph.worker.step_or_park(None);
-            continue;
+        // What is shown at some position must be computed by then: here it may not be, though it was where it was decided.
+        let waits = |event: &Recorded| match &event.event {
+            Event::Tenant(TenantEvent::ComputationCompleted { id, .. }) => conductor.backlog.tenants.contains_key(id),
+            _ => false,
         };
+        let is_completion = |event: &Recorded| matches!(event.event, Event::Tenant(TenantEvent::ComputationCompleted { .. }));
+        let end = match batch.front() {
+            Some(first) if waits(first) => 0,
+            Some(_) => batch.iter().skip(1).position(is_completion).map_or(batch.len(), |place| place + 1),
+            None => 0,
+        };
+        if end > 0 {
+            let events = batch.drain(..end).collect();
+            if conductor.events(events, accepted).is_none() {
+                return;
+            }
+        }
+        let has_backlog = !conductor.backlog.tenants.is_empty() || conductor.backlog.is_sweeping;
+        if let Some(time) = slice_after(conductor.time).filter(|_| has_backlog) {
+            if conductor.slice(time).is_none() {
+                return;
+            }
+        } else if end == 0 {
+            // Only if nothing was done since it was seen that there is nothing to do: what was done may have taken the
+            // call that would end this.
+            conductor.graph.worker.step_or_park(None);
+        }
+    }
+}
+
+/// Worker 0's view of all workers.
+struct Conductor<'a> {
+    graph: Graph<'a>,
+    peers: usize,
+    shared: &'a Shared,
+    done: &'a Receiver<Through>,
+    catalog: Arc<Catalog>,
+    newest: HashTrieMapSync<TenantId, Position>,
+    position: Position,
+    time: Time,
+    /// What is still to be computed aside, all workers together.
+    backlog: Backlog,
+    /// The tenants that stage something, with the generation of which it was said last that it is through.
+    staging: BTreeMap<TenantId, u64>,
+    /// Where in the log the oldest definition is that they stage.
+    staged_at: HashTrieMapSync<TenantId, Position>,
+    slice_time: Duration,
+    slice_limit: usize,
+}
+
+impl Conductor<'_> {
+    /// Lets events in as one timestamp; `None` if another worker has ended.
+    fn events(&mut self, events: Vec<Recorded>, accepted: Instant) -> Option<()> {
+        let last = events.last()?.position;
         let started = Instant::now();
-        metrics::histogram!("decidr_dataflow_batch_size").record(batch.len() as f64);
-        shared.current.store(last, Ordering::SeqCst);
-        graph.input.advance_to(last);
+        metrics::histogram!("decidr_dataflow_batch_size").record(events.len() as f64);
+        self.begin(time_of(last));
         let mut schema_changed = false;
         let mut written: FxHashMap<TenantId, Position> = FxHashMap::default();
-        for event in batch.drain(..) {
+        for event in events {
             let Recorded { tenant, event, position, .. } = event;
             written.insert(tenant, position);
             match event {
                 Event::Entity(ref about) => {
                     let id = about.id();
-                    graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)) });
+                    self.graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)) });
                 }
                 event => {
-                    schema_changed |= Arc::make_mut(&mut catalog).apply(tenant, &event);
+                    schema_changed |= self.change_schema(tenant, position, &event);
                     let event = WireEvent(Box::new(event));
-                    for worker in 0..peers as u64 {
-                        graph.input.send(Message::Schema { worker, tenant, event: event.clone() });
+                    for worker in 0..self.peers as u64 {
+                        self.graph.input.send(Message::Schema { worker, tenant, event: event.clone() });
                     }
                 }
             }
         }
-        graph.input.advance_to(last + 1);
-        graph.input.flush();
-        while graph.probe.less_equal(&last) {
-            graph.worker.step_or_park(None);
-        }
-        let (batches, mut changes) = graph.publish(last);
-        let mut workers = vec![Batches::default(); peers];
-        workers[0] = batches;
-        for _ in 1..peers {
-            // The others pass at the same progress message; if one has ended, so does the process.
-            let Ok(through) = done.recv() else { return };
-            debug_assert_eq!(through.position, last, "one timestamp is in the graph at a time");
-            workers[through.worker] = through.batches;
-            changes.extend(through.changes);
-        }
-        if peers > 1 {
-            changes.sort_unstable_by_key(|change| change.entity_id);
-        }
-        written.iter().for_each(|(tenant, position)| newest.insert_mut(*tenant, *position));
-        let arranged = Arc::new(Arranged { position: last, catalog: catalog.clone(), newest: newest.clone(), workers });
-        let catalog = catalog.clone();
-        let delta =
-            Arc::new(Delta { previous: position, position: last, newest: written.into_iter().collect(), catalog, schema_changed, changes });
-        position = last;
-        shared.arranged.store(arranged.clone());
-        let published = Published { delta, arranged, accepted };
-        for consumer in shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            consumer(&published);
-        }
-        shared.position.send_replace(last);
+        written.iter().for_each(|(tenant, position)| self.newest.insert_mut(*tenant, *position));
+        let previous = std::mem::replace(&mut self.position, last);
+        let (arranged, changes) = self.through()?;
+        let delta = Delta {
+            previous,
+            position: last,
+            newest: written.into_iter().collect(),
+            catalog: self.catalog.clone(),
+            schema_changed,
+            is_aside: false,
+            changes,
+        };
+        self.hand_out(delta, arranged, accepted);
+        self.shared.position.send_replace(last);
         metrics::gauge!("decidr_dataflow_position").set(last as f64);
         metrics::histogram!("decidr_dataflow_batch_seconds").record(started.elapsed());
         metrics::histogram!("decidr_commit_to_delta_seconds").record(accepted.elapsed());
+        Some(())
+    }
+
+    /// Applies an event to the schema, if it is one of the schema.
+    fn change_schema(&mut self, tenant: TenantId, position: Position, event: &Event) -> bool {
+        let generation = |catalog: &Catalog| catalog.tenant(tenant).and_then(|schema| schema.staging()).map(Staging::generation);
+        let before = generation(&self.catalog);
+        let changed = Arc::make_mut(&mut self.catalog).apply(tenant, event);
+        match generation(&self.catalog) {
+            after if after == before => {}
+            Some(_) => {
+                self.staging.entry(tenant).or_default();
+                if before.is_none() {
+                    self.staged_at.insert_mut(tenant, position);
+                }
+            }
+            None => {
+                self.staging.remove(&tenant);
+                self.staged_at.remove_mut(&tenant);
+            }
+        }
+        changed
+    }
+
+    /// Computes a slice of what is computed aside.
+    fn slice(&mut self, time: Time) -> Option<()> {
+        let started = Instant::now();
+        self.begin(time);
+        for worker in 0..self.peers as u64 {
+            self.graph.input.send(Message::Slice { worker, limit: self.slice_limit });
+        }
+        let (arranged, changes) = self.through()?;
+        let delta = Delta {
+            previous: self.position,
+            position: self.position,
+            newest: Vec::new(),
+            catalog: self.catalog.clone(),
+            schema_changed: false,
+            is_aside: true,
+            changes,
+        };
+        self.hand_out(delta, arranged, started);
+        let taken = started.elapsed().as_secs_f64().max(1e-6);
+        metrics::histogram!("decidr_dataflow_slice_seconds").record(taken);
+        let fit = self.slice_limit as f64 * self.slice_time.as_secs_f64() / taken;
+        // At most twice as many as the last time, for entities are not all alike.
+        self.slice_limit = (fit as usize).min(self.slice_limit * 2).clamp(*SLICE_LIMITS.start(), *SLICE_LIMITS.end());
+        Some(())
+    }
+
+    fn begin(&mut self, time: Time) {
+        self.time = time;
+        self.shared.current.store(time, Ordering::SeqCst);
+        self.graph.input.advance_to(time);
+    }
+
+    /// Waits until the timestamp is through on all workers; gives everything arranged, and what changed, by entity.
+    fn through(&mut self) -> Option<(Arc<Arranged>, Vec<Change>)> {
+        let time = self.time;
+        self.graph.input.advance_to(time + 1);
+        self.graph.input.flush();
+        while self.graph.probe.less_equal(&time) {
+            self.graph.worker.step_or_park(None);
+        }
+        let Through { batches, mut changes, mut backlog, .. } = self.graph.publish(0, time);
+        let mut workers = vec![Batches::default(); self.peers];
+        workers[0] = batches;
+        for _ in 1..self.peers {
+            // The others pass at the same progress message; if one has ended, so does the process.
+            let through = self.done.recv().ok()?;
+            debug_assert_eq!(through.time, time, "one timestamp is in the graph at a time");
+            workers[through.worker] = through.batches;
+            changes.extend(through.changes);
+            backlog.is_sweeping |= through.backlog.is_sweeping;
+            for (tenant, progress) in through.backlog.tenants {
+                let all: &mut Progress = backlog.tenants.entry(tenant).or_default();
+                all.done += progress.done;
+                all.total += progress.total;
+            }
+        }
+        if self.peers > 1 {
+            changes.sort_unstable_by_key(|change| change.entity_id);
+        }
+        let arranged = Arc::new(Arranged {
+            position: self.position,
+            catalog: self.catalog.clone(),
+            newest: self.newest.clone(),
+            computing: Arc::new(backlog.tenants.clone()),
+            staged_at: self.staged_at.clone(),
+            workers,
+        });
+        self.backlog = backlog;
+        Some((arranged, changes))
+    }
+
+    /// Publishes what is arranged, and tells everybody.
+    fn hand_out(&mut self, delta: Delta, arranged: Arc<Arranged>, accepted: Instant) {
+        self.shared.arranged.store(arranged.clone());
+        let published = Published { delta: Arc::new(delta), arranged, accepted };
+        for consumer in self.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            consumer(&published);
+        }
+        for (tenant, told) in &mut self.staging {
+            let generation = self.catalog.tenant(*tenant).and_then(|schema| schema.staging()).map_or(0, Staging::generation);
+            if generation > *told && !self.backlog.tenants.contains_key(tenant) {
+                *told = generation;
+                for consumer in self.shared.computation_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+                    consumer(*tenant, generation);
+                }
+            }
+        }
     }
 }
 
@@ -306,15 +491,14 @@ fn follow(worker: &mut Worker, shared: &Shared, through: &Sender<Through>) {
     let Graph { input, .. } = &mut graph;
     // Only worker 0 has input; this worker's must not hold anybody back.
     std::mem::replace(input, Input::new_with_builder()).close();
-    let mut published: Position = 0;
+    let mut published: Time = 0;
     while !shared.ended.load(Ordering::SeqCst) {
         graph.worker.step_or_park(None);
         // Worker 0 lets the next timestamp in only when it has what is published here.
         let reached = shared.current.load(Ordering::SeqCst);
         if reached > published && !graph.probe.less_equal(&reached) {
-            let (batches, changes) = graph.publish(reached);
             published = reached;
-            if through.send(Through { worker: index, position: reached, batches, changes }).is_err() {
+            if through.send(graph.publish(index, reached)).is_err() {
                 return;
             }
         }

@@ -22,6 +22,7 @@ mod rollup;
 pub mod snapshot;
 mod types;
 
+pub use compute::Progress;
 pub use engine::{Engine, EngineConfig, EngineError, Published};
 pub use rollup::strategy;
 pub use snapshot::Arranged;

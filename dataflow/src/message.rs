@@ -25,6 +25,22 @@ pub(crate) enum Message {
         /// What happened.
         event: WireEvent,
     },
+    /// Round 0, to every worker: computes the next slice of what is computed aside, of so many entities.
+    Slice {
+        /// Which worker.
+        worker: u64,
+        /// How many entities.
+        limit: usize,
+    },
+    /// Round 1, to the worker of a source: a host takes up a cell, and wants what this source contributes to it.
+    Wanted {
+        /// The source.
+        source: EntityId,
+        /// The host.
+        host: EntityId,
+        /// The lookup or rollup.
+        attribute: AttributeId,
+    },
     /// Round 1, to the worker of a link's target: the link came or went.
     Linked {
         /// The link's target.
@@ -81,7 +97,8 @@ impl Message {
     /// Where it goes: a number whose remainder by the count of workers is the worker.
     pub(crate) fn route(&self) -> u64 {
         match self {
-            Message::Schema { worker, .. } => *worker,
+            Message::Schema { worker, .. } | Message::Slice { worker, .. } => *worker,
+            Message::Wanted { source, .. } => route(*source),
             Message::Entity { id, .. } => route(*id),
             Message::Linked { target, .. } => route(*target),
             Message::Hierarchy { component, .. } => route(EntityId(component.0)),

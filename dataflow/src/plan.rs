@@ -7,7 +7,7 @@ use decidr_domain::formula::Program;
 use decidr_domain::formula::Type;
 use decidr_domain::formula::eval::Expr;
 use decidr_domain::id::{AttributeId, CollectionId};
-use decidr_domain::schema::{Analyzed, Component, Compute, Crossing, Direction, Summary, TenantSchema};
+use decidr_domain::schema::{Analyzed, Component, Compute, Crossing, Direction, Shown, Staging, Summary, TenantSchema};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A step within a timestamp, in the order in which they come.
@@ -44,7 +44,8 @@ pub(crate) fn arrival(round: Round) -> Round {
     if is_iteration(round) { round + 1 } else { round + (1 << 32) }
 }
 
-/// What to do in one tenant.
+/// What to do in one tenant. Cells go by the ids that the schema has for them: those that are computed aside and those
+/// that are shown in their place are each an attribute here.
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) collections: FxHashMap<CollectionId, CollectionPlan>,
@@ -53,6 +54,8 @@ pub(crate) struct Plan {
     analyzed: FxHashMap<AttributeId, Arc<Analyzed>>,
     /// Attributes that depend on one another along hierarchies, by the smallest id among them.
     pub(crate) components: FxHashMap<AttributeId, ComponentPlan>,
+    /// The cells that are computed aside.
+    pub(crate) staged: FxHashSet<AttributeId>,
 }
 
 /// Attributes that depend on one another along hierarchies.
@@ -117,13 +120,18 @@ impl CrossingPlan {
         self.crossing.direction.link()
     }
 
+    /// Whether a host that takes it up asks its sources for what they contribute; else sources send it of themselves.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        matches!(self.crossing.direction, Direction::Forward(_)) && !self.iterates
+    }
+
     /// Whether the host's own link gives the order of what it lists.
     pub(crate) fn is_list_in_link_order(&self) -> bool {
         let in_order = match &self.crossing.summary {
             Summary::List => true,
             // Also what is sorted: those that are alike keep the link's order.
             Summary::Collect(_) => true,
-            Summary::Only | Summary::Rollup(..) => false,
+            Summary::Only | Summary::Count | Summary::Rollup(..) => false,
         };
         in_order && matches!(self.crossing.direction, Direction::Forward(_))
     }
@@ -155,18 +163,36 @@ impl Plan {
         for collection in schema.collections() {
             plan.collections.entry(collection.id()).or_default();
             for attribute in collection.attributes() {
-                if let Some(analyzed) = schema.analyzed(attribute.id) {
-                    plan.add(schema, attribute.id, analyzed);
+                let Some(analyzed) = schema.analyzed(attribute.id) else { continue };
+                let cell = schema.newest_cell(attribute.id);
+                let analyzed = match schema.has_plain_cells() {
+                    true => analyzed.clone(),
+                    false => Arc::new(analyzed.with_cells(&|id| schema.newest_cell(id))),
+                };
+                plan.analyzed.insert(cell, analyzed);
+                if schema.is_computing(attribute.id) {
+                    plan.staged.insert(cell);
                 }
             }
         }
+        for (_, shown) in schema.staging().into_iter().flat_map(Staging::shown) {
+            if let Some(Shown { analyzed, cell }) = shown {
+                plan.analyzed.insert(*cell, Arc::new(schema.shown_over_cells(analyzed)));
+            }
+        }
+        let analyzed = std::mem::take(&mut plan.analyzed);
+        for (cell, attribute) in &analyzed {
+            plan.add(&analyzed, *cell, attribute);
+        }
+        plan.analyzed = analyzed;
+        plan.analyzed.retain(|_, analyzed| analyzed.compute != Compute::Stored);
         for collection in plan.collections.values_mut() {
             collection.finish(&plan.analyzed);
         }
         plan
     }
 
-    fn add(&mut self, schema: &TenantSchema, attribute: AttributeId, analyzed: &Arc<Analyzed>) {
+    fn add(&mut self, all: &FxHashMap<AttributeId, Arc<Analyzed>>, attribute: AttributeId, analyzed: &Arc<Analyzed>) {
         let home = self.collections.entry(analyzed.collection_id).or_default();
         let (level, component) = (analyzed.level, analyzed.component.as_ref());
         let round = if component.is_some() { iterate(level) } else { settle(level) };
@@ -193,7 +219,7 @@ impl Plan {
             Compute::Crossing(crossing) => {
                 let (reads, host_reads) = (analyzed.reads.clone(), analyzed.host_reads.clone());
                 let within = |component: &&Arc<Component>| {
-                    reads.iter().any(|id| schema.analyzed(*id).is_some_and(|read| read.component.as_ref() == Some(component)))
+                    reads.iter().any(|id| all.get(id).is_some_and(|read| read.component.as_ref() == Some(component)))
                 };
                 let (iterates, component) = (component.is_some(), component.filter(within).map(|component| component.id));
                 // What cells that depend on one another need is sent while they are computed, and else when it is final.
@@ -206,7 +232,6 @@ impl Plan {
             }
         }
         self.collections.entry(analyzed.collection_id).or_default().computed.insert(attribute);
-        self.analyzed.insert(attribute, analyzed.clone());
     }
 
     /// What is different from `before`.

@@ -1,6 +1,6 @@
 //! Reading the arrangements, from any thread, as of one position.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use decidr_domain::aggregate::entity::Entity;
@@ -12,7 +12,7 @@ use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 use rpds::HashTrieMapSync;
 
-use crate::compute::RowRef;
+use crate::compute::{Progress, RowRef};
 use crate::message::route;
 use crate::render::Batches;
 use crate::types::Diff;
@@ -23,11 +23,26 @@ pub struct Arranged {
     pub(crate) catalog: Arc<Catalog>,
     /// The position of every tenant's newest event.
     pub(crate) newest: HashTrieMapSync<TenantId, Position>,
+    /// How far computations have come whose cells are not shown yet.
+    pub(crate) computing: Arc<BTreeMap<TenantId, Progress>>,
+    /// Where in the log the oldest definition is whose cells are not shown yet, by tenant.
+    pub(crate) staged_at: HashTrieMapSync<TenantId, Position>,
     /// By worker.
     pub(crate) workers: Vec<Batches>,
 }
 
 impl Arranged {
+    /// How far the computation of what is not shown yet has come in a tenant; nothing if there is none, or if it is through
+    /// and waits to be shown.
+    pub fn progress(&self, tenant: TenantId) -> Option<Progress> {
+        self.computing.get(&tenant).copied()
+    }
+
+    /// The position of the oldest definition in a tenant whose cells are computed aside and not shown yet, if there is one.
+    pub fn staged_at(&self, tenant: TenantId) -> Option<Position> {
+        self.staged_at.get(&tenant).copied()
+    }
+
     /// The row of an entity, of whatever tenant, archived or not.
     pub fn row(&self, id: EntityId) -> Option<Arc<Row>> {
         let (mut cursor, storage) = cursor_list(self.worker(id).rows.clone());
@@ -185,5 +200,9 @@ impl Snapshot for Arranged {
 
     fn entity(&self, id: EntityId) -> Option<Arc<Entity>> {
         self.row(id).map(|row| row.entity.clone())
+    }
+
+    fn count(&self, collection: CollectionId) -> u64 {
+        Arranged::count(self, collection)
     }
 }

@@ -13,8 +13,23 @@ use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatch, OrdVal
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
 use timely::progress::frontier::AntichainRef;
 
-/// The dataflow's time is the position in the log.
-pub(crate) type Time = Position;
+/// The dataflow's time: a position in the log, and behind it as many slices of what is computed aside as there are before
+/// the next position.
+pub(crate) type Time = u64;
+
+/// How many bits of a time count slices.
+const SLICE_BITS: u32 = 24;
+
+/// The time of a position: of the events up to there, before any slice.
+pub(crate) fn time_of(position: Position) -> Time {
+    position << SLICE_BITS
+}
+
+/// The time of the slice after `time`; `None` if there were so many since the last position that there is no more room.
+pub(crate) fn slice_after(time: Time) -> Option<Time> {
+    let next = time + 1;
+    (next >> SLICE_BITS == time >> SLICE_BITS).then_some(next)
+}
 
 /// How often an update counts: 1 for an insertion, -1 for a retraction.
 pub(crate) type Diff = isize;

@@ -297,7 +297,8 @@ impl Decider {
     /// Decides one command, and keeps what it comes to for those behind it.
     fn decide(&mut self, request: &Request, now: Timestamp) -> Result<Append, Rejection> {
         let entities = |id: EntityId| self.entity(id);
-        let decision = decide(request, Facts { catalog: &self.catalog, entities: &entities })?;
+        let sizes = |collection| self.snapshot.count(collection);
+        let decision = decide(request, Facts { catalog: &self.catalog, entities: &entities, sizes: &sizes })?;
         let mut events = Vec::with_capacity(decision.events.len());
         for (stream, event) in decision.events {
             self.head += 1;

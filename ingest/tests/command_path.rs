@@ -56,6 +56,9 @@ impl Snapshot for Shown {
     fn entity(&self, id: EntityId) -> Option<Arc<Entity>> {
         self.entities.get(&id).cloned()
     }
+    fn count(&self, _: CollectionId) -> u64 {
+        0
+    }
 }
 
 impl Lagging {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use decidr_domain::delta::{Delta, Row};
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::formula::{Expression, Program};
-use decidr_domain::id::{CollectionId, EntityId, Position, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use decidr_domain::schema::resolve;
 use rustc_hash::FxHashMap;
@@ -87,12 +87,31 @@ impl LiveQuery {
         !row.entity.archived && filter.is_none_or(|filter| !matches!(filter.evaluate(row), v if v.is_error() || !truth(&v)))
     }
 
+    /// Whether this is the cell that is shown of some attribute of the collection.
+    fn shows(&self, cell: AttributeId, catalog: &Catalog) -> bool {
+        let schema = catalog.tenant(self.tenant);
+        let collection = schema.and_then(|schema| schema.collection(self.collection));
+        let mut attributes = collection.into_iter().flat_map(|collection| collection.attributes());
+        attributes.any(|attribute| schema.and_then(|schema| schema.shown_cell(attribute.id)) == Some(cell))
+    }
+
+    /// The cells of the collection that are computed aside. Sorted.
+    fn computing(&self, catalog: &Catalog) -> Vec<AttributeId> {
+        let Some(schema) = catalog.tenant(self.tenant) else { return Vec::new() };
+        let Some(collection) = schema.collection(self.collection) else { return Vec::new() };
+        let attributes = collection.attributes().iter().filter(|attribute| schema.is_computing(attribute.id));
+        let mut cells: Vec<_> = attributes.map(|attribute| schema.newest_cell(attribute.id)).collect();
+        cells.sort_unstable();
+        cells
+    }
+
     /// The filter's program under this schema; `Err` if the collection or an attribute that it needs is gone.
     pub fn program(&self, catalog: &Catalog) -> Result<Option<Program>, Gone> {
         let schema = catalog.tenant(self.tenant).ok_or(Gone)?;
         schema.collection(self.collection).ok_or(Gone)?;
         let program = |filter: &Expression| resolve::stored_formula(schema, self.collection, filter);
-        self.filter.as_ref().map(program).transpose().map_err(|_| Gone)
+        let program = self.filter.as_ref().map(program).transpose().map_err(|_| Gone)?;
+        Ok(program.map(|program| schema.shown_program(program)))
     }
 }
 
@@ -163,12 +182,16 @@ struct State {
     newest: FxHashMap<TenantId, Position>,
     /// By collection, so that a delta looks only at the queries that it may concern.
     queries: HashMap<CollectionId, Vec<Shared>>,
+    /// The schema up to there.
+    catalog: Arc<Catalog>,
 }
 
 /// One distinct query.
 struct Shared {
     query: LiveQuery,
     program: Option<Program>,
+    /// The cells that are computed aside, and not shown. Sorted.
+    computing: Vec<AttributeId>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -191,10 +214,14 @@ impl Live {
         let ended = Arc::default();
         let subscriber = Subscriber { queue: sender, ended: Arc::clone(&ended) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let shared = state.queries.entry(query.collection).or_default();
+        let State { queries, catalog, .. } = &mut *state;
+        let shared = queries.entry(query.collection).or_default();
         match shared.iter_mut().find(|shared| shared.query == query && shared.program == program) {
             Some(shared) => shared.subscribers.push(subscriber),
-            None => shared.push(Shared { query, program, subscribers: vec![subscriber] }),
+            None => {
+                let computing = query.computing(catalog);
+                shared.push(Shared { query, program, computing, subscribers: vec![subscriber] });
+            }
         }
         Subscription { queue, ended }
     }
@@ -222,10 +249,22 @@ impl Sink for Live {
     }
 
     fn apply(&self, delta: &Arc<Delta>) {
+        if delta.is_aside {
+            // Nobody is shown any of it.
+            return;
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.newest.extend(delta.newest.iter().copied());
+        state.catalog = delta.catalog.clone();
         if delta.schema_changed {
             for shared in state.queries.values_mut().flatten() {
+                let computing = shared.query.computing(&delta.catalog);
+                let is_shown = |cell: &AttributeId| shared.query.shows(*cell, &delta.catalog);
+                if shared.computing.iter().any(is_shown) {
+                    // Other cells are shown now, of many rows or all.
+                    shared.subscribers.drain(..).for_each(|subscriber| subscriber.end(End::Lagged));
+                }
+                shared.computing = computing;
                 match shared.query.program(&delta.catalog) {
                     Ok(program) if program == shared.program => {}
                     // What matched before may not now, and the other way round.
@@ -263,12 +302,23 @@ impl Sink for Live {
 }
 
 impl Shared {
+    /// Whether nothing changed but what is not shown.
+    fn is_the_same(&self, change: &decidr_domain::delta::Change) -> bool {
+        let Some(old) = change.old.as_ref().filter(|_| !self.computing.is_empty()) else { return false };
+        let shown =
+            |row: &Row| row.computed.iter().filter(|(cell, _)| self.computing.binary_search(cell).is_err()).cloned().collect::<Vec<_>>();
+        old.entity == change.new.entity && shown(old) == shown(&change.new)
+    }
+
     fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change]) {
         let filter = self.program.as_ref();
         let mut ops = Vec::new();
         for change in changes {
             let was = change.old.as_ref().is_some_and(|row| LiveQuery::matches(row, filter));
             let is = LiveQuery::matches(&change.new, filter);
+            if was && is && self.is_the_same(change) {
+                continue;
+            }
             let kind = match (was, is) {
                 (false, false) => continue,
                 (false, true) => OpKind::Insert,

@@ -10,7 +10,6 @@ use decidr_domain::aggregate::entity::EntityCommand;
 use decidr_domain::arrangements::Snapshot;
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::delta::Row;
-use decidr_domain::formula::Cells;
 use decidr_domain::formula::coerce::text;
 use decidr_domain::id::{CommandId, EntityId, Key};
 use decidr_domain::schema::{CollectionSchema, TenantSchema};
@@ -118,7 +117,7 @@ impl Show {
             tick.tick().await;
             // Spread over the flights by a step that has no divisor in common with most counts.
             let row = &pool[(step.wrapping_mul(7_919) % pool.len() as u64) as usize];
-            let command = self.change(&flights, row, step);
+            let command = self.change(&schema, &flights, row, step);
             let id = CommandId(Uuid::now_v7());
             let authority = Authority::Tenant(schema.tenant.id);
             let request = Request { command_id: id, authority, actor: "demo".into(), correlation_id: id.0, command };
@@ -128,7 +127,7 @@ impl Show {
             if Instant::now() >= next_frame {
                 next_frame = Instant::now() + Duration::from_millis(if std::io::stdout().is_terminal() { 250 } else { 5_000 });
                 let rate = step as f64 / started.elapsed().as_secs_f64();
-                self.draw(&schema, rate, &deltas)?;
+                self.draw(&*self.schema()?, rate, &deltas)?;
             }
         }
         Ok(())
@@ -140,7 +139,7 @@ impl Show {
     }
 
     /// Nine times in ten another delay, else one more flight like this one.
-    fn change(&self, flights: &CollectionSchema, row: &Row, step: u64) -> Command {
+    fn change(&self, schema: &TenantSchema, flights: &CollectionSchema, row: &Row, step: u64) -> Command {
         let id = row.entity.id;
         if step % 10 != 9 {
             let delay = (step.wrapping_mul(2_654_435_761) >> 8) % 240;
@@ -148,7 +147,7 @@ impl Show {
             return Command::Entity(EntityCommand::SetValues { id, values, expected_version: None });
         }
         let stored = flights.attributes().iter().filter(|attribute| !attribute.definition.is_computed());
-        let copied = stored.filter_map(|attribute| match scalars::cell(row, attribute).into_json() {
+        let copied = stored.filter_map(|attribute| match scalars::cell(schema, row, attribute).into_json() {
             Ok(Json::Null) | Err(_) => None,
             Ok(value) => Some((attribute.key.to_string(), value)),
         });
@@ -179,7 +178,7 @@ impl Show {
         out.push('\n');
         arranged.scan(airlines.id(), None, |row| {
             for (key, width) in COLUMNS {
-                let value = airlines.by_key(key).map(|attribute| text(&row.cell(attribute.id))).unwrap_or_default();
+                let value = airlines.by_key(key).map(|attribute| text(&schema.shown_value(row, attribute.id))).unwrap_or_default();
                 let short: String = value.chars().take(width).collect();
                 out.push_str(&format!("{short:>width$}  "));
             }

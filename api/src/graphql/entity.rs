@@ -34,7 +34,7 @@ impl Entity {
     /// All attributes, or those named.
     async fn values(&self, keys: Option<Vec<String>>) -> Result<Values, Refusal> {
         let collection = self.collection()?;
-        let shown = |attribute: &Attribute| (Name::new(attribute.key.as_str()), cell(&self.row, attribute));
+        let shown = |attribute: &Attribute| (Name::new(attribute.key.as_str()), cell(&self.view.schema, &self.row, attribute));
         let fields = match keys {
             None => collection.attributes().iter().map(|attribute| shown(attribute)).collect(),
             Some(keys) => {

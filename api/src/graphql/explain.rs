@@ -121,7 +121,7 @@ impl Walk<'_> {
         let mut out = Explanation {
             entity_id: row.entity.id.to_string().into(),
             path: schema.path(attribute.id),
-            value: Cell(cell(row, attribute)),
+            value: Cell(cell(schema, row, attribute)),
             kind: attribute.definition.kind(),
             expression: None,
             strategy: None,
@@ -134,12 +134,13 @@ impl Walk<'_> {
         if let Definition::Formula { expression } = &attribute.definition {
             out.expression = Some(expression.to_user(&schema.keys(attribute.collection_id)).to_string());
         }
-        match schema.analyzed(attribute.id).map(|analyzed| (&analyzed.compute, analyzed)) {
+        match schema.shown_analyzed(attribute.id).map(|analyzed| (&analyzed.compute, analyzed)) {
             Some((Compute::Formula(program), _)) => self.own(row, &program.references, depth, &mut out),
             Some((Compute::Crossing(crossing), analyzed)) => {
                 out.strategy = Some(decidr_dataflow::strategy(&crossing.summary));
                 self.own(row, &analyzed.host_reads, depth, &mut out);
-                let sources = sources(self.view, row, crossing, usize::MAX);
+                let cells = schema.shown_over_cells(analyzed);
+                let sources = cells.crossing().map_or_else(Vec::new, |crossing| sources(self.view, row, crossing, usize::MAX));
                 out.source_count = Some(sources.len() as i64);
                 for source in &sources {
                     let shown = out.inputs.iter().map(|input| &input.entity_id).collect::<std::collections::BTreeSet<_>>().len();
@@ -251,7 +252,8 @@ pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &Definitio
     let not_found = || Refusal::new("NOT_FOUND", format!("no attribute `{id}`"));
     let attribute = view.schema.attribute(id).ok_or_else(not_found)?;
     let collection = view.schema.collection(attribute.collection_id).ok_or_else(not_found)?;
-    let analyzed = resolve::preview(&view.schema, collection, attribute, definition)?;
+    let analyzed = view.schema.shown_over_cells(&resolve::preview(&view.schema, collection, attribute, definition)?);
+    let cell = view.schema.shown_cell(id);
     let mut out = Preview { changed: 0, unchanged: 0, new_errors: 0, sample: Vec::new() };
     let mut affordable = true;
     view.arranged.scan(collection.id(), None, |row| {
@@ -259,7 +261,7 @@ pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &Definitio
         if !affordable {
             return false;
         }
-        let (before, after) = (row.cell(id), computed(view, row, &analyzed.compute));
+        let (before, after) = (cell.map_or(Value::Blank, |cell| row.cell(cell)), computed(view, row, &analyzed.compute));
         if before == after {
             out.unchanged += 1;
         } else {
@@ -285,6 +287,7 @@ fn computed(view: &TenantView, row: &Row, compute: &Compute) -> Value {
             let contributions: Vec<Value> =
                 sources(view, row, crossing, usize::MAX).iter().filter_map(|source| crossing.contribution(&**source)).collect();
             match &crossing.summary {
+                Summary::Count => Value::from(contributions.len() as i64),
                 Summary::Only => contributions.into_iter().next_back().unwrap_or_default(),
                 Summary::List => decidr_domain::rollup::list_of(contributions.iter()),
                 Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),

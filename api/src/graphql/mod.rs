@@ -7,6 +7,7 @@ mod explain;
 mod mutation;
 mod page;
 mod query;
+mod reads;
 pub mod scalars;
 mod schema_types;
 mod subscription;
@@ -112,17 +113,34 @@ impl<'a> Request<'a> {
         Ok(TenantView { arranged, schema, seal: self.seal(), budget: self.budget.clone() })
     }
 
+    /// The same for a query that may read cells which are computed aside: where the position asked for is not older than
+    /// the definition that they follow from, it waits until they are shown.
+    pub(crate) async fn view_for_reading(&self, ctx: &Context<'_>, min_position: Option<PositionToken>) -> Result<TenantView, Refusal> {
+        let Some(PositionToken(sealed)) = &min_position else { return self.view(None).await };
+        let tenant = self.tenant()?;
+        let position = self.wait_for(tenant, sealed).await?;
+        let view = self.view(min_position).await?;
+        let is_shown = |arranged: &Arranged| arranged.staged_at(tenant).is_none_or(|staged| staged > position);
+        if is_shown(&view.arranged) || !reads::is_of_computing(ctx, &view.schema) {
+            return Ok(view);
+        }
+        match tokio::time::timeout(POSITION_PATIENCE, self.platform.arranged_when(is_shown)).await {
+            Ok(true) => self.view(None).await,
+            _ => Err(Refusal::new("UNAVAILABLE", "cells of the definition at minPosition were not computed in time; try again")),
+        }
+    }
+
     /// Shows positions of this log to clients.
     pub(crate) fn seal(&self) -> Seal {
         Seal { key: self.positions.clone(), lineage: self.platform.lineage() }
     }
 
-    async fn wait_for(&self, tenant: TenantId, sealed: &str) -> Result<(), Refusal> {
+    async fn wait_for(&self, tenant: TenantId, sealed: &str) -> Result<Position, Refusal> {
         // One that lies behind the end of the log is of a log that lost its end, and as strange as any other.
         let position = self.positions.open_sealed(tenant, self.platform.lineage(), sealed).filter(|p| *p <= self.platform.head());
         let position = position.ok_or_else(|| Refusal::new("INVALID_INPUT", "minPosition is not a position that this server gave"))?;
         match tokio::time::timeout(POSITION_PATIENCE, self.platform.reached(position)).await {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(position),
             _ => Err(Refusal::new("UNAVAILABLE", "minPosition was not reached in time; try again")),
         }
     }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{Cells, Program};
+use decidr_domain::formula::Program;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::schema::resolve;
 use decidr_domain::value::Value;
@@ -120,7 +120,14 @@ impl Page {
             Some(text) => Some(cursor(text).ok_or_else(|| Refusal::new("INVALID_INPUT", "after is not a cursor of this order"))?),
             None => None,
         };
-        Ok(Self { view: view.clone(), collection, filter: filter.map(|(_, program)| program), order, first: first as usize, after })
+        Ok(Self {
+            view: view.clone(),
+            collection,
+            filter: filter.map(|(_, program)| view.schema.shown_program(program)),
+            order,
+            first: first as usize,
+            after,
+        })
     }
 
     /// The page of all entities of the collection.
@@ -170,7 +177,7 @@ impl Page {
                 }
                 let more = rows.len() > self.first;
                 rows.truncate(self.first);
-                let total = match host.computed(link.id) {
+                let total = match self.view.schema.shown_cell(link.id).map_or(&Value::Blank, |cell| host.computed(cell)) {
                     Value::Number(count) => usize::try_from(*count).unwrap_or(0),
                     _ => 0,
                 };
@@ -222,10 +229,14 @@ impl Page {
     }
 
     fn cursor(&self, row: &Row) -> Cursor {
-        let key = |attribute: &AttributeId| match row.entity.values.get(*attribute) {
-            // As clients see it, a link to many is how many it leads to.
-            Value::Links(_) | Value::Link(_) if !row.computed(*attribute).is_blank() => row.computed(*attribute).clone(),
-            _ => row.cell(*attribute),
+        let key = |attribute: &AttributeId| {
+            let Some(cell) = self.view.schema.shown_cell(*attribute) else { return Value::Blank };
+            match row.entity.values.get(*attribute) {
+                // As clients see it, a link to many is how many it leads to.
+                Value::Links(_) => row.computed(cell).clone(),
+                Value::Blank => row.computed(cell).clone(),
+                stored => stored.clone(),
+            }
         };
         Cursor { keys: self.order.iter().map(|(attribute, _)| key(attribute)).collect(), id: row.entity.id }
     }

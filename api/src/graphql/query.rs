@@ -88,7 +88,7 @@ impl Query {
 
     async fn entity(&self, ctx: &Context<'_>, id: ID, min_position: Option<PositionToken>) -> Result<Option<Entity>, Refusal> {
         let request = Request::of(ctx)?;
-        let view = request.view(min_position).await?;
+        let view = request.view_for_reading(ctx, min_position).await?;
         let row = id.parse::<EntityId>().ok().and_then(|id| view.arranged.row(id));
         Ok(row.filter(|row| row.entity.tenant_id == view.schema.tenant.id).map(|row| Entity { view, row }))
     }
@@ -105,7 +105,7 @@ impl Query {
         #[graphql(default = 100)] first: i32,
         min_position: Option<PositionToken>,
     ) -> Result<Vec<Entity>, Refusal> {
-        let view = Request::of(ctx)?.view(min_position).await?;
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
         let page = Page::new(&view, parse("collection", &collection_id)?, filter.as_deref(), order_by.as_deref(), first, None)?;
         Ok(tokio::task::block_in_place(|| page.of_collection())?.nodes)
     }
@@ -149,7 +149,7 @@ impl Query {
         after: Option<String>,
         min_position: Option<PositionToken>,
     ) -> Result<EntityConnection, Refusal> {
-        let view = Request::of(ctx)?.view(min_position).await?;
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
         let collection = parse("collection", &collection_id)?;
         let page = Page::new(&view, collection, filter.as_deref(), order_by.as_deref(), first, after.as_deref())?;
         tokio::task::block_in_place(|| page.of_collection())

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use async_graphql::{InputValueError, InputValueResult, Name, Number, Scalar, ScalarType, Value as Json};
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::delta::Row;
+use decidr_domain::schema::TenantSchema;
 use decidr_domain::value::Value;
 use serde_json::Value as Input;
 
@@ -83,11 +84,14 @@ impl ScalarType for PositionToken {
     }
 }
 
-/// The cell of `attribute` in `row`, as clients see it.
-pub fn cell(row: &Row, attribute: &Attribute) -> Json {
+/// The cell of `attribute` in `row`, as clients see it: what is shown of it under this schema.
+pub fn cell(schema: &TenantSchema, row: &Row, attribute: &Attribute) -> Json {
+    let Some(shown) = schema.shown_cell(attribute.id) else {
+        return Json::Object([(Name::new("computing"), Json::Boolean(true))].into_iter().collect());
+    };
     match &attribute.definition {
         Definition::Backlink { .. } | Definition::Link { multiple: true, .. } => {
-            let count = match row.computed(attribute.id) {
+            let count = match row.computed(shown) {
                 Value::Blank => number("0"),
                 count => json(count),
             };
@@ -103,7 +107,7 @@ pub fn cell(row: &Row, attribute: &Attribute) -> Json {
             Value::Text(text) => serde_json::from_str(text).map_or(Json::Null, from_json),
             other => json(other),
         },
-        definition if definition.is_computed() => json(row.computed(attribute.id)),
+        definition if definition.is_computed() => json(row.computed(shown)),
         _ => json(row.entity.values.get(attribute.id)),
     }
 }

@@ -93,6 +93,15 @@ pub(crate) enum AttributeType {
     Attachments,
 }
 
+/// Whether cells are as the definition has them.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttributeState {
+    /// They are.
+    Ready,
+    /// They are computed aside. What was shown before is shown on; of a new attribute nothing but that it is computed.
+    Computing,
+}
+
 #[Object]
 impl Attribute {
     async fn id(&self) -> ID {
@@ -134,6 +143,19 @@ impl Attribute {
             Definition::Lookup { .. } => AttributeType::Lookup,
             Definition::Rollup { .. } => AttributeType::Rollup,
         }
+    }
+    /// Whether its cells are shown as its definition has them, or still computed aside.
+    async fn state(&self) -> AttributeState {
+        if self.view.schema.is_computing(self.attribute.id) { AttributeState::Computing } else { AttributeState::Ready }
+    }
+    /// How much of what the tenant has computed aside is done, from 0 to 1; null if it is ready.
+    async fn progress(&self) -> Option<f64> {
+        self.view.schema.is_computing(self.attribute.id).then(|| {
+            self.view
+                .arranged
+                .progress(self.view.schema.tenant.id)
+                .map_or(1.0, |progress| progress.done as f64 / progress.total.max(1) as f64)
+        })
     }
     async fn computed(&self) -> bool {
         self.attribute.definition.is_computed()

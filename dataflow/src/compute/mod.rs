@@ -9,6 +9,10 @@
 //! Cells that depend on one another along a hierarchical link have rounds of their own before the others of their level: as
 //! many as the data are deep (ADR 0009). There an entity may send several times; it knows what it sent last.
 //!
+//! # What is computed aside
+//! A definition from which many cells follow is computed a slice of entities at a time, each slice at a timestamp of its
+//! own: [`backfill`]. Rows hold these cells beside those that are shown.
+//!
 //! # State
 //! The state has one version: the next timestamp must not enter before the last has left (the engine sees to that). It is
 //! spread by entity, so that a row, its kernels and its links are all on one worker. Within a timestamp every touched
@@ -18,6 +22,7 @@
 //! A source knows, per crossing, to whom and what it contributed before, and to whom and what it contributes after; it
 //! sends the difference. That is right whichever of the two changed, or both, and counts nothing twice.
 
+mod backfill;
 mod schema_change;
 mod store;
 mod topology;
@@ -38,6 +43,8 @@ use crate::message::Message;
 use crate::plan::{Round, arrival};
 use crate::types::{Diff, Time};
 
+pub use backfill::Progress;
+pub(crate) use backfill::{Backlog, SharedBacklog};
 pub(crate) use store::{RowRef, Store};
 
 /// The time inside the loop.

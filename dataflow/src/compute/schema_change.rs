@@ -1,11 +1,18 @@
 //! A change of the schema: what it makes dirty is computed anew from the state, at the same timestamp.
 
-use decidr_domain::id::TenantId;
+use std::collections::BTreeSet;
+
+use decidr_domain::id::{AttributeId, CollectionId, TenantId};
+use rustc_hash::FxHashSet;
 
 use super::Outbox;
+use super::backfill::clear;
 use super::store::Store;
 use crate::message::WireEvent;
 use crate::plan::Plan;
+
+/// The most entities of a collection on a worker that are cleared of what is gone within the change itself.
+const CLEARED_AT_ONCE_MAX: usize = 1_000;
 
 impl Store {
     /// Applies events of the schema, and marks every entity that has a cell to compute, or contributes to one.
@@ -20,34 +27,49 @@ impl Store {
         for tenant in tenants {
             let Some(schema) = self.catalog.tenant(tenant) else { continue };
             let plan = Plan::new(schema);
-            let change = plan.change_from(self.plans.get(&tenant).unwrap_or(&Plan::default()));
+            let mut change = plan.change_from(self.plans.get(&tenant).unwrap_or(&Plan::default()));
+            let begun: FxHashSet<AttributeId> = change.dirty.extract_if(|id| plan.staged.contains(id)).collect();
+            let gone: FxHashSet<AttributeId> = change.gone.iter().map(|(id, _)| *id).collect();
+            self.backfill.change_plan(tenant, &plan, &begun, &gone);
             self.plans.insert(tenant, plan);
             if change.is_empty() {
                 continue;
             }
             let Some(plan) = self.plans.get(&tenant) else { continue };
+            let mut emptied: BTreeSet<CollectionId> = BTreeSet::new();
             for (component, collection) in &change.gone_components {
                 self.topologies.remove(component);
-                for id in self.members.get(collection).into_iter().flatten() {
-                    if let Some(record) = self.records.get_mut(id) {
-                        record.cycles.retain(|(there, _)| there != component);
+                emptied.insert(*collection);
+                if plan.components.contains_key(component) {
+                    // There is one of that name again, of other links.
+                    for id in self.members.get(collection).into_iter().flatten() {
+                        if let Some(record) = self.records.get_mut(id) {
+                            record.cycles.retain(|(there, _)| there != component);
+                        }
                     }
                 }
             }
-            for component in &change.new_components {
+            // Nobody is shown what is gone: it may as well be cleared away later.
+            emptied.extend(change.gone.iter().map(|(_, collection)| *collection));
+            for collection in emptied {
+                let members = self.members.get(&collection).map_or(&[][..], Vec::as_slice);
+                if members.len() > CLEARED_AT_ONCE_MAX {
+                    self.backfill.sweep(collection);
+                    continue;
+                }
+                self.some_are_gone = true;
+                for id in members {
+                    let Some(record) = self.records.get_mut(id) else { continue };
+                    clear(record, plan);
+                    Self::touch(&mut self.touched, record, *id);
+                }
+            }
+            for component in change.new_components.iter().filter(|component| !plan.staged.contains(component)) {
                 let Some(component) = plan.components.get(component) else { continue };
                 for id in self.members.get(&component.collection).into_iter().flatten() {
                     if let Some(entity) = self.records.get(id).and_then(|record| record.entity.as_ref()) {
                         Self::speak(entity, &component.component, outbox);
                     }
-                }
-            }
-            self.some_are_gone |= !change.gone.is_empty();
-            for (attribute, collection) in &change.gone {
-                for id in self.members.get(collection).into_iter().flatten() {
-                    let Some(record) = self.records.get_mut(id) else { continue };
-                    record.held.retain(|(held, _)| held != attribute);
-                    Self::touch(&mut self.touched, record, *id);
                 }
             }
             for (id, collection) in &plan.collections {

@@ -15,6 +15,7 @@ use decidr_domain::schema::{Catalog, Component, Summary};
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::backfill::{Backfill, SharedBacklog};
 use super::topology::Topology;
 use super::{Finished, Outbox};
 use crate::message::{Contribution, Message, WireEvent};
@@ -64,6 +65,8 @@ pub(crate) struct Store {
     links: Vec<((AttributeId, EntityId), EntityId, isize)>,
     /// The graphs of the components that are this worker's.
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
+    pub(super) backfill: Backfill,
+    backlog: SharedBacklog,
 }
 
 /// No place among the touched.
@@ -81,13 +84,15 @@ pub(super) struct Record {
     pub(super) held: Vec<(AttributeId, Held)>,
     /// The components in which it depends on itself, with the errors that say so.
     pub(super) cycles: Vec<(AttributeId, Value)>,
+    /// Its place among the entities of its collection on this worker.
+    pub(super) place: usize,
     /// Its place among the entities that this timestamp touched.
     touched: usize,
 }
 
 impl Default for Record {
     fn default() -> Self {
-        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), touched: UNTOUCHED }
+        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), place: 0, touched: UNTOUCHED }
     }
 }
 
@@ -102,6 +107,8 @@ impl Record {
 pub(super) enum Held {
     /// The one source of a lookup through a single link, and its value.
     Only(Option<(EntityId, Value)>),
+    /// How many contribute.
+    Count(u64),
     /// The values of a list, by source.
     List(BTreeMap<EntityId, Value>),
     /// A rollup's state.
@@ -112,8 +119,8 @@ pub(super) enum Held {
 pub(super) struct Touched {
     /// Its row before.
     pub(super) before: Option<Arc<Row>>,
-    /// Its computed cells so far, sorted by attribute, blanks left out.
-    pub(super) cells: Vec<(AttributeId, Value)>,
+    /// Its computed cells, sorted by attribute, blanks left out, once they are others than before.
+    changed_cells: Option<Vec<(AttributeId, Value)>>,
     /// The attributes whose cells changed so far.
     pub(super) changed: Vec<AttributeId>,
     /// The lookups and rollups to which sources contributed since the last visit.
@@ -124,6 +131,8 @@ pub(super) struct Touched {
     pub(super) cycles_changed: Vec<AttributeId>,
     /// Links to it that came (`true`) or went, with their holders.
     pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
+    /// Hosts that take up a cell to which it contributes, with the attribute of the cell.
+    pub(super) wanted: Vec<(AttributeId, EntityId)>,
     /// Whether an event of its own was folded.
     folded: bool,
 }
@@ -134,17 +143,34 @@ impl Touched {
         self.before.is_none()
     }
 
+    /// Its computed cells so far, sorted by attribute, blanks left out.
+    pub(super) fn cells(&self) -> &[(AttributeId, Value)] {
+        match (&self.changed_cells, &self.before) {
+            (Some(cells), _) => cells,
+            (None, Some(row)) => &row.computed,
+            (None, None) => &[],
+        }
+    }
+
     /// Sets a computed cell; returns whether that changed it.
     pub(super) fn set(&mut self, attribute: AttributeId, value: Value) -> bool {
-        match (self.cells.binary_search_by_key(&attribute, |(id, _)| *id), value.is_blank()) {
-            (Ok(at), _) if self.cells[at].1 == value => return false,
-            (Ok(at), true) => drop(self.cells.remove(at)),
-            (Ok(at), false) => self.cells[at].1 = value,
-            (Err(_), true) => return false,
-            (Err(at), false) => {
+        let cells = self.cells();
+        let place = cells.binary_search_by_key(&attribute, |(id, _)| *id);
+        let is_same = match place {
+            Ok(at) => cells[at].1 == value,
+            Err(_) => value.is_blank(),
+        };
+        if is_same {
+            return false;
+        }
+        let cells = self.changed_cells.get_or_insert_with(|| self.before.as_ref().map_or_else(Vec::new, |row| with_room(&row.computed)));
+        match place {
+            Ok(at) if value.is_blank() => drop(cells.remove(at)),
+            Ok(at) => cells[at].1 = value,
+            Err(at) => {
                 // Rows are kept for long and hold just what they need.
-                self.cells.reserve_exact(1);
-                self.cells.insert(at, (attribute, value));
+                cells.reserve_exact(1);
+                cells.insert(at, (attribute, value));
             }
         }
         if !self.changed.contains(&attribute) {
@@ -177,6 +203,7 @@ impl Held {
     pub(super) fn new(summary: &Summary) -> Self {
         match summary {
             Summary::Only => Held::Only(None),
+            Summary::Count => Held::Count(0),
             Summary::List | Summary::Collect(_) => Held::List(BTreeMap::new()),
             Summary::Rollup(rollup, argument) => Held::Group(Box::new(Group::new(rollup, argument))),
         }
@@ -189,6 +216,11 @@ impl Held {
                 // Another source may have come before this one went.
                 None if only.as_ref().is_some_and(|(there, _)| *there == source) => *only = None,
                 None => {}
+            },
+            Held::Count(count) => match (old, new) {
+                (None, Some(_)) => *count += 1,
+                (Some(_), None) => *count -= 1,
+                _ => {}
             },
             Held::List(list) => match new {
                 Some(value) => drop(list.insert(source, value)),
@@ -209,6 +241,8 @@ impl Held {
     pub(super) fn summary(&self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
         match self {
             Held::Only(only) => only.as_ref().map_or(Value::Blank, |(_, value)| value.clone()),
+            Held::Count(0) => Value::Blank,
+            Held::Count(count) => Value::number((*count).into()),
             Held::List(list) => {
                 let in_link_order: Vec<&Value>;
                 let values: &mut dyn Iterator<Item = &Value> = if crossing.is_list_in_link_order() {
@@ -229,7 +263,7 @@ impl Held {
 }
 
 impl Store {
-    pub(crate) fn new(changes: Changes) -> Self {
+    pub(crate) fn new(changes: Changes, backlog: SharedBacklog) -> Self {
         Self {
             catalog: Catalog::default(),
             plans: FxHashMap::default(),
@@ -242,6 +276,8 @@ impl Store {
             some_are_gone: false,
             links: Vec::new(),
             topologies: FxHashMap::default(),
+            backfill: Backfill::default(),
+            backlog,
         }
     }
 
@@ -253,10 +289,12 @@ impl Store {
         mut visits: Vec<EntityId>,
         outbox: &mut Outbox<'_>,
     ) {
-        let (mut schema, mut folded, mut spoken) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut schema, mut folded, mut spoken, mut slice) = (Vec::new(), Vec::new(), Vec::new(), None);
         for message in messages {
             match message {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
+                Message::Slice { limit, .. } => slice = Some(limit),
+                Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
                 Message::Entity { id, event } => {
                     self.fold(id, &event);
                     folded.push(id);
@@ -281,6 +319,9 @@ impl Store {
             for id in folded {
                 self.announce(id, outbox);
             }
+            if let Some(limit) = slice {
+                self.slice(limit, outbox);
+            }
             return;
         }
         spoken.sort_unstable();
@@ -303,12 +344,13 @@ impl Store {
             record.touched = touched.len();
             let touch = Touched {
                 before: record.row.clone(),
-                cells: record.row.as_ref().map_or_else(Vec::new, |row| with_room(&row.computed)),
+                changed_cells: None,
                 changed: Vec::new(),
                 contributed: Vec::new(),
                 sent: Vec::new(),
                 cycles_changed: Vec::new(),
                 linked: Vec::new(),
+                wanted: Vec::new(),
                 folded: false,
             };
             touched.push((id, touch));
@@ -325,7 +367,9 @@ impl Store {
         let state = record.entity.take().map(Arc::unwrap_or_clone);
         record.entity = entity::evolve(state, event).map(Arc::new);
         if let (true, Some(entity)) = (is_new, &record.entity) {
-            self.members.entry(entity.collection_id).or_default().push(id);
+            let members = self.members.entry(entity.collection_id).or_default();
+            record.place = members.len();
+            members.push(id);
         }
     }
 
@@ -384,6 +428,15 @@ impl Store {
         outbox.marks.extend(round.map(|round| (round, id)));
     }
 
+    /// A host takes up a cell to which this entity contributes.
+    fn wanted(&mut self, source: EntityId, host: EntityId, attribute: AttributeId, outbox: &mut Outbox<'_>) {
+        let Some(record) = self.records.get_mut(&source) else { return };
+        let Some(entity) = &record.entity else { return };
+        let Some(crossing) = self.plans.get(&entity.tenant_id).and_then(|plan| plan.crossing(attribute)) else { return };
+        outbox.marks.push((crossing.export_round, source));
+        Self::touch(&mut self.touched, record, source).wanted.push((attribute, host));
+    }
+
     /// A link to this entity came or went.
     fn linked(&mut self, target: EntityId, link: AttributeId, holder: EntityId, added: bool, outbox: &mut Outbox<'_>) {
         let Some(record) = self.records.get_mut(&target) else { return };
@@ -415,15 +468,23 @@ impl Store {
             let Some(record) = self.records.get_mut(&id) else { continue };
             record.touched = UNTOUCHED;
             let Some(entity) = &record.entity else { continue };
-            let Touched { before, mut cells, folded, .. } = touched;
+            let Touched { before, mut changed_cells, folded, .. } = touched;
             let computed = collection_plan(&self.plans, entity).map(|plan| &plan.computed);
             if self.some_are_gone {
-                cells.retain(|(attribute, _)| computed.is_some_and(|computed| computed.contains(attribute)));
+                let is_there = |attribute: &AttributeId| computed.is_some_and(|computed| computed.contains(attribute));
+                let old = before.as_ref().map_or(&[][..], |row| &row.computed);
+                if changed_cells.is_some() || old.iter().any(|(attribute, _)| !is_there(attribute)) {
+                    changed_cells.get_or_insert_with(|| old.to_vec()).retain(|(attribute, _)| is_there(attribute));
+                }
             }
-            if !folded && before.as_ref().is_some_and(|row| *row.computed == *cells) {
-                continue;
-            }
-            let row = Arc::new(Row { since: time, entity: entity.clone(), computed: cells.into_boxed_slice() });
+            let computed = match (changed_cells, &before) {
+                (Some(cells), Some(row)) if !folded && *row.computed == *cells => continue,
+                (Some(cells), _) => cells.into_boxed_slice(),
+                (None, Some(_)) if !folded => continue,
+                (None, Some(row)) => row.computed.clone(),
+                (None, None) => Box::default(),
+            };
+            let row = Arc::new(Row { since: time, entity: entity.clone(), computed });
             if let Some(before) = &before {
                 finished.rows.push(((id, RowRef(before.clone())), time, -1));
             }
@@ -450,6 +511,7 @@ impl Store {
         finished.links.extend(self.links.drain(..).map(|(key, holder, diff)| ((key, holder), time, diff)));
         self.dirty.clear();
         self.some_are_gone = false;
+        self.backfill.finish(&self.members, &self.backlog);
         finished
     }
 }

@@ -8,6 +8,7 @@ use decidr_domain::value::Value;
 use rustc_hash::FxHashSet;
 
 use super::Outbox;
+use super::backfill::{Backfill, Taken};
 use super::store::{Held, Members, Record, Store, Touched, View, collection_plan};
 use crate::message::{Contribution, Message};
 use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
@@ -19,6 +20,13 @@ impl Store {
         let record = self.records.get_mut(&host)?;
         let tenant = self.plans.get(&record.entity.as_ref()?.tenant_id)?;
         let crossing = tenant.crossing(contribution.attribute)?;
+        if self.backfill.cells(contribution.attribute, record.place) == Taken::NotYet {
+            // It asks for what there is when its turn comes, or else is told now and looks at it then.
+            if !crossing.is_asked_for() {
+                held(record, crossing).take_in(contribution);
+            }
+            return None;
+        }
         let touched = Self::touch(&mut self.touched, record, host);
         let is_first = touched.contributed.is_empty();
         if touched.contributed.last() != Some(&contribution.attribute) && !touched.contributed.contains(&contribution.attribute) {
@@ -34,7 +42,8 @@ impl Store {
         let touched = Self::touch(&mut self.touched, record, id);
         let Some(entity) = record.entity.clone() else { return };
         let Some(plan) = collection_plan(&self.plans, &entity) else { return };
-        let mut visit = Visit { id, round, phase: phase(round), entity: &entity, plan, dirty: &self.dirty, outbox };
+        let (dirty, backfill) = (&self.dirty, &self.backfill);
+        let mut visit = Visit { id, round, phase: phase(round), place: record.place, entity: &entity, plan, dirty, backfill, outbox };
         visit.cross(record, touched);
         visit.evaluate(touched);
         visit.export(record, touched);
@@ -58,9 +67,12 @@ struct Visit<'a, 'b> {
     round: Round,
     /// The round whose items are computed: in iterations they are the same again and again.
     phase: Round,
+    /// Its place among the entities of its collection.
+    place: usize,
     entity: &'a Entity,
     plan: &'a CollectionPlan,
     dirty: &'a FxHashSet<AttributeId>,
+    backfill: &'a Backfill,
     outbox: &'a mut Outbox<'b>,
 }
 
@@ -71,6 +83,10 @@ impl Visit<'_, '_> {
         let (crossings, phase) = (&self.plan.crossings, self.phase);
         let start = crossings.partition_point(|crossing| crossing.round < phase);
         for crossing in crossings[start..].iter().take_while(|crossing| crossing.round == phase) {
+            let taken = self.backfill.cells(crossing.attribute, self.place);
+            if taken == Taken::NotYet {
+                continue;
+            }
             let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
             let host_changed = || crossing.host_reads.iter().any(|read| touched.changed.contains(read));
             let cycle_changed = || crossing.component.is_some_and(|component| touched.cycles_changed.contains(&component));
@@ -79,9 +95,10 @@ impl Visit<'_, '_> {
                 || host_changed()
                 || cycle_changed()
                 || contributed.contains(&crossing.attribute)
+                || taken == Taken::Now
                 || self.dirty.contains(&crossing.attribute)
             {
-                let host = View { entity: self.entity, cells: &touched.cells };
+                let host = View { entity: self.entity, cells: touched.cells() };
                 let cycle = record.cycles.iter().find(|(component, _)| crossing.component == Some(*component));
                 let held = record.held.iter().find(|(id, _)| *id == crossing.attribute);
                 let value = match (cycle, held) {
@@ -99,10 +116,14 @@ impl Visit<'_, '_> {
         let (formulas, phase) = (&self.plan.formulas, self.phase);
         let start = formulas.partition_point(|formula| formula.round < phase);
         for formula in formulas[start..].iter().take_while(|formula| formula.round == phase) {
+            let taken = self.backfill.cells(formula.attribute, self.place);
+            if taken == Taken::NotYet {
+                continue;
+            }
             let references = &formula.program.references;
             let affected = || touched.changed.iter().any(|changed| references.binary_search(changed).is_ok());
-            if touched.is_new() || self.dirty.contains(&formula.attribute) || affected() {
-                let value = formula.program.evaluate(&View { entity: self.entity, cells: &touched.cells });
+            if touched.is_new() || taken == Taken::Now || self.dirty.contains(&formula.attribute) || affected() {
+                let value = formula.program.evaluate(&View { entity: self.entity, cells: touched.cells() });
                 self.set(touched, formula.attribute, value);
             }
         }
@@ -128,6 +149,9 @@ impl Visit<'_, '_> {
         let (exports, phase) = (&self.plan.exports, self.phase);
         let start = exports.partition_point(|export| export.export_round < phase);
         for export in exports[start..].iter().take_while(|export| export.export_round == phase) {
+            if self.backfill.exports(export.attribute, self.place) == Taken::NotYet {
+                continue;
+            }
             if !export.iterates {
                 self.export_once(export, record, touched);
             } else if let Some(place) = touched.sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
@@ -142,14 +166,15 @@ impl Visit<'_, '_> {
     fn export_once(&mut self, export: &CrossingPlan, record: &Record, touched: &Touched) -> Option<Option<Value>> {
         let before = touched.before.as_deref().filter(|row| !row.entity.archived);
         let link = export.link();
-        let dirty = self.dirty.contains(&export.attribute);
+        let dirty = self.dirty.contains(&export.attribute) || self.backfill.exports(export.attribute, self.place) == Taken::Now;
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
             Direction::Forward(_) => touched.linked.iter().any(|(id, ..)| *id == link),
         };
         let in_sight_changed = before.is_some() == self.entity.archived;
         let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
-        if !(dirty || link_changed || in_sight_changed || touched.is_new() || cell_changed()) {
+        let is_wanted = touched.wanted.iter().any(|(attribute, _)| *attribute == export.attribute);
+        if !(dirty || link_changed || in_sight_changed || touched.is_new() || is_wanted || cell_changed()) {
             return None;
         }
         // Hosts have forgotten what came by a definition that changed.
@@ -174,11 +199,14 @@ impl Visit<'_, '_> {
                 for (_, host, _) in changed().filter(|(.., added)| !added) {
                     self.send(export, *host, &old, &None);
                 }
-                let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).collect();
+                let wanted = touched.wanted.iter().filter(|(attribute, _)| *attribute == export.attribute).map(|(_, host)| *host);
+                let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).chain(wanted).collect();
                 if old == new && !dirty {
                     // Only links changed: those who stay have it already.
-                    for (_, host, _) in changed().filter(|(.., added)| *added) {
-                        self.send(export, *host, &None, &new);
+                    let mut come: Vec<_> = come.into_iter().collect();
+                    come.sort_unstable();
+                    for host in come {
+                        self.send(export, host, &None, &new);
                     }
                 } else {
                     for host in record.holders(link) {
@@ -210,7 +238,7 @@ impl Visit<'_, '_> {
     }
 
     fn contribution(&self, export: &CrossingPlan, touched: &Touched) -> Option<Value> {
-        let view = View { entity: self.entity, cells: &touched.cells };
+        let view = View { entity: self.entity, cells: touched.cells() };
         if self.entity.archived { None } else { export.crossing.contribution(&view) }
     }
 

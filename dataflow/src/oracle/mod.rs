@@ -50,7 +50,7 @@ impl Oracle {
             let Some(schema) = self.catalog.tenant(entity.tenant_id) else { continue };
             let computation = Computation { oracle: self, schema, memory: &memory };
             let attributes = schema.collection(entity.collection_id).into_iter().flat_map(|collection| collection.attributes());
-            let computed = attributes.filter(|a| schema.analyzed(a.id).is_some_and(|analyzed| analyzed.compute != Compute::Stored));
+            let computed = attributes.filter(|a| schema.shown_analyzed(a.id).is_some_and(|analyzed| analyzed.compute != Compute::Stored));
             let mut cells: Vec<_> =
                 computed.map(|a| (a.id, computation.computed(entity, a.id))).filter(|(_, value)| !value.is_blank()).collect();
             cells.sort_unstable_by_key(|(attribute, _)| *attribute);
@@ -78,7 +78,7 @@ impl Computation<'_> {
         if let Some(value) = self.memory.borrow().get(&(entity.id, attribute)) {
             return value.clone();
         }
-        let value = match self.schema.analyzed(attribute).map(|analyzed| &analyzed.compute) {
+        let value = match self.schema.shown_analyzed(attribute).map(|analyzed| &analyzed.compute) {
             None | Some(Compute::Stored) => Value::Blank,
             Some(Compute::Broken(error)) => error.clone(),
             Some(Compute::Formula(program)) => program.evaluate(&|attribute| self.cell(entity, attribute)),
@@ -104,9 +104,9 @@ impl Computation<'_> {
 
     /// The error of a cell that depends on itself, along the links of its component.
     fn cycle(&self, entity: &Entity, attribute: AttributeId) -> Option<Value> {
-        let analyzed = self.schema.analyzed(attribute)?;
+        let analyzed = self.schema.shown_analyzed(attribute)?;
         let component = analyzed.component.as_ref()?;
-        let within = |id: &AttributeId| self.schema.analyzed(*id).is_some_and(|read| read.component.as_ref() == Some(component));
+        let within = |id: &AttributeId| self.schema.shown_analyzed(*id).is_some_and(|read| read.component.as_ref() == Some(component));
         if !analyzed.reads.iter().any(within) {
             return None;
         }
@@ -148,6 +148,8 @@ impl Computation<'_> {
         }
         match &crossing.summary {
             Summary::Only => contributions.pop().unwrap_or_default(),
+            Summary::Count if contributions.is_empty() => Value::Blank,
+            Summary::Count => Value::from(contributions.len() as i64),
             Summary::List => list_of(contributions.iter()),
             Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),
             Summary::Collect(collect) => collect.summary(contributions.iter(), &|attribute| self.cell(host, attribute)),

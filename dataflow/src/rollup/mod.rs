@@ -59,6 +59,7 @@ const KERNELS: &[(&str, NewKernel)] = &[
 pub fn strategy(summary: &Summary) -> &'static str {
     match summary {
         Summary::Only => "the one value there is",
+        Summary::Count => "a count",
         Summary::List => "the values by source, listed anew",
         Summary::Collect(_) => "the values by source, filtered, ordered and summarised anew",
         Summary::Rollup(rollup, _) if KERNELS.iter().any(|(name, _)| *name == rollup.name) => "a kernel that takes each value in and out",

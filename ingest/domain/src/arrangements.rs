@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::aggregate::entity::Entity;
 use crate::event::Recorded;
-use crate::id::{EntityId, Position, TenantId};
+use crate::id::{CollectionId, EntityId, Position, TenantId};
 use crate::schema::Catalog;
 
 /// The state of every aggregate, kept up to date by somebody who is fed every recorded event.
@@ -33,4 +33,6 @@ pub trait Snapshot: Send + Sync {
     fn catalog(&self) -> &Arc<Catalog>;
     /// The entity of this id, of whatever tenant.
     fn entity(&self, id: EntityId) -> Option<Arc<Entity>>;
+    /// How many entities of a collection are in sight.
+    fn count(&self, collection: CollectionId) -> u64;
 }

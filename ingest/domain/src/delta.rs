@@ -11,8 +11,8 @@ use crate::value::Value;
 /// An entity with everything computed about it, as of one position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The position since which it is so.
-    pub since: Position,
+    /// When in the dataflow it came to be so. Of two rows of one entity the newer one has the larger.
+    pub since: u64,
     /// What is stored.
     pub entity: Arc<Entity>,
     /// What is computed, sorted by attribute; blank cells are left out. For a multiple link or a backlink this holds how
@@ -65,6 +65,8 @@ pub struct Delta {
     pub catalog: Arc<Catalog>,
     /// Whether the schema changed.
     pub schema_changed: bool,
+    /// Whether it is only what is computed aside and not shown yet; then `previous` and `position` are the same.
+    pub is_aside: bool,
     /// The rows that changed, each once, by entity id.
     pub changes: Vec<Change>,
 }

@@ -44,7 +44,7 @@ impl World {
     fn send(&mut self, authority: Authority, command: Command) -> Result<Vec<String>, Rejection> {
         let request = Request { command_id: CommandId(Uuid::nil()), authority, actor: "test".into(), correlation_id: Uuid::nil(), command };
         let lookup = |id: EntityId| self.entities.borrow().get(&id).cloned();
-        let decision = decide(&request, Facts { catalog: &self.catalog, entities: &lookup })?;
+        let decision = decide(&request, Facts { catalog: &self.catalog, entities: &lookup, sizes: &|_| 0 })?;
         let mut names = Vec::new();
         for (_, event) in &decision.events {
             match event {

@@ -66,6 +66,7 @@ fn examples() -> Vec<(&'static str, Event)> {
             key: key("k"),
             name: "K".into(),
             definition,
+            staged: false,
         })
     };
     let function = Rollup::find("SUM").unwrap();
@@ -75,6 +76,7 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("TenantUpdated", Event::Tenant(TenantEvent::TenantUpdated { id: tenant, name: "Acme Corp".into() })),
         ("TenantSuspended", Event::Tenant(TenantEvent::TenantSuspended { id: tenant, reason: Some("unpaid".into()) })),
         ("TenantReactivated", Event::Tenant(TenantEvent::TenantReactivated { id: tenant })),
+        ("ComputationCompleted", Event::Tenant(TenantEvent::ComputationCompleted { id: tenant, generation: 3 })),
         ("UserRegistered", Event::User(UserEvent::UserRegistered { id: user, tenant_id: tenant, email: "a@b.c".into(), name: "A".into() })),
         ("UserUpdated", Event::User(UserEvent::UserUpdated { id: user, name: "B".into() })),
         ("UserDeactivated", Event::User(UserEvent::UserDeactivated { id: user })),
@@ -175,9 +177,22 @@ fn examples() -> Vec<(&'static str, Event)> {
                 id: attribute,
                 collection_id: collection,
                 definition: Definition::Formula { expression: expression() },
+                staged: false,
             }),
         ),
-        ("AttributeDeleted", Event::Attribute(AttributeEvent::AttributeDeleted { id: attribute, collection_id: collection })),
+        (
+            "AttributeDefinitionChanged.staged",
+            Event::Attribute(AttributeEvent::AttributeDefinitionChanged {
+                id: attribute,
+                collection_id: collection,
+                definition: Definition::Formula { expression: expression() },
+                staged: true,
+            }),
+        ),
+        (
+            "AttributeDeleted",
+            Event::Attribute(AttributeEvent::AttributeDeleted { id: attribute, collection_id: collection, staged: false }),
+        ),
         ("EntityCreated", Event::Entity(EntityEvent::EntityCreated { id: entity, tenant_id: tenant, collection_id: collection, values })),
         ("AttributeValueSet", Event::Entity(EntityEvent::AttributeValueSet { id: entity, attribute_id: attribute, value: number("0.1") })),
         (

@@ -317,13 +317,27 @@ pub enum AttributeEvent {
         key: Key,
         name: EcoString,
         definition: Definition,
+        /// Whether many cells follow from it, so that they are computed aside and shown when all are there.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        staged: bool,
     },
     /// It goes by another key or name.
     AttributeRenamed { id: AttributeId, collection_id: CollectionId, key: Key, name: EcoString },
     /// It holds something else.
-    AttributeDefinitionChanged { id: AttributeId, collection_id: CollectionId, definition: Definition },
+    AttributeDefinitionChanged {
+        id: AttributeId,
+        collection_id: CollectionId,
+        definition: Definition,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        staged: bool,
+    },
     /// It is gone.
-    AttributeDeleted { id: AttributeId, collection_id: CollectionId },
+    AttributeDeleted {
+        id: AttributeId,
+        collection_id: CollectionId,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        staged: bool,
+    },
 }
 
 impl AttributeCommand {
@@ -353,6 +367,16 @@ impl AttributeEvent {
             | Self::AttributeRenamed { collection_id, .. }
             | Self::AttributeDefinitionChanged { collection_id, .. }
             | Self::AttributeDeleted { collection_id, .. } => *collection_id,
+        }
+    }
+
+    /// Whether the cells that follow from it are computed aside, and shown when all are there.
+    pub fn is_staged(&self) -> bool {
+        match self {
+            Self::AttributeCreated { staged, .. }
+            | Self::AttributeDefinitionChanged { staged, .. }
+            | Self::AttributeDeleted { staged, .. } => *staged,
+            Self::AttributeRenamed { .. } => false,
         }
     }
 }
@@ -388,6 +412,7 @@ pub fn decide(
                 key: key.clone(),
                 name,
                 definition: resolved.clone(),
+                staged: facts.is_large(schema, *collection_id, *id, Some(&resolved)),
             }];
             if let (
                 Definition::Link { collection_id: target, backlink_id, .. },
@@ -410,6 +435,7 @@ pub fn decide(
                     key: backlink_key.clone(),
                     name: checked_name(backlink_name.as_deref(), backlink_key)?,
                     definition: Definition::Backlink { collection_id: *collection_id, link_id: *id },
+                    staged: false,
                 });
             }
             Ok(events)
@@ -431,7 +457,8 @@ pub fn decide(
             if let Some(input) = definition {
                 let resolved = resolve::changed_definition(schema, collection, attribute, input)?;
                 if resolved != attribute.definition {
-                    events.push(AttributeEvent::AttributeDefinitionChanged { id: *id, collection_id, definition: resolved });
+                    let staged = facts.is_large(schema, collection_id, *id, Some(&resolved));
+                    events.push(AttributeEvent::AttributeDefinitionChanged { id: *id, collection_id, definition: resolved, staged });
                 }
             }
             Ok(events)
@@ -445,7 +472,8 @@ pub fn decide(
                 }
                 _ => {}
             }
-            Ok(gone.into_iter().map(|(id, collection_id)| AttributeEvent::AttributeDeleted { id, collection_id }).collect())
+            let staged = gone.iter().any(|(id, home)| facts.is_large(schema, *home, *id, None));
+            Ok(gone.into_iter().map(|(id, collection_id)| AttributeEvent::AttributeDeleted { id, collection_id, staged }).collect())
         }
     }
 }
@@ -473,7 +501,7 @@ fn checked_name(name: Option<&str>, key: &Key) -> Result<EcoString, Rejection> {
 /// The next state.
 pub fn evolve(state: Option<Attribute>, event: &AttributeEvent) -> Option<Attribute> {
     match event {
-        AttributeEvent::AttributeCreated { id, tenant_id, collection_id, key, name, definition } => Some(Attribute {
+        AttributeEvent::AttributeCreated { id, tenant_id, collection_id, key, name, definition, .. } => Some(Attribute {
             id: *id,
             tenant_id: *tenant_id,
             collection_id: *collection_id,

@@ -14,8 +14,9 @@ pub mod user;
 
 use std::sync::Arc;
 
-use crate::id::{EntityId, TenantId};
+use crate::id::{AttributeId, CollectionId, EntityId, TenantId};
 use crate::schema::{Catalog, TenantSchema};
+use attribute::Definition;
 
 /// The entities as they are now.
 pub trait Entities {
@@ -36,11 +37,21 @@ pub struct Facts<'a> {
     pub catalog: &'a Catalog,
     /// All entities.
     pub entities: &'a dyn Entities,
+    /// About how many entities a collection has.
+    pub sizes: &'a dyn Fn(CollectionId) -> u64,
 }
+
+/// From how many entities on what follows from a definition is computed aside: fewer are done within a few milliseconds.
+const STAGED_FROM: u64 = 4_000;
 
 impl<'a> Facts<'a> {
     /// The schema of the tenant on whose behalf a command runs.
     pub(crate) fn tenant(&self, id: TenantId) -> Result<&'a Arc<TenantSchema>, crate::rejection::Rejection> {
         self.catalog.tenant(id).ok_or_else(|| crate::rejection::Rejection::not_found("tenant", id))
+    }
+
+    /// Whether many entities must be looked at if an attribute gets this definition, or goes.
+    pub(crate) fn is_large(&self, schema: &TenantSchema, home: CollectionId, id: AttributeId, definition: Option<&Definition>) -> bool {
+        schema.touched_by(home, id, definition).into_iter().map(self.sizes).fold(0, u64::saturating_add) >= STAGED_FROM
     }
 }

@@ -31,6 +31,8 @@ pub enum TenantCommand {
     SuspendTenant { id: TenantId, reason: Option<String> },
     /// Lets it take commands again.
     ReactivateTenant { id: TenantId },
+    /// Shows what was computed aside, if it is still this computation that is wanted.
+    CompleteComputation { id: TenantId, generation: u64 },
 }
 
 /// What happened to a tenant.
@@ -49,6 +51,8 @@ pub enum TenantEvent {
     },
     /// It takes commands again.
     TenantReactivated { id: TenantId },
+    /// What was computed aside is complete, and shown from now on.
+    ComputationCompleted { id: TenantId, generation: u64 },
 }
 
 impl TenantCommand {
@@ -58,7 +62,8 @@ impl TenantCommand {
             Self::RegisterTenant { id, .. }
             | Self::UpdateTenant { id, .. }
             | Self::SuspendTenant { id, .. }
-            | Self::ReactivateTenant { id } => *id,
+            | Self::ReactivateTenant { id }
+            | Self::CompleteComputation { id, .. } => *id,
         }
     }
 }
@@ -95,6 +100,15 @@ pub fn decide(state: Option<&Tenant>, command: &TenantCommand, facts: Facts<'_>)
                 vec![]
             }
         }
+        TenantCommand::CompleteComputation { id, generation } => {
+            let staging = facts.tenant(tenant()?.id)?.staging();
+            // A newer change of the schema has a computation of its own, which is complete later.
+            if staging.is_some_and(|staging| staging.generation() == *generation) {
+                vec![TenantEvent::ComputationCompleted { id: *id, generation: *generation }]
+            } else {
+                vec![]
+            }
+        }
     })
 }
 
@@ -105,6 +119,7 @@ pub fn evolve(state: Option<Tenant>, event: &TenantEvent) -> Option<Tenant> {
         TenantEvent::TenantUpdated { name, .. } => state.map(|tenant| Tenant { name: name.clone(), ..tenant }),
         TenantEvent::TenantSuspended { .. } => state.map(|tenant| Tenant { suspended: true, ..tenant }),
         TenantEvent::TenantReactivated { .. } => state.map(|tenant| Tenant { suspended: false, ..tenant }),
+        TenantEvent::ComputationCompleted { .. } => state,
     }
 }
 
@@ -126,7 +141,7 @@ mod tests {
         let state = given.iter().fold(None, evolve);
         let none = |_| None;
         let catalog = Catalog::default();
-        let got = decide(state.as_ref(), &when, Facts { catalog: &catalog, entities: &none });
+        let got = decide(state.as_ref(), &when, Facts { catalog: &catalog, entities: &none, sizes: &|_| 0 });
         assert_eq!(got.as_ref().map_err(|e| e.code()), then.as_ref().map_err(|code| *code), "{when:?}");
     }
 

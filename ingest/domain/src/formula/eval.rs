@@ -95,10 +95,44 @@ pub enum Expr {
     Lazy(&'static Function, Box<[Expr]>, Span),
 }
 
+impl Expr {
+    /// The same with other ids of cells. As deep as formulas may be nested.
+    fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
+        let all = |exprs: &[Expr]| exprs.iter().map(|expr| expr.with_cells(cells)).collect();
+        match self {
+            Expr::Attribute(id) => Expr::Attribute(cells(*id)),
+            Expr::HostAttribute(id) => Expr::HostAttribute(cells(*id)),
+            Expr::Constant(_) | Expr::Variable(_) => self.clone(),
+            Expr::Negate(operand, span) => Expr::Negate(Box::new(operand.with_cells(cells)), *span),
+            Expr::Binary(operator, operands, span) => {
+                Expr::Binary(*operator, Box::new((operands.0.with_cells(cells), operands.1.with_cells(cells))), *span)
+            }
+            Expr::Call(function, arguments, span) => Expr::Call(function, all(arguments), *span),
+            Expr::Lazy(function, arguments, span) => Expr::Lazy(function, all(arguments), *span),
+        }
+    }
+}
+
 /// The steps that one evaluation may take, each an operation on one value or one item of a list.
 const STEPS_MAX: u32 = 1_000_000;
 
 impl Program {
+    /// The same with other ids of cells.
+    pub fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
+        let sorted = |ids: &[AttributeId]| {
+            let mut ids: Vec<_> = ids.iter().map(|id| cells(*id)).collect();
+            ids.sort_unstable();
+            ids
+        };
+        Self {
+            expr: self.expr.with_cells(cells),
+            result: self.result.clone(),
+            references: sorted(&self.references),
+            host_references: sorted(&self.host_references),
+            is_timed: self.is_timed,
+        }
+    }
+
     /// The value for these cells, in UTC.
     pub fn evaluate(&self, cells: &dyn Cells) -> Value {
         self.outcome(cells, Context::utc(), Vec::new()).unwrap_or_else(|(error, _)| Value::Error(error))

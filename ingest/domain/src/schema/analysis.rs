@@ -17,7 +17,6 @@ use crate::aggregate::attribute::{Attribute, Definition, SortKey};
 use crate::formula::{Attributes, Expression, Program, Resolved, Scope, Type};
 use crate::graph::strong_components;
 use crate::id::{AttributeId, CollectionId};
-use crate::rollup::Rollup;
 use crate::value::{ErrorKind, Value};
 
 /// What follows from one attribute's definition.
@@ -58,6 +57,27 @@ impl Analyzed {
         if let Compute::Crossing(crossing) = &self.compute { Some(crossing) } else { None }
     }
 
+    /// The same with other ids of cells.
+    pub fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
+        let sorted = |ids: &[AttributeId]| {
+            let mut ids: Vec<_> = ids.iter().map(|id| cells(*id)).collect();
+            ids.sort_unstable();
+            ids
+        };
+        Self {
+            reads: sorted(&self.reads),
+            host_reads: sorted(&self.host_reads),
+            compute: match &self.compute {
+                Compute::Stored => Compute::Stored,
+                Compute::Broken(error) => Compute::Broken(error.clone()),
+                Compute::Formula(program) => Compute::Formula(program.with_cells(cells)),
+                Compute::Crossing(crossing) => Compute::Crossing(crossing.with_cells(cells)),
+            },
+            component: self.component.as_ref().map(|component| Arc::new(Component { id: cells(component.id), ..(**component).clone() })),
+            ..self.clone()
+        }
+    }
+
     /// Everything that it reads.
     pub fn all_reads(&self) -> impl Iterator<Item = AttributeId> {
         self.reads.iter().chain(&self.host_reads).copied()
@@ -86,14 +106,23 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
+    pub(super) fn dependents(&self) -> &FxHashMap<AttributeId, FxHashSet<AttributeId>> {
+        &self.dependents
+    }
+
     pub(super) fn get(&self, id: AttributeId) -> Option<&Arc<Analyzed>> {
         self.by_id.get(&id)
     }
 }
 
-/// Analyzes an attribute whose definition changed, and everything that depends on it.
-pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) {
-    let affected = all_dependents(&schema.analysis.dependents, changed);
+/// What the analysis of an attribute was before a change.
+pub(super) type Before = (AttributeId, Option<Arc<Analyzed>>);
+
+/// Analyzes an attribute whose definition changed, and everything that depends on it; gives what that was before.
+pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) -> Vec<Before> {
+    let affected = all_dependents(&schema.analysis.dependents, [changed]);
+    let mut before: Vec<Before> = affected.iter().map(|id| (*id, schema.analysis.get(*id).cloned())).collect();
+    before.sort_unstable_by_key(|(id, _)| *id);
     for id in &affected {
         if let Some(old) = schema.analysis.by_id.remove(id) {
             let looked_at: Vec<_> = old.all_reads().chain(links_of(&old)).collect();
@@ -129,6 +158,7 @@ pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) {
             _ => analyze_together(schema, &members, &edges),
         }
     }
+    before
 }
 
 /// Analyzes definitions that depend on one another along hierarchies.
@@ -226,19 +256,12 @@ pub(super) fn analyze_definition(
         Definition::Link { multiple: false, .. } => stored(Type::Text),
         Definition::Link { multiple: true, .. } | Definition::Backlink { .. } => {
             // The cell of a link that may lead to many is how many it leads to.
-            let countall = Rollup::find("COUNTALL").expect("COUNTALL is in the list");
             let (direction, source) = match definition {
                 Definition::Backlink { link_id, collection_id } => (Direction::Backward(*link_id), *collection_id),
                 Definition::Link { collection_id: source, .. } => (Direction::Forward(id), *source),
                 _ => return Err(gone()),
             };
-            let compute = Compute::Crossing(Crossing {
-                direction,
-                source,
-                value: None,
-                filter: None,
-                summary: Summary::Rollup(countall, Value::Blank),
-            });
+            let compute = Compute::Crossing(Crossing { direction, source, value: None, filter: None, summary: Summary::Count });
             let (reads, host_reads) = (Vec::new(), Vec::new());
             Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
         }

@@ -46,6 +46,8 @@ impl Direction {
 pub enum Summary {
     /// The one contribution there is, through a single link.
     Only,
+    /// How many contributions there are, blank if there are none: the cell of a link that may lead to many.
+    Count,
     /// The list of contributions, in the order of the link; through a backlink in the order of the sources' ids.
     List,
     /// A rollup of the contributions, whatever their order.
@@ -92,6 +94,27 @@ pub fn cycle_error(entities: &[EntityId]) -> Value {
 }
 
 impl Crossing {
+    /// The same with other ids of cells; links keep theirs.
+    pub fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
+        Self {
+            value: self.value.map(cells),
+            filter: self.filter.as_ref().map(|filter| filter.with_cells(cells)),
+            summary: match &self.summary {
+                Summary::Collect(collect) => Summary::Collect(Arc::new(Collect {
+                    columns: collect.columns.iter().map(|column| cells(*column)).collect(),
+                    filter: collect.filter.as_ref().map(|filter| filter.with_cells(cells)),
+                    finish: match &collect.finish {
+                        Finish::Formula(program) => Finish::Formula(program.with_cells(cells)),
+                        other => other.clone(),
+                    },
+                    ..(**collect).clone()
+                })),
+                other => other.clone(),
+            },
+            ..self.clone()
+        }
+    }
+
     /// What a source with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
     /// contribution, for whether the source counts is not known then.
     pub fn contribution(&self, cells: &dyn Cells) -> Option<Value> {

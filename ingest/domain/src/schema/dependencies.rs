@@ -145,10 +145,13 @@ fn way_back(
     None
 }
 
-/// Everything that depends on `changed`, itself included, however far.
-pub(super) fn all_dependents(dependents: &FxHashMap<AttributeId, FxHashSet<AttributeId>>, changed: AttributeId) -> FxHashSet<AttributeId> {
-    let mut affected = FxHashSet::from_iter([changed]);
-    let mut open = vec![changed];
+/// Everything that depends on what changed, that included, however far.
+pub(super) fn all_dependents(
+    dependents: &FxHashMap<AttributeId, FxHashSet<AttributeId>>,
+    changed: impl IntoIterator<Item = AttributeId>,
+) -> FxHashSet<AttributeId> {
+    let mut open: Vec<_> = changed.into_iter().collect();
+    let mut affected = FxHashSet::from_iter(open.iter().copied());
     while let Some(id) = open.pop() {
         for &dependent in dependents.get(&id).into_iter().flatten() {
             if affected.insert(dependent) {

@@ -8,10 +8,12 @@ mod crossing;
 mod dependencies;
 pub mod input;
 pub mod resolve;
+mod staging;
 
 pub use analysis::{Analyzed, Component, Compute};
 pub use crossing::{Collect, Crossing, Direction, Finish, Summary, cycle_error};
 pub use dependencies::CycleError;
+pub use staging::{Shown, Staging};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -52,6 +54,7 @@ pub struct TenantSchema {
     deleted: FxHashSet<AttributeId>,
     versions: FxHashMap<Uuid, Version>,
     analysis: analysis::Analysis,
+    cells: staging::CellIds,
 }
 
 /// One collection with its attributes.
@@ -112,6 +115,7 @@ impl TenantSchema {
             deleted: FxHashSet::default(),
             versions: FxHashMap::default(),
             analysis: analysis::Analysis::default(),
+            cells: staging::CellIds::default(),
         }
     }
 
@@ -168,6 +172,9 @@ impl TenantSchema {
             Event::Entity(_) => {}
             Event::Tenant(event) => {
                 bump(&mut self.versions, self.tenant.id.0);
+                if let TenantEvent::ComputationCompleted { generation, .. } = event {
+                    self.cells.complete(*generation);
+                }
                 if let Some(tenant) = tenant::evolve(Some(self.tenant.clone()), event) {
                     self.tenant = tenant;
                 }
@@ -231,7 +238,8 @@ impl TenantSchema {
         }
         collection.by_key = collection.attributes.iter().enumerate().map(|(i, a)| (a.key.clone(), i)).collect();
         if !matches!(event, AttributeEvent::AttributeRenamed { .. }) {
-            analysis::refresh(self, id);
+            let changed = analysis::refresh(self, id);
+            staging::stage(self, changed, event.is_staged());
         }
     }
 }

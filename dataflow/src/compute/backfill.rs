@@ -1,0 +1,251 @@
+//! What is computed aside, a slice of entities at a time, while everything else goes on.
+//!
+//! Each cell and each contribution that the schema stages is taken up by one entity after the other, in the order in which
+//! they came: an entity that has taken it up keeps it up to date from then on, one that has not knows nothing of it. So the
+//! result does not depend on what changes meanwhile, or on how the slices are cut. Lower rounds come first, for then each
+//! entity computes once.
+//!
+//! A host of a forward link asks its sources for what they contribute; through a backlink sources send it of themselves. In
+//! both cases it is the holder of the link that takes its turn, and one entity never means more messages than it has links.
+//! Cells that depend on one another along hierarchies are taken up by all entities at once.
+//!
+//! A slice has a timestamp of its own, in which nothing else happens.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Outbox;
+use super::store::{Record, Store};
+use crate::message::Message;
+use crate::plan::{Plan, Round, is_iteration};
+
+/// What one worker has still to compute aside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backlog {
+    /// By tenant, how much is done and how much there is in all.
+    pub(crate) tenants: BTreeMap<TenantId, Progress>,
+    /// Whether there are cells that nobody is shown any more and that are to be cleared away.
+    pub(crate) is_sweeping: bool,
+}
+
+/// How far a computation has come, in cells and contributions of single entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many are done.
+    pub done: u64,
+    /// How many there are, those that are done included.
+    pub total: u64,
+}
+
+/// The newest [`Backlog`], for whoever publishes it.
+pub(crate) type SharedBacklog = Rc<RefCell<Backlog>>;
+
+/// Whether an entity has taken up a cell or contribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It has, and keeps it up to date.
+    Before,
+    /// In this timestamp.
+    Now,
+    /// Its turn has not come.
+    NotYet,
+}
+
+/// How many entities have taken something up: those before `from` before this timestamp, those before `to` in it.
+#[derive(Clone, Copy)]
+struct Reach {
+    from: usize,
+    to: usize,
+}
+
+const ALL: usize = usize::MAX;
+
+impl Reach {
+    fn of(self, place: usize) -> Taken {
+        if place < self.from {
+            Taken::Before
+        } else if place < self.to {
+            Taken::Now
+        } else {
+            Taken::NotYet
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Part {
+    /// The cells of the attribute, in its own collection.
+    Cells,
+    /// What sources contribute to them, in the collection of the sources.
+    Exports,
+}
+
+/// Cells or contributions of one attribute.
+struct Item {
+    attribute: AttributeId,
+    part: Part,
+    round: Round,
+    collection: CollectionId,
+}
+
+/// Work under way.
+#[derive(Default)]
+pub(super) struct Backfill {
+    items: BTreeMap<TenantId, Vec<Item>>,
+    reach: FxHashMap<(AttributeId, Part), Reach>,
+    /// Collections to be cleared of cells that are not computed any more, and how far that is.
+    sweeps: Vec<(CollectionId, usize)>,
+    /// The tenant that had the last slice.
+    last: Option<TenantId>,
+}
+
+impl Backfill {
+    pub(super) fn cells(&self, attribute: AttributeId, place: usize) -> Taken {
+        self.taken(attribute, Part::Cells, place)
+    }
+
+    pub(super) fn exports(&self, attribute: AttributeId, place: usize) -> Taken {
+        self.taken(attribute, Part::Exports, place)
+    }
+
+    fn taken(&self, attribute: AttributeId, part: Part, place: usize) -> Taken {
+        if self.reach.is_empty() {
+            return Taken::Before;
+        }
+        self.reach.get(&(attribute, part)).map_or(Taken::Before, |reach| reach.of(place))
+    }
+
+    /// Takes in a new plan: begins with what it stages and did not before, and forgets what is not in it.
+    pub(super) fn change_plan(&mut self, tenant: TenantId, plan: &Plan, begun: &FxHashSet<AttributeId>, gone: &FxHashSet<AttributeId>) {
+        let items = self.items.entry(tenant).or_default();
+        items.retain(|item| !gone.contains(&item.attribute));
+        self.reach.retain(|(attribute, _), _| !gone.contains(attribute));
+        for (collection, of) in &plan.collections {
+            let mut add = |attribute, part, round| {
+                items.push(Item { attribute, part, round, collection: *collection });
+                self.reach.insert((attribute, part), Reach { from: 0, to: 0 });
+            };
+            for formula in of.formulas.iter().filter(|formula| begun.contains(&formula.attribute)) {
+                add(formula.attribute, Part::Cells, formula.round);
+            }
+            for crossing in of.crossings.iter().filter(|crossing| begun.contains(&crossing.attribute)) {
+                add(crossing.attribute, Part::Cells, crossing.round);
+            }
+            for export in of.exports.iter().filter(|export| begun.contains(&export.attribute) && !export.is_asked_for()) {
+                add(export.attribute, Part::Exports, export.export_round);
+            }
+        }
+        items.sort_by_key(|item| (item.round, item.collection, item.part, item.attribute));
+        if items.is_empty() {
+            self.items.remove(&tenant);
+        }
+    }
+
+    /// Clears a collection of cells that are not computed any more.
+    pub(super) fn sweep(&mut self, collection: CollectionId) {
+        match self.sweeps.iter_mut().find(|(there, _)| *there == collection) {
+            Some((_, place)) => *place = 0,
+            None => self.sweeps.push((collection, 0)),
+        }
+    }
+
+    /// Ends a timestamp.
+    pub(super) fn finish(&mut self, members: &FxHashMap<CollectionId, Vec<EntityId>>, backlog: &SharedBacklog) {
+        if self.items.is_empty() && self.sweeps.is_empty() && backlog.borrow().tenants.is_empty() {
+            backlog.borrow_mut().is_sweeping = false;
+            return;
+        }
+        let size = |collection: &CollectionId| members.get(collection).map_or(0, Vec::len);
+        let mut tenants = BTreeMap::new();
+        self.items.retain(|tenant, items| {
+            let mut progress = Progress::default();
+            items.retain(|item| {
+                let key = (item.attribute, item.part);
+                let Some(reach) = self.reach.get_mut(&key) else { return false };
+                reach.from = reach.to;
+                let (done, total) = (reach.to.min(size(&item.collection)), size(&item.collection));
+                progress.done += done as u64;
+                progress.total += total as u64;
+                if done == total {
+                    self.reach.remove(&key);
+                }
+                done < total
+            });
+            if !items.is_empty() {
+                tenants.insert(*tenant, progress);
+            }
+            !items.is_empty()
+        });
+        self.sweeps.retain(|(collection, place)| *place < size(collection));
+        *backlog.borrow_mut() = Backlog { tenants, is_sweeping: !self.sweeps.is_empty() };
+    }
+}
+
+impl Store {
+    /// Lets the next `limit` entities take up what is theirs to take up next; clears cells away if there is nothing else.
+    pub(super) fn slice(&mut self, limit: usize, outbox: &mut Outbox<'_>) {
+        let backfill = &mut self.backfill;
+        let after = backfill.last.and_then(|last| backfill.items.keys().find(|tenant| **tenant > last));
+        let Some(tenant) = after.or_else(|| backfill.items.keys().next()).copied() else { return self.sweep_slice(limit) };
+        backfill.last = Some(tenant);
+        let (Some(items), Some(plan)) = (backfill.items.get(&tenant), self.plans.get(&tenant)) else { return };
+        let Some(first) = items.first() else { return };
+        let (round, collection) = (first.round, first.collection);
+        let members = self.members.get(&collection).map_or(&[][..], Vec::as_slice);
+        let keys: Vec<_> = items
+            .iter()
+            .take_while(|item| (item.round, item.collection) == (round, collection))
+            .map(|item| (item.attribute, item.part))
+            .collect();
+        let start = keys.iter().filter_map(|key| backfill.reach.get(key)).map(|reach| reach.from).min().unwrap_or(0);
+        let end = if is_iteration(round) { members.len() } else { members.len().min(start.saturating_add(limit)) };
+        let mut asked = Vec::new();
+        for key in &keys {
+            let Some(reach) = backfill.reach.get_mut(key) else { continue };
+            let crossing = plan.crossing(key.0).filter(|crossing| key.1 == Part::Cells && crossing.is_asked_for());
+            asked.extend(crossing.map(|crossing| (key.0, crossing.link(), reach.from)));
+            reach.to = if end == members.len() { ALL } else { end.max(reach.to) };
+        }
+        for (place, member) in members.iter().enumerate().take(end).skip(start) {
+            outbox.marks.push((round, *member));
+            let entity = if asked.is_empty() { None } else { self.records.get(member).and_then(|record| record.entity.as_ref()) };
+            for (attribute, link, from) in &asked {
+                for source in entity.filter(|_| place >= *from).map_or(&[][..], |entity| entity.values.get(*link).targets()) {
+                    (outbox.send)(Message::Wanted { source: *source, host: *member, attribute: *attribute });
+                }
+            }
+        }
+        if is_iteration(round) {
+            let components = plan.components.values().filter(|component| component.collection == collection && component.round == round);
+            for component in components.filter(|component| plan.staged.contains(&component.component.id)) {
+                for entity in members.iter().filter_map(|id| self.records.get(id)?.entity.as_ref()) {
+                    Self::speak(entity, &component.component, outbox);
+                }
+            }
+        }
+    }
+
+    fn sweep_slice(&mut self, limit: usize) {
+        let Some((collection, place)) = self.backfill.sweeps.first_mut() else { return };
+        let members = self.members.get(collection).map_or(&[][..], Vec::as_slice);
+        let end = members.len().min(place.saturating_add(limit));
+        self.some_are_gone = true;
+        for id in &members[*place..end] {
+            let Some(record) = self.records.get_mut(id) else { continue };
+            let Some(plan) = record.entity.as_ref().and_then(|entity| self.plans.get(&entity.tenant_id)) else { continue };
+            clear(record, plan);
+            Self::touch(&mut self.touched, record, *id);
+        }
+        *place = end;
+    }
+}
+
+/// Forgets what a record holds for attributes and components that there are not any more.
+pub(super) fn clear(record: &mut Record, plan: &Plan) {
+    record.held.retain(|(attribute, _)| plan.crossing(*attribute).is_some());
+    record.cycles.retain(|(component, _)| plan.components.contains_key(component));
+}

@@ -678,3 +678,58 @@ async fn a_large_change_is_shown_when_it_is_complete() {
     let explained = tenant.ok(explain, json!({ "e": explained["entities"][0]["id"] })).await["explain"].clone();
     assert_eq!(explained, json!({ "value": 3, "inputs": [{ "path": "rows.n", "value": 0 }] }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_to_an_entity_is_an_attribute() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let tasks = tenant.collection(&space, "tasks").await;
+    let register = "mutation($n: String!, $e: String!) { registerUser(email: $e, name: $n) { id } }";
+    let (ada, bob) = (
+        tenant.id(register, json!({ "n": "Ada", "e": "ada@b.c" })).await,
+        tenant.id(register, json!({ "n": "Bob", "e": "bob@b.c" })).await,
+    );
+    tenant.attribute(&tasks, "title", json!({ "text": {} })).await;
+    tenant.attribute(&tasks, "owner", json!({ "user": {} })).await;
+    tenant.attribute(&tasks, "watchers", json!({ "user": { "multiple": true } })).await;
+    let task = tenant.entity(&tasks, json!({ "title": "a", "owner": ada, "watchers": [bob, ada, bob] })).await;
+    // What was there before the attributes has them too.
+    for (key, definition) in [
+        ("made", json!({ "createdTime": {} })),
+        ("maker", json!({ "createdBy": {} })),
+        ("touched", json!({ "modifiedTime": {} })),
+        ("toucher", json!({ "modifiedBy": {} })),
+        ("titled", json!({ "modifiedTime": { "attributes": ["title"] } })),
+        ("age", json!({ "formula": { "expression": "{touched} = {made}" } })),
+        ("owned", json!({ "formula": { "expression": "LAST_MODIFIED_TIME({owner}) = CREATED_TIME()" } })),
+    ] {
+        tenant.attribute(&tasks, key, definition).await;
+    }
+    let values = async || tenant.ok("query($i: ID!) { entity(id: $i) { values } }", json!({ "i": task })).await["entity"]["values"].clone();
+    let first = values().await;
+    assert_eq!((&first["owner"], &first["watchers"]), (&json!(ada), &json!([bob, ada])));
+    assert_eq!((&first["maker"], &first["toucher"]), (&json!("ada"), &json!("ada")));
+    assert!(first["made"].as_str().unwrap().ends_with('Z') && first["touched"] == first["made"] && first["titled"] == first["made"]);
+    assert_eq!((&first["age"], &first["owned"]), (&json!(true), &json!(true)));
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    tenant.ok(set, json!({ "i": task, "v": { "owner": bob } })).await;
+    let second = values().await;
+    assert!(second["touched"].as_str() > first["touched"].as_str(), "{second}");
+    assert_eq!((&second["made"], &second["titled"], &second["age"]), (&first["made"], &first["titled"], &json!(false)));
+    assert_eq!(second["owned"], json!(false));
+    tenant.ok(set, json!({ "i": task, "v": { "title": "b" } })).await;
+    let third = values().await;
+    assert!(third["titled"] == third["touched"] && third["titled"].as_str() > second["touched"].as_str(), "{third}");
+    tenant.refused("NOT_WRITABLE", set, json!({ "i": task, "v": { "made": "2024-01-01T00:00:00Z" } })).await;
+    tenant.refused("VALUE_TYPE_MISMATCH", set, json!({ "i": task, "v": { "owner": task } })).await;
+    // Another tenant's user is nobody here.
+    let other = api.tenant("other").await;
+    let eve = other.id(register, json!({ "n": "Eve", "e": "eve@b.c" })).await;
+    tenant.refused("VALUE_TYPE_MISMATCH", set, json!({ "i": task, "v": { "watchers": [ada, eve] } })).await;
+    let define = "mutation($c: ID!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: \"x\", definition: $d) { id } }";
+    tenant.refused("INVALID_INPUT", define, json!({ "c": tasks, "d": { "modifiedTime": { "attributes": ["age"] } } })).await;
+    tenant.refused("UNKNOWN_ATTRIBUTE", define, json!({ "c": tasks, "d": { "modifiedBy": { "attributes": ["titel"] } } })).await;
+    let nested = json!({ "formula": { "expression": "LAST_MODIFIED_TIME({title} & 'x')" } });
+    tenant.refused("FORMULA_TYPE", define, json!({ "c": tasks, "d": nested })).await;
+}

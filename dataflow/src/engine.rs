@@ -337,12 +337,12 @@ impl Conductor<'_> {
         let mut schema_changed = false;
         let mut written: FxHashMap<TenantId, Position> = FxHashMap::default();
         for event in events {
-            let Recorded { tenant, event, position, .. } = event;
+            let Recorded { tenant, event, position, metadata, .. } = event;
             written.insert(tenant, position);
             match event {
                 Event::Entity(ref about) => {
                     let id = about.id();
-                    self.graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)) });
+                    self.graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)), stamp: metadata.stamp() });
                 }
                 event => {
                     schema_changed |= self.change_schema(tenant, position, &event);

@@ -3,6 +3,7 @@
 use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::event::{Event, Stored};
 use decidr_domain::id::{AggregateKind, AttributeId, EntityId, TenantId};
+use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -24,6 +25,8 @@ pub(crate) enum Message {
         id: EntityId,
         /// What happened.
         event: WireEvent,
+        /// When, and on whose word.
+        stamp: Stamp,
     },
     /// Round 0, to every worker: computes the next slice of what is computed aside, of so many entities.
     Slice {

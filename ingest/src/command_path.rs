@@ -23,6 +23,7 @@ use decidr_domain::event::{Event, Metadata, Recorded};
 use decidr_domain::id::{AggregateKind, CommandId, EntityId, EventId, Position, TenantId, Version};
 use decidr_domain::rejection::Rejection;
 use decidr_domain::schema::Catalog;
+use decidr_domain::stamp::Stamp;
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -213,7 +214,8 @@ impl Decider {
             Err(error) => return answer(replies, vec![Err(ExecuteError::Log(Arc::new(error))); requests.len()]),
         };
         let started = std::time::Instant::now();
-        let now = Timestamp::now();
+        // To the microsecond, as it is stored.
+        let now = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap_or_default();
         let mut appends: Vec<Append> = Vec::with_capacity(requests.len());
         let mut decided = FxHashMap::default();
         let mut outcomes: Vec<Result<Outcome, Rejection>> = Vec::with_capacity(requests.len());
@@ -299,11 +301,12 @@ impl Decider {
         let entities = |id: EntityId| self.entity(id);
         let sizes = |collection| self.snapshot.count(collection);
         let decision = decide(request, Facts { catalog: &self.catalog, entities: &entities, sizes: &sizes })?;
+        let stamp = Stamp { at: now, by: request.actor.as_str().into() };
         let mut events = Vec::with_capacity(decision.events.len());
         for (stream, event) in decision.events {
             self.head += 1;
             let version = match &event {
-                Event::Entity(event) => self.evolve(event),
+                Event::Entity(event) => self.evolve(event, &stamp),
                 event => {
                     Arc::make_mut(&mut self.catalog).apply(decision.tenant, event);
                     self.catalog.version(decision.tenant, stream)
@@ -348,8 +351,8 @@ impl Decider {
     }
 
     /// Applies an event that was decided; returns the entity's version.
-    fn evolve(&mut self, event: &entity::EntityEvent) -> Version {
-        let state = entity::evolve(self.entity(event.id()).map(Arc::unwrap_or_clone), event);
+    fn evolve(&mut self, event: &entity::EntityEvent, stamp: &Stamp) -> Version {
+        let state = entity::evolve(self.entity(event.id()).map(Arc::unwrap_or_clone), event, stamp);
         let version = state.as_ref().map_or(0, |state| state.version);
         if let Some(state) = state {
             self.seen.get_mut().unwrap_or_else(PoisonError::into_inner).insert(self.head, Arc::new(state));

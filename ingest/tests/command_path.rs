@@ -71,7 +71,7 @@ impl Lagging {
             match &recorded.event {
                 Event::Entity(event) => {
                     let before = state.shown.entities.get(&event.id()).map(|entity| (**entity).clone());
-                    let after = entity::evolve(before, event).expect("an entity that was created");
+                    let after = entity::evolve(before, event, &recorded.metadata.stamp()).expect("an entity that was created");
                     assert_eq!(after.version, recorded.version);
                     state.shown.entities.insert(event.id(), Arc::new(after));
                 }

@@ -33,6 +33,11 @@ pub(crate) enum AttributeDefinition {
     Duration(NoOptions),
     Json(NoOptions),
     Attachments(NoOptions),
+    CreatedTime(NoOptions),
+    CreatedBy(NoOptions),
+    ModifiedTime(ModifiedOptions),
+    ModifiedBy(ModifiedOptions),
+    User(UserOptions),
     Link(LinkOptions),
     Formula(FormulaOptions),
     Lookup(LookupOptions),
@@ -70,6 +75,19 @@ pub(crate) struct CurrencyOptions {
 pub(crate) struct RatingOptions {
     #[graphql(default = 5)]
     max: u32,
+}
+
+/// `attributes` are keys: only what is written to them counts. Everything does if they are left out.
+#[derive(InputObject)]
+pub(crate) struct ModifiedOptions {
+    attributes: Option<Vec<String>>,
+}
+
+/// Values are ids of users of the tenant, or lists of them.
+#[derive(InputObject)]
+pub(crate) struct UserOptions {
+    #[graphql(default)]
+    multiple: bool,
 }
 
 #[derive(InputObject)]
@@ -216,6 +234,11 @@ impl AttributeDefinition {
             Self::Datetime(_) => DefinitionInput::Datetime,
             Self::SingleSelect(options) => DefinitionInput::SingleSelect { options: options.options },
             Self::MultiSelect(options) => DefinitionInput::MultiSelect { options: options.options },
+            Self::CreatedTime(_) => DefinitionInput::CreatedTime,
+            Self::CreatedBy(_) => DefinitionInput::CreatedBy,
+            Self::ModifiedTime(options) => DefinitionInput::ModifiedTime { attributes: options.attributes.unwrap_or_default() },
+            Self::ModifiedBy(options) => DefinitionInput::ModifiedBy { attributes: options.attributes.unwrap_or_default() },
+            Self::User(options) => DefinitionInput::User { multiple: options.multiple },
             Self::Link(options) => DefinitionInput::Link {
                 collection_id: parse("collection", &options.collection_id)?,
                 multiple: options.multiple,

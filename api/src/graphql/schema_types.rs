@@ -91,6 +91,11 @@ pub(crate) enum AttributeType {
     Duration,
     Json,
     Attachments,
+    CreatedTime,
+    CreatedBy,
+    ModifiedTime,
+    ModifiedBy,
+    User,
 }
 
 /// Whether cells are as the definition has them.
@@ -133,6 +138,11 @@ impl Attribute {
             Definition::DateRange {} => AttributeType::DateRange,
             Definition::Json {} => AttributeType::Json,
             Definition::Attachments {} => AttributeType::Attachments,
+            Definition::CreatedTime {} => AttributeType::CreatedTime,
+            Definition::CreatedBy {} => AttributeType::CreatedBy,
+            Definition::ModifiedTime { .. } => AttributeType::ModifiedTime,
+            Definition::ModifiedBy { .. } => AttributeType::ModifiedBy,
+            Definition::User { .. } => AttributeType::User,
             Definition::Checkbox {} => AttributeType::Checkbox,
             Definition::Date {} => AttributeType::Date,
             Definition::Datetime {} => AttributeType::Datetime,

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::delta::{Change, Row};
-use decidr_domain::formula::Cells;
+use decidr_domain::formula::{Cells, MODIFIED};
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
 use decidr_domain::rollup::list_of;
 use decidr_domain::schema::{Catalog, Component, Summary};
+use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -194,8 +195,8 @@ impl Cells for View<'_> {
         }
     }
 
-    fn id(&self) -> Option<EntityId> {
-        Some(self.entity.id)
+    fn entity(&self) -> Option<&Entity> {
+        Some(self.entity)
     }
 }
 
@@ -295,8 +296,8 @@ impl Store {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
                 Message::Slice { limit, .. } => slice = Some(limit),
                 Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
-                Message::Entity { id, event } => {
-                    self.fold(id, &event);
+                Message::Entity { id, event, stamp } => {
+                    self.fold(id, &event, &stamp);
                     folded.push(id);
                 }
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
@@ -359,13 +360,13 @@ impl Store {
     }
 
     /// Applies one event to its entity, as the write side does.
-    fn fold(&mut self, id: EntityId, event: &WireEvent) {
+    fn fold(&mut self, id: EntityId, event: &WireEvent, stamp: &Stamp) {
         let Some(event) = event.entity() else { return };
         let record = self.records.entry(id).or_default();
         Self::touch(&mut self.touched, record, id).folded = true;
         let is_new = record.entity.is_none();
         let state = record.entity.take().map(Arc::unwrap_or_clone);
-        record.entity = entity::evolve(state, event).map(Arc::new);
+        record.entity = entity::evolve(state, event, stamp).map(Arc::new);
         if let (true, Some(entity)) = (is_new, &record.entity) {
             let members = self.members.entry(entity.collection_id).or_default();
             record.place = members.len();
@@ -390,6 +391,16 @@ impl Store {
             new.iter().filter(|target| !is_old.has(target)).for_each(|target| linked(target, true));
         }
         let Some(plan) = collection_plan(&self.plans, entity) else { return };
+        // What was set to what it was is no other value, and yet was set.
+        let old_changes = before.map_or(&[][..], |before| &before.changes);
+        for (attribute, _) in entity.changes.iter().rev().take_while(|change| !old_changes.contains(change)) {
+            if !touched.changed.contains(attribute) {
+                touched.changed.push(*attribute);
+            }
+        }
+        if !touched.changed.is_empty() {
+            touched.changed.push(MODIFIED);
+        }
         let in_sight_changed = before.is_none_or(|before| before.archived != entity.archived);
         if in_sight_changed {
             outbox.marks.extend(plan.rounds.iter().map(|round| (*round, id)));

@@ -158,7 +158,7 @@ impl World {
                 causation_id: command_id.0,
                 correlation_id: command_id.0,
                 actor: "test".into(),
-                recorded_at: Timestamp::UNIX_EPOCH,
+                recorded_at: Timestamp::from_second(self.position as i64 / 3).unwrap(),
             };
             let recorded_event = Recorded { position: self.position, stream, version: 1, tenant: decision.tenant, event, metadata };
             self.oracle.apply(&recorded_event);
@@ -299,14 +299,24 @@ impl World {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let links: Vec<_> =
             schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to().is_some()).cloned().collect();
-        Some(match self.word()? % 4 {
-            0 => DefinitionInput::Formula { expression: self.formula(collection)? },
+        Some(match self.word()? % 9 {
+            8 => {
+                let stored = schema.collection(collection)?.attributes().iter().filter(|a| !a.definition.is_computed());
+                let stored: Vec<_> =
+                    stored.filter(|a| !matches!(a.definition, Definition::Backlink { .. })).map(|a| a.key.to_string()).collect();
+                match self.word()? % 3 {
+                    0 => DefinitionInput::CreatedTime,
+                    1 => DefinitionInput::ModifiedTime { attributes: vec![] },
+                    _ => DefinitionInput::ModifiedTime { attributes: vec![self.pick(&stored)?, self.pick(&stored)?] },
+                }
+            }
+            0 | 4 => DefinitionInput::Formula { expression: self.formula(collection)? },
             kind => {
                 let link = self.pick(&links)?;
                 let target = link.definition.leads_to()?;
                 let attributes: Vec<_> = schema.collection(target)?.attributes().iter().map(|a| a.key.to_string()).collect();
                 let attribute = self.pick(&attributes)?;
-                if kind == 1 {
+                if kind == 1 || kind == 5 {
                     let selection = self.selection(collection, target)?;
                     DefinitionInput::Lookup { link: link.key.to_string(), attribute, selection }
                 } else {
@@ -354,7 +364,8 @@ impl World {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().map(|a| a.key.to_string()).collect();
         let (a, b) = (self.pick(&attributes)?, self.pick(&attributes)?);
-        Some(match self.word()? % 9 {
+        Some(match self.word()? % 10 {
+            9 => format!("DATETIME_DIFF(LAST_MODIFIED_TIME(), CREATED_TIME(), 'seconds') & {{{a}}}"),
             7 => format!("LET(x, {{{a}}}, IF(x = {{{b}}}, x, LEN(x)))"),
             8 => format!("ARRAYJOIN(ARRAYUNIQUE({{{a}}}, {{{b}}}))"),
             0 => format!("{{{a}}} * 2 - {{{b}}}"),

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::event::{Event, Recorded};
+use decidr_domain::formula::Cells;
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::rollup::list_of;
@@ -33,7 +34,7 @@ impl Oracle {
     pub fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Entity(event) => {
-                let state = entity::evolve(self.entities.remove(&event.id()), event);
+                let state = entity::evolve(self.entities.remove(&event.id()), event, &recorded.metadata.stamp());
                 self.entities.extend(state.map(|state| (event.id(), state)));
             }
             event => {
@@ -66,6 +67,22 @@ struct Computation<'a> {
     memory: &'a RefCell<HashMap<(EntityId, AttributeId), Value>>,
 }
 
+/// The cells of one entity.
+struct OracleCells<'a> {
+    computation: &'a Computation<'a>,
+    entity: &'a Entity,
+}
+
+impl Cells for OracleCells<'_> {
+    fn cell(&self, attribute: AttributeId) -> Value {
+        self.computation.cell(self.entity, attribute)
+    }
+
+    fn entity(&self) -> Option<&Entity> {
+        Some(self.entity)
+    }
+}
+
 impl Computation<'_> {
     fn cell(&self, entity: &Entity, attribute: AttributeId) -> Value {
         match entity.values.get(attribute) {
@@ -81,7 +98,7 @@ impl Computation<'_> {
         let value = match self.schema.shown_analyzed(attribute).map(|analyzed| &analyzed.compute) {
             None | Some(Compute::Stored) => Value::Blank,
             Some(Compute::Broken(error)) => error.clone(),
-            Some(Compute::Formula(program)) => program.evaluate(&|attribute| self.cell(entity, attribute)),
+            Some(Compute::Formula(program)) => program.evaluate(&OracleCells { computation: self, entity }),
             Some(Compute::Crossing(crossing)) => match self.cycle(entity, attribute) {
                 Some(error) => error,
                 None => self.cross(entity, crossing),
@@ -130,7 +147,7 @@ impl Computation<'_> {
         let sources = self.sources(host, crossing.direction, crossing.source);
         let mut contributions = Vec::new();
         for source in sources.into_iter().filter(|source| !source.archived) {
-            let filter = crossing.filter.as_ref().map(|filter| filter.evaluate(&|attribute| self.cell(source, attribute)));
+            let filter = crossing.filter.as_ref().map(|filter| filter.evaluate(&OracleCells { computation: self, entity: source }));
             match filter {
                 Some(error @ Value::Error(_)) => contributions.push(error),
                 Some(value) if !truth(&value) => {}
@@ -152,7 +169,7 @@ impl Computation<'_> {
             Summary::Count => Value::from(contributions.len() as i64),
             Summary::List => list_of(contributions.iter()),
             Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),
-            Summary::Collect(collect) => collect.summary(contributions.iter(), &|attribute| self.cell(host, attribute)),
+            Summary::Collect(collect) => collect.summary(contributions.iter(), &OracleCells { computation: self, entity: host }),
         }
     }
 }

@@ -36,8 +36,8 @@ impl Cells for Row {
         }
     }
 
-    fn id(&self) -> Option<EntityId> {
-        Some(self.entity.id)
+    fn entity(&self) -> Option<&Entity> {
+        Some(&self.entity)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::aggregate::space::SpaceEvent;
 use crate::aggregate::tenant::TenantEvent;
 use crate::aggregate::user::UserEvent;
 use crate::id::{AggregateKind, CommandId, EventId, Position, StreamId, TenantId, Version};
+use crate::stamp::Stamp;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +63,13 @@ pub struct Metadata {
     pub actor: String,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+}
+
+impl Metadata {
+    /// When it was recorded, and who asked for it.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { at: self.recorded_at, by: self.actor.as_str().into() }
+    }
 }
 
 /// An event in its stored form.

@@ -16,5 +16,6 @@ pub mod id;
 pub mod rejection;
 pub mod rollup;
 pub mod schema;
+pub mod stamp;
 pub mod statistics;
 pub mod value;

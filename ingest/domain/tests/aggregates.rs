@@ -20,6 +20,7 @@ use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, Key, Spa
 use decidr_domain::rejection::Rejection;
 use decidr_domain::rollup::Rollup;
 use decidr_domain::schema::Catalog;
+use decidr_domain::stamp::Stamp;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -45,13 +46,14 @@ impl World {
         let request = Request { command_id: CommandId(Uuid::nil()), authority, actor: "test".into(), correlation_id: Uuid::nil(), command };
         let lookup = |id: EntityId| self.entities.borrow().get(&id).cloned();
         let decision = decide(&request, Facts { catalog: &self.catalog, entities: &lookup, sizes: &|_| 0 })?;
+        let stamp = Stamp { at: jiff::Timestamp::UNIX_EPOCH, by: "test".into() };
         let mut names = Vec::new();
         for (_, event) in &decision.events {
             match event {
                 Event::Entity(event) => {
                     let mut entities = self.entities.borrow_mut();
                     let before = entities.get(&event.id()).map(|entity| (**entity).clone());
-                    entities.extend(entity::evolve(before, event).map(|after| (event.id(), Arc::new(after))));
+                    entities.extend(entity::evolve(before, event, &stamp).map(|after| (event.id(), Arc::new(after))));
                 }
                 event => {
                     self.catalog.apply(decision.tenant, event);

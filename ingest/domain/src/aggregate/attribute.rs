@@ -80,6 +80,11 @@ pub enum Definition {
         /// The options, in order.
         options: Vec<EcoString>,
     },
+    /// Users of the tenant, by id.
+    User {
+        /// Whether it may be more than one.
+        multiple: bool,
+    },
     /// Entities of one collection. The entity with the link holds it.
     Link {
         /// The collection that it leads to.
@@ -103,6 +108,22 @@ pub enum Definition {
     Formula {
         /// The formula.
         expression: Expression,
+    },
+    /// When the entity was made.
+    CreatedTime {},
+    /// Who made it.
+    CreatedBy {},
+    /// When it was last written to.
+    ModifiedTime {
+        /// Only what is written to these counts; if there are none, everything.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attribute_ids: Vec<AttributeId>,
+    },
+    /// Who wrote to it last.
+    ModifiedBy {
+        /// Only what is written to these counts; if there are none, everything.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attribute_ids: Vec<AttributeId>,
     },
     /// Another entity's attribute, seen through a link.
     Lookup {
@@ -181,12 +202,26 @@ impl Definition {
             Definition::Formula { .. } => "formula",
             Definition::Lookup { .. } => "lookup",
             Definition::Rollup { .. } => "rollup",
+            Definition::CreatedTime {} => "created time",
+            Definition::CreatedBy {} => "created by",
+            Definition::ModifiedTime { .. } => "modified time",
+            Definition::ModifiedBy { .. } => "modified by",
+            Definition::User { .. } => "user",
         }
     }
 
     /// Whether its values are computed and never written.
     pub fn is_computed(&self) -> bool {
-        matches!(self, Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. })
+        match self {
+            Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. } => true,
+            _ => self.is_of_record(),
+        }
+    }
+
+    /// Whether its values say when, or on whose word, the entity was made or written to.
+    pub fn is_of_record(&self) -> bool {
+        use Definition::{CreatedBy, CreatedTime, ModifiedBy, ModifiedTime};
+        matches!(self, CreatedTime {} | CreatedBy {} | ModifiedTime { .. } | ModifiedBy { .. })
     }
 
     /// The collection that it leads to, if it is a link or backlink.
@@ -235,6 +270,17 @@ pub enum DefinitionInput {
         backlink_key: Key,
         backlink_name: Option<String>,
         hierarchical: bool,
+    },
+    CreatedTime,
+    CreatedBy,
+    ModifiedTime {
+        attributes: Vec<String>,
+    },
+    ModifiedBy {
+        attributes: Vec<String>,
+    },
+    User {
+        multiple: bool,
     },
     Formula {
         expression: String,

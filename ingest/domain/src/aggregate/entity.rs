@@ -13,6 +13,7 @@ use super::attribute::{Attribute, Definition};
 use crate::id::{AttributeId, CollectionId, EntityId, TenantId, Version};
 use crate::rejection::Rejection;
 use crate::schema::{CollectionSchema, TenantSchema, input};
+use crate::stamp::Stamp;
 use crate::value::Value;
 
 /// An entity.
@@ -30,6 +31,24 @@ pub struct Entity {
     pub version: Version,
     /// What is stored.
     pub values: Values,
+    /// When it was made, and by whom.
+    pub created: Stamp,
+    /// The attributes that were set or linked since, with when and by whom last. The newest comes last.
+    pub changes: Vec<(AttributeId, Stamp)>,
+}
+
+impl Entity {
+    /// When one of these attributes was last set, or linked, and by whom; of no attributes: any.
+    pub fn modified(&self, among: &[AttributeId]) -> &Stamp {
+        let mut newest_first = self.changes.iter().rev();
+        let found = newest_first.find(|(attribute, _)| among.is_empty() || among.contains(attribute));
+        found.map_or(&self.created, |(_, stamp)| stamp)
+    }
+
+    fn change(&mut self, attribute: AttributeId, stamp: &Stamp) {
+        self.changes.retain(|(there, _)| *there != attribute);
+        self.changes.push((attribute, stamp.clone()));
+    }
 }
 
 /// Stored values by attribute; blank ones are left out. Sorted by attribute id.
@@ -169,7 +188,7 @@ pub fn decide(
         let mut stored = Vec::with_capacity(values.len());
         for (key, json) in values {
             let attribute = writable(collection, key)?;
-            let value = input::value(attribute, json)?;
+            let value = input::value(schema, attribute, json)?;
             check_targets(schema, attribute, value.targets(), facts)?;
             stored.push((attribute.id, value));
         }
@@ -195,7 +214,7 @@ pub fn decide(
             let mut events = Vec::with_capacity(values.len());
             for (key, json) in values {
                 let attribute = writable(collection, key)?;
-                let value = input::value(attribute, json)?;
+                let value = input::value(schema, attribute, json)?;
                 let before = entity.values.get(attribute.id);
                 if matches!(attribute.definition, Definition::Link { .. }) {
                     check_targets(schema, attribute, value.targets(), facts)?;
@@ -345,7 +364,7 @@ fn relink(id: EntityId, attribute_id: AttributeId, before: &[EntityId], after: &
 }
 
 /// The next state.
-pub fn evolve(state: Option<Entity>, event: &EntityEvent) -> Option<Entity> {
+pub fn evolve(state: Option<Entity>, event: &EntityEvent, stamp: &Stamp) -> Option<Entity> {
     let mut entity = match (state, event) {
         (_, EntityEvent::EntityCreated { id, tenant_id, collection_id, values }) => {
             return Some(Entity {
@@ -355,6 +374,8 @@ pub fn evolve(state: Option<Entity>, event: &EntityEvent) -> Option<Entity> {
                 archived: false,
                 version: 1,
                 values: values.clone(),
+                created: stamp.clone(),
+                changes: Vec::new(),
             });
         }
         (state, _) => state?,
@@ -362,17 +383,22 @@ pub fn evolve(state: Option<Entity>, event: &EntityEvent) -> Option<Entity> {
     entity.version += 1;
     match event {
         EntityEvent::EntityCreated { .. } => {}
-        EntityEvent::AttributeValueSet { attribute_id, value, .. } => entity.values.set(*attribute_id, value.clone()),
+        EntityEvent::AttributeValueSet { attribute_id, value, .. } => {
+            entity.values.set(*attribute_id, value.clone());
+            entity.change(*attribute_id, stamp);
+        }
         EntityEvent::EntitiesLinked { attribute_id, target_ids, .. } => {
             let mut targets = entity.values.get(*attribute_id).targets().to_vec();
             targets.extend(target_ids);
             entity.values.set(*attribute_id, link_value(&targets));
+            entity.change(*attribute_id, stamp);
         }
         EntityEvent::EntitiesUnlinked { attribute_id, target_ids, .. } => {
             let mut targets = entity.values.get(*attribute_id).targets().to_vec();
             let gone: std::collections::BTreeSet<_> = target_ids.iter().collect();
             targets.retain(|target| !gone.contains(target));
             entity.values.set(*attribute_id, link_value(&targets));
+            entity.change(*attribute_id, stamp);
         }
         EntityEvent::EntityArchived { .. } => entity.archived = true,
         EntityEvent::EntityRestored { .. } => entity.archived = false,

@@ -3,6 +3,7 @@
 use ecow::EcoString;
 
 use super::ast::{HOST, Node, NodeKind, Operator};
+use super::eval::MODIFIED;
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
 use super::types::Type;
@@ -201,6 +202,15 @@ impl Checker<'_> {
         };
         expect_count(function, arguments.len(), span)?;
         self.is_timed |= functions::TIMED.contains(&function.name);
+        if functions::OF_CHANGES.contains(&function.name) {
+            if arguments.is_empty() {
+                self.references.push(MODIFIED);
+            }
+            if let Some(other) = arguments.iter().find(|argument| !matches!(argument.kind, NodeKind::Attribute(_))) {
+                let message = format!("{name} wants attributes, as in {name}({{price}})");
+                return Err(FormulaError::new(FormulaErrorKind::Type, other.span, message));
+            }
+        }
         let mut exprs = Vec::with_capacity(arguments.len());
         let mut types = Vec::with_capacity(arguments.len());
         for (i, argument) in arguments.iter().enumerate() {

@@ -15,8 +15,12 @@ use super::functions::{Call, Function};
 use super::locale::Locale;
 use super::outcome::{Outcome, error};
 use super::types::Type;
-use crate::id::{AttributeId, EntityId};
+use crate::aggregate::entity::Entity;
+use crate::id::AttributeId;
 use crate::value::{ErrorKind, ErrorValue, Value};
+
+/// What a formula refers to that depends on when any attribute of its entity was written to. No attribute has this id.
+pub const MODIFIED: AttributeId = AttributeId(uuid::Uuid::from_u128(1));
 
 /// The cells of one entity.
 pub trait Cells {
@@ -29,7 +33,7 @@ pub trait Cells {
     }
 
     /// The entity, if there is one.
-    fn id(&self) -> Option<EntityId> {
+    fn entity(&self) -> Option<&Entity> {
         None
     }
 }

@@ -21,7 +21,7 @@ pub mod token;
 pub mod types;
 
 pub use check::{Attributes, Resolved, Scope, Variable, check};
-pub use eval::{Cells, Context, Program};
+pub use eval::{Cells, Context, MODIFIED, Program};
 pub use expression::Expression;
 pub use types::Type;
 

@@ -14,7 +14,8 @@ use super::TenantSchema;
 use super::crossing::{Collect, Crossing, Direction, Finish, Summary};
 use super::dependencies::{LooksAt, all_dependents};
 use crate::aggregate::attribute::{Attribute, Definition, SortKey};
-use crate::formula::{Attributes, Expression, Program, Resolved, Scope, Type};
+use crate::formula::eval::Expr;
+use crate::formula::{Attributes, Expression, MODIFIED, Program, Resolved, Scope, Span, Type, functions};
 use crate::graph::strong_components;
 use crate::id::{AttributeId, CollectionId};
 use crate::value::{ErrorKind, Value};
@@ -252,6 +253,8 @@ pub(super) fn analyze_definition(
         Definition::Datetime {} => stored(Type::DateTime),
         Definition::DateRange {} => stored(Type::List(Box::new(Type::Date))),
         Definition::Json {} | Definition::Attachments {} => stored(Type::Text),
+        Definition::User { multiple: false } => stored(Type::Text),
+        Definition::User { multiple: true } => stored(Type::List(Box::new(Type::Text))),
         Definition::MultiSelect { .. } => stored(Type::List(Box::new(Type::Text))),
         Definition::Link { multiple: false, .. } => stored(Type::Text),
         Definition::Link { multiple: true, .. } | Definition::Backlink { .. } => {
@@ -265,6 +268,10 @@ pub(super) fn analyze_definition(
             let (reads, host_reads) = (Vec::new(), Vec::new());
             Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
         }
+        Definition::CreatedTime {} => Ok(of_record(collection_id, "CREATED_TIME", Type::DateTime, &[])),
+        Definition::CreatedBy {} => Ok(of_record(collection_id, "CREATED_BY", Type::Text, &[])),
+        Definition::ModifiedTime { attribute_ids } => Ok(of_record(collection_id, "LAST_MODIFIED_TIME", Type::DateTime, attribute_ids)),
+        Definition::ModifiedBy { attribute_ids } => Ok(of_record(collection_id, "LAST_MODIFIED_BY", Type::Text, attribute_ids)),
         Definition::Formula { expression } => {
             let scope = CollectionScope { schema, collection_id };
             let program = expression.program(&scope).map_err(|e| Value::error(ErrorKind::Type, e.message.as_str()))?;
@@ -324,6 +331,26 @@ pub(super) fn analyze_definition(
             analyzed.host_reads.dedup();
             Ok(analyzed)
         }
+    }
+}
+
+/// The formula that is nothing but this function of these attributes.
+fn of_record(collection_id: CollectionId, function: &str, result: Type, attributes: &[AttributeId]) -> Analyzed {
+    let function = functions::find(function).expect("the function is in the list");
+    let arguments = attributes.iter().map(|id| Expr::Attribute(*id)).collect();
+    let is_of_all = functions::OF_CHANGES.contains(&function.name) && attributes.is_empty();
+    let references = if is_of_all { vec![MODIFIED] } else { attributes.to_vec() };
+    let expr = Expr::Lazy(function, arguments, Span { start: 0, end: 0 });
+    let program = Program { expr, result: result.clone(), references: references.clone(), host_references: Vec::new(), is_timed: false };
+    Analyzed {
+        collection_id,
+        ty: result,
+        level: 0,
+        order: 1,
+        compute: Compute::Formula(program),
+        reads: references,
+        host_reads: Vec::new(),
+        component: None,
     }
 }
 

@@ -28,6 +28,10 @@ impl LooksAt {
                 out.otherwise.extend(expression.references());
                 return out;
             }
+            Definition::ModifiedTime { attribute_ids } | Definition::ModifiedBy { attribute_ids } => {
+                out.otherwise.extend(attribute_ids);
+                return out;
+            }
             Definition::Lookup { link_id, attribute_id, filter, sort, .. } => {
                 source_reads.push(*attribute_id);
                 source_reads.extend(sort.iter().map(|key| key.attribute_id));

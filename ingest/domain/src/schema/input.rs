@@ -10,15 +10,19 @@ use serde_json::Value as Json;
 use crate::aggregate::attribute::{Attribute, Definition};
 use crate::aggregate::entity::{TARGETS_MAX, link_value};
 use crate::aggregate::format::{NumberFormat, TextFormat, seconds};
-use crate::id::EntityId;
+use crate::id::{EntityId, UserId};
 use crate::rejection::Rejection;
+use crate::schema::TenantSchema;
 use crate::value::Value;
+
+/// The most users of one cell.
+const USERS_MAX: usize = 1_000;
 
 /// The longest text of a cell, in bytes.
 pub const TEXT_LENGTH_MAX: usize = 100_000;
 
 /// The value of `json` for this attribute. `null` is blank for every type.
-pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
+pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
     let mismatch = |expected: String| Rejection::ValueTypeMismatch { attribute: attribute.key.to_string(), expected, found: found(json) };
     if json.is_null() {
         return Ok(Value::Blank);
@@ -95,6 +99,22 @@ pub fn value(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
                 }
             }
             Ok(Value::list(chosen))
+        }
+        Definition::User { multiple } => {
+            let wanted = if *multiple { "a list of ids of users of the tenant" } else { "the id of a user of the tenant" };
+            let user = |json: &Json| {
+                let id = json.as_str().and_then(|id| id.parse::<UserId>().ok());
+                id.filter(|id| schema.users.get(id).is_some_and(|user| !user.deactivated)).map(|id| Value::text(id.to_string()))
+            };
+            let chosen = match (json, multiple) {
+                (Json::Array(ids), true) if ids.len() <= USERS_MAX => ids.iter().map(user).collect::<Option<Vec<_>>>(),
+                (one, false) => user(one).map(|user| vec![user]),
+                _ => None,
+            };
+            let mut chosen = chosen.ok_or_else(|| mismatch(wanted.into()))?;
+            let mut seen = std::collections::BTreeSet::new();
+            chosen.retain(|user| seen.insert(user.clone()));
+            Ok(if *multiple { Value::list(chosen) } else { chosen.pop().unwrap_or_default() })
         }
         Definition::Link { multiple, .. } => {
             let ids: Option<Vec<EntityId>> = match json {

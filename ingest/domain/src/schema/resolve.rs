@@ -54,6 +54,11 @@ pub fn definition(
             let (multiple, hierarchical) = (*multiple, *hierarchical);
             Definition::Link { collection_id: *collection_id, multiple, backlink_id: *backlink_id, hierarchical }
         }
+        DefinitionInput::CreatedTime => Definition::CreatedTime {},
+        DefinitionInput::CreatedBy => Definition::CreatedBy {},
+        DefinitionInput::ModifiedTime { attributes } => Definition::ModifiedTime { attribute_ids: written(collection, attributes)? },
+        DefinitionInput::ModifiedBy { attributes } => Definition::ModifiedBy { attribute_ids: written(collection, attributes)? },
+        DefinitionInput::User { multiple } => Definition::User { multiple: *multiple },
         DefinitionInput::Formula { expression } => {
             Definition::Formula { expression: formula(schema, collection.id(), expression, "the formula")?.0 }
         }
@@ -91,6 +96,22 @@ pub fn definition(
     };
     check(schema, collection.id(), id, &resolved)?;
     Ok(resolved)
+}
+
+/// Attributes that can be written to, by their keys.
+fn written(collection: &CollectionSchema, keys: &[String]) -> Result<Vec<AttributeId>, Rejection> {
+    let mut ids = Vec::new();
+    for key in keys {
+        let attribute = collection.attribute_or_refuse(key)?;
+        if attribute.definition.is_computed() || matches!(attribute.definition, Definition::Backlink { .. }) {
+            let message = format!("attribute `{key}` is a {}, which is never written to", attribute.definition.kind());
+            return Err(Rejection::InvalidInput(message));
+        }
+        ids.push(attribute.id);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// The new definition of an attribute that is there. Its type may not change, for what is stored has the old one.

@@ -46,6 +46,9 @@ pub const FAMILIES: &[Family] = &[
 /// The functions whose value changes with time alone.
 pub const TIMED: &[&str] = &["NOW", "TODAY", "FROMNOW", "TONOW"];
 
+/// The functions whose value depends on when attributes were written to.
+pub const OF_CHANGES: &[&str] = &["LAST_MODIFIED_TIME", "LAST_MODIFIED_BY"];
+
 /// A function of the formula language.
 pub struct Function {
     /// Its name, in capitals.

@@ -1,15 +1,68 @@
 //! What there is to say about the entity itself.
 
-use super::{Call, Function, Parameters};
+use super::{Call, Function, Kind, Parameters};
+use crate::formula::eval::{Evaluation, Expr};
 use crate::formula::types::Type;
+use crate::id::AttributeId;
+use crate::stamp::Stamp;
 use crate::value::Value;
 
-pub(super) const FUNCTIONS: &[Function] = &[Function {
-    name: "RECORD_ID",
-    arguments: "",
-    parameters: Parameters::exactly(&[]),
-    returns: |_| Type::Text,
-    call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.id().map_or(Value::Blank, |id| Value::text(id.to_string())))),
-    doc: "The id of the entity, as text.",
-    examples: &[],
-}];
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "RECORD_ID",
+        arguments: "",
+        parameters: Parameters::exactly(&[]),
+        returns: |_| Type::Text,
+        call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::text(entity.id.to_string())))),
+        doc: "The id of the entity, as text.",
+        examples: &[],
+    },
+    Function {
+        name: "CREATED_TIME",
+        arguments: "",
+        parameters: Parameters::exactly(&[]),
+        returns: |_| Type::DateTime,
+        call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::DateTime(entity.created.at)))),
+        doc: "When the entity was made.",
+        examples: &[],
+    },
+    Function {
+        name: "CREATED_BY",
+        arguments: "",
+        parameters: Parameters::exactly(&[]),
+        returns: |_| Type::Text,
+        call: Call::Lazy(|evaluation, _| {
+            Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::text(entity.created.by.as_str())))
+        }),
+        doc: "Who made the entity.",
+        examples: &[],
+    },
+    Function {
+        name: "LAST_MODIFIED_TIME",
+        arguments: "[attribute, …]",
+        parameters: Parameters::with_rest(&[], Kind::Any),
+        returns: |_| Type::DateTime,
+        call: Call::Lazy(|evaluation, of| Ok(modified(evaluation, of).map_or(Value::Blank, |stamp| Value::DateTime(stamp.at)))),
+        doc: "When one of the attributes, or without any the entity, was last written to: a value set, or a link made or cut. \
+              What is computed is never written to.",
+        examples: &[],
+    },
+    Function {
+        name: "LAST_MODIFIED_BY",
+        arguments: "[attribute, …]",
+        parameters: Parameters::with_rest(&[], Kind::Any),
+        returns: |_| Type::Text,
+        call: Call::Lazy(|evaluation, of| Ok(modified(evaluation, of).map_or(Value::Blank, |stamp| Value::text(stamp.by.as_str())))),
+        doc: "Who wrote last to one of the attributes, or without any to the entity.",
+        examples: &[],
+    },
+];
+
+/// The last change of attributes that are given as arguments.
+fn modified<'a>(evaluation: &Evaluation<'a>, of: &[Expr]) -> Option<&'a Stamp> {
+    let attribute = |expr: &Expr| if let Expr::Attribute(id) = expr { Some(*id) } else { None };
+    let among: Vec<AttributeId> = of.iter().filter_map(attribute).collect();
+    // Only attributes that are gone are none.
+    let entity = evaluation.cells.entity()?;
+    Some(if among.is_empty() && !of.is_empty() { &entity.created } else { entity.modified(&among) })
+}

@@ -733,3 +733,70 @@ async fn what_happened_to_an_entity_is_an_attribute() {
     let nested = json!({ "formula": { "expression": "LAST_MODIFIED_TIME({title} & 'x')" } });
     tenant.refused("FORMULA_TYPE", define, json!({ "c": tasks, "d": nested })).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn walks_along_links() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let (words, books) = (tenant.collection(&space, "words").await, tenant.collection(&space, "books").await);
+    tenant.attribute(&words, "name", json!({ "text": {} })).await;
+    tenant.attribute(&words, "kinds_of", json!({ "link": { "collectionId": words, "backlinkKey": "kinds" } })).await;
+    tenant.attribute(&books, "words", json!({ "link": { "collectionId": words, "backlinkKey": "books" } })).await;
+    let word = async |name: &str, of: &[&String]| tenant.entity(&words, json!({ "name": name, "kinds_of": of })).await;
+    // dog is a kind of pet and of canine, both of which are animals: reached on two ways, counted once.
+    let animal = word("animal", &[]).await;
+    let (pet, canine) = (word("pet", &[&animal]).await, word("canine", &[&animal]).await);
+    let dog = word("dog", &[&pet, &canine]).await;
+    let poodle = word("poodle", &[&dog]).await;
+    let book = tenant.entity(&books, json!({ "words": [dog, pet] })).await;
+    let walk = "query($e: ID!, $l: [String!]!, $d: Int, $f: String) { traverse(entityId: $e, links: $l, depthMax: $d, filter: $f) { count depth nodes { depth node { values(keys: [\"name\"]) } } } }";
+    let walked = async |entity: &String, rest: Json| {
+        let mut variables = json!({ "e": entity });
+        variables.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        tenant.ok(walk, variables).await["traverse"].clone()
+    };
+    let names = |walked: &Json| -> Vec<(i64, String)> {
+        let nodes = walked["nodes"].as_array().unwrap().iter();
+        nodes.map(|node| (node["depth"].as_i64().unwrap(), node["node"]["values"]["name"].as_str().unwrap_or("").to_owned())).collect()
+    };
+    let below = walked(&animal, json!({ "l": ["kinds"] })).await;
+    assert_eq!((&below["count"], &below["depth"]), (&json!(4), &json!(3)));
+    let expected = [(1, "pet"), (1, "canine"), (2, "dog"), (3, "poodle")];
+    assert_eq!(names(&below), expected.map(|(depth, name)| (depth, name.to_owned())));
+    assert_eq!(walked(&animal, json!({ "l": ["kinds"], "d": 1 })).await["count"], 2);
+    assert_eq!(walked(&animal, json!({ "l": ["kinds"], "f": "LEN({name}) = 3" })).await["count"], 2);
+    assert_eq!(walked(&poodle, json!({ "l": ["kinds_of"] })).await["count"], 4);
+    // In both directions, and through another collection; the start is not among what is reached.
+    assert_eq!(walked(&dog, json!({ "l": ["kinds_of", "kinds"] })).await["count"], 4);
+    let count = "query($e: ID!) { traverse(entityId: $e, links: [\"books\", \"words\"]) { count } }";
+    assert_eq!(tenant.ok(count, json!({ "e": dog })).await["traverse"]["count"], 2, "the book, and pet");
+    let path = "query($f: ID!, $t: ID!, $l: [String!]!) { shortestPath(fromId: $f, toId: $t, links: $l) { values(keys: [\"name\"]) } }";
+    let way = tenant.ok(path, json!({ "f": poodle, "t": animal, "l": ["kinds_of"] })).await["shortestPath"].clone();
+    let way: Vec<_> = way.as_array().unwrap().iter().map(|node| node["values"]["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(way, ["poodle", "dog", "pet", "animal"]);
+    assert_eq!(tenant.ok(path, json!({ "f": animal, "t": poodle, "l": ["kinds_of"] })).await["shortestPath"], Json::Null);
+    assert_eq!(tenant.ok(path, json!({ "f": dog, "t": dog, "l": ["kinds_of"] })).await["shortestPath"].as_array().unwrap().len(), 1);
+    let follow = "query($e: ID!, $p: [String!]!) { follow(entityId: $e, path: $p) { count nodes { node { values(keys: [\"name\"]) } } } }";
+    let followed = tenant.ok(follow, json!({ "e": book, "p": ["words", "kinds_of"] })).await["follow"].clone();
+    assert_eq!(followed["count"], 3, "pet and canine by way of dog, animal by way of pet");
+    // A circle ends, and what is archived is not walked through.
+    tenant
+        .ok(
+            "mutation($i: ID!, $t: ID!) { linkEntities(id: $i, attribute: \"kinds_of\", targetIds: [$t]) { id } }",
+            json!({ "i": animal, "t": poodle }),
+        )
+        .await;
+    assert_eq!(walked(&dog, json!({ "l": ["kinds"] })).await["count"], 4);
+    tenant.ok("mutation($i: ID!) { archiveEntity(id: $i) { id } }", json!({ "i": dog })).await;
+    assert_eq!(walked(&animal, json!({ "l": ["kinds"] })).await["count"], 2);
+    tenant.refused("UNKNOWN_ATTRIBUTE", walk, json!({ "e": dog, "l": ["kind"] })).await;
+    tenant.refused("INVALID_INPUT", walk, json!({ "e": dog, "l": ["name"] })).await;
+    tenant.refused("INVALID_INPUT", walk, json!({ "e": dog, "l": [] })).await;
+    tenant.refused("INVALID_INPUT", walk, json!({ "e": dog, "l": ["kinds"], "d": -1 })).await;
+    tenant.refused("FORMULA_SYNTAX", walk, json!({ "e": dog, "l": ["kinds"], "f": "{name" })).await;
+    let other = api.tenant("other").await;
+    other.refused("NOT_FOUND", walk, json!({ "e": dog, "l": ["kinds"] })).await;
+    other.refused("NOT_FOUND", follow, json!({ "e": dog, "p": ["kinds"] })).await;
+    other.refused("NOT_FOUND", path, json!({ "f": dog, "t": dog, "l": ["kinds"] })).await;
+}

@@ -11,6 +11,7 @@ mod reads;
 pub mod scalars;
 mod schema_types;
 mod subscription;
+mod traverse;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

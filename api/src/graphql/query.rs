@@ -10,6 +10,7 @@ use super::explain::{Explanation, Preview, explain, preview};
 use super::page::{EntityConnection, OrderBy, Page};
 use super::scalars::PositionToken;
 use super::schema_types::{Collection, Space};
+use super::traverse::{self, Traversal};
 use super::{Refusal, Request};
 
 pub struct Query;
@@ -108,6 +109,58 @@ impl Query {
         let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
         let page = Page::new(&view, parse("collection", &collection_id)?, filter.as_deref(), order_by.as_deref(), first, None)?;
         Ok(tokio::task::block_in_place(|| page.of_collection())?.nodes)
+    }
+
+    /// What can be reached from an entity by links and backlinks, named by key, in whichever collections have them; the
+    /// nearest first. `filter` is a formula over the entity's own collection,
+    /// and lets entities of others not pass.
+    #[graphql(complexity = "1 + first.max(0) as usize * child_complexity")]
+    #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
+    async fn traverse(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        links: Vec<String>,
+        filter: Option<String>,
+        depth_max: Option<i32>,
+        #[graphql(default = 100)] first: i32,
+        min_position: Option<PositionToken>,
+    ) -> Result<Traversal, Refusal> {
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
+        let entity = parse("entity", &entity_id)?;
+        tokio::task::block_in_place(|| traverse::traverse(&view, entity, &links, filter.as_deref(), depth_max, first))
+    }
+
+    /// What is at the end of a path of links from an entity, one link after the other: `["orders", "product"]`. `filter` is
+    /// a formula over the collection at the end.
+    #[graphql(complexity = "1 + first.max(0) as usize * child_complexity")]
+    async fn follow(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        path: Vec<String>,
+        filter: Option<String>,
+        #[graphql(default = 100)] first: i32,
+        min_position: Option<PositionToken>,
+    ) -> Result<Traversal, Refusal> {
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
+        let entity = parse("entity", &entity_id)?;
+        tokio::task::block_in_place(|| traverse::follow(&view, entity, &path, filter.as_deref(), first))
+    }
+
+    /// The entities on a shortest way from one to another by links and backlinks, both ends included; null if there is none.
+    #[graphql(complexity = "100 * child_complexity")]
+    async fn shortest_path(
+        &self,
+        ctx: &Context<'_>,
+        from_id: ID,
+        to_id: ID,
+        links: Vec<String>,
+        min_position: Option<PositionToken>,
+    ) -> Result<Option<Vec<Entity>>, Refusal> {
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
+        let (from, to) = (parse("entity", &from_id)?, parse("entity", &to_id)?);
+        tokio::task::block_in_place(|| traverse::shortest_path(&view, from, to, &links))
     }
 
     /// Why a cell is what it is: what it was computed from, down to stored values and the events that set them.

@@ -800,3 +800,50 @@ async fn walks_along_links() {
     other.refused("NOT_FOUND", follow, json!({ "e": dog, "p": ["kinds"] })).await;
     other.refused("NOT_FOUND", path, json!({ "f": dog, "t": dog, "l": ["kinds"] })).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_have_summaries() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    tenant.attribute(&orders, "paid", json!({ "checkbox": {} })).await;
+    let (ada, bob) = (tenant.entity(&customers, json!({ "name": "Ada" })).await, tenant.entity(&customers, json!({ "name": "Bob" })).await);
+    for (customer, price, paid) in
+        [(Some(&ada), 1, true), (Some(&ada), 2, false), (Some(&bob), 3, true), (None, 4, false), (Some(&ada), 5, true)]
+    {
+        tenant.entity(&orders, json!({ "customer": customer, "price": price, "paid": paid })).await;
+    }
+    let query = "query($c: ID!, $f: String, $g: [OrderBy!]!, $s: [SummaryInput!]!) { groups(collectionId: $c, filter: $f, groupBy: $g, summaries: $s) {
+        count summaries groups { key count summaries groups { key count summaries groups { key } } } } }";
+    let summaries = json!([{ "function": "SUM", "attribute": "price" }, { "function": "JOIN", "attribute": "price", "separator": "+" }]);
+    let by = json!([{ "attribute": "who", "direction": "DESC" }, { "attribute": "paid" }]);
+    let got = tenant.ok(query, json!({ "c": orders, "g": by, "s": summaries })).await["groups"].clone();
+    let group = |key: Json, count: i64, sum: i64, joined: &str, groups: Json| json!({ "key": key, "count": count, "summaries": [sum, joined], "groups": groups });
+    let none = || json!([]);
+    assert_eq!(
+        got,
+        json!({ "count": 5, "summaries": [15, "1+2+3+4+5"], "groups": [
+            group(json!("Bob"), 1, 3, "3", json!([group(json!(true), 1, 3, "3", none())])),
+            group(json!("Ada"), 3, 8, "1+2+5", json!([group(json!(false), 1, 2, "2", none()), group(json!(true), 2, 6, "1+5", none())])),
+            group(Json::Null, 1, 4, "4", json!([group(json!(false), 1, 4, "4", none())])),
+        ] })
+    );
+    let filtered = tenant.ok(query, json!({ "c": orders, "f": "{price} > 2", "g": [], "s": [{ "function": "COUNTALL" }, { "function": "PERCENTILE", "attribute": "price", "share": 0.5 }] })).await;
+    assert_eq!(filtered["groups"], json!({ "count": 3, "summaries": [3, 4], "groups": [] }));
+    let empty = tenant.ok(query, json!({ "c": orders, "f": "{price} > 9", "g": by, "s": summaries })).await;
+    assert_eq!(empty["groups"], json!({ "count": 0, "summaries": [0, null], "groups": [] }));
+    let refused =
+        async |code: &str, by: Json, summaries: Json| tenant.refused(code, query, json!({ "c": orders, "g": by, "s": summaries })).await;
+    refused("UNKNOWN_ATTRIBUTE", json!([{ "attribute": "whom" }]), json!([])).await;
+    refused("INVALID_INPUT", json!([]), json!([{ "function": "SUM" }])).await;
+    refused("INVALID_INPUT", json!([]), json!([{ "function": "PERCENTILE", "attribute": "price", "share": 2 }])).await;
+    refused("FORMULA_TYPE", json!([]), json!([{ "function": "SUM", "attribute": "who" }])).await;
+    refused(
+        "TOO_LARGE",
+        json!([{ "attribute": "who" }, { "attribute": "who" }, { "attribute": "who" }, { "attribute": "who" }]),
+        json!([]),
+    )
+    .await;
+    let other = api.tenant("other").await;
+    other.refused("NOT_FOUND", query, json!({ "c": orders, "g": [], "s": [] })).await;
+}

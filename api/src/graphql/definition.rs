@@ -193,7 +193,7 @@ pub(crate) enum RollupFunction {
 }
 
 impl RollupFunction {
-    fn rollup(self) -> Result<&'static Rollup, Refusal> {
+    pub(crate) fn rollup(self) -> Result<&'static Rollup, Refusal> {
         let item = Self::items().iter().find(|item| item.value == self);
         let rollup = item.and_then(|item| Rollup::find(item.name));
         rollup.ok_or_else(|| Refusal::internal("a rollup of the API is not in the list of rollups"))
@@ -254,13 +254,7 @@ impl AttributeDefinition {
                 selection: selection(options.filter, options.sort, options.limit),
             },
             Self::Rollup(options) => {
-                let argument = match (options.share, options.count, options.separator) {
-                    (None, None, None) => Value::Blank,
-                    (Some(share), None, None) => approximate(share).map_or(Value::Blank, Value::number),
-                    (None, Some(count), None) => Value::from(i64::from(count)),
-                    (None, None, Some(separator)) => Value::text(separator),
-                    _ => return Err(Refusal::new("INVALID_INPUT", "a rollup takes one of share, count and separator at most")),
-                };
+                let argument = argument(options.share, options.count, options.separator)?;
                 DefinitionInput::Rollup {
                     link: options.link,
                     attribute: options.attribute,
@@ -273,6 +267,17 @@ impl AttributeDefinition {
             }
         })
     }
+}
+
+/// What a rollup must be told beside the values.
+pub(crate) fn argument(share: Option<f64>, count: Option<i32>, separator: Option<String>) -> Result<Value, Refusal> {
+    Ok(match (share, count, separator) {
+        (None, None, None) => Value::Blank,
+        (Some(share), None, None) => approximate(share).map_or(Value::Blank, Value::number),
+        (None, Some(count), None) => Value::from(i64::from(count)),
+        (None, None, Some(separator)) => Value::text(separator),
+        _ => return Err(Refusal::new("INVALID_INPUT", "a rollup takes one of share, count and separator at most")),
+    })
 }
 
 /// A key that a client gave.

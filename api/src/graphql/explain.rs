@@ -28,6 +28,12 @@ const EVENTS_PAGE: usize = 1_000;
 /// The value of one cell, in the form that it has in Values.
 pub(crate) struct Cell(Json);
 
+impl Cell {
+    pub(crate) fn of(value: Json) -> Self {
+        Self(value)
+    }
+}
+
 #[Scalar]
 impl ScalarType for Cell {
     fn parse(value: Json) -> async_graphql::InputValueResult<Self> {

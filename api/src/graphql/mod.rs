@@ -4,6 +4,7 @@ mod definition;
 mod entity;
 mod error;
 mod explain;
+mod groups;
 mod mutation;
 mod page;
 mod query;
@@ -20,8 +21,10 @@ use std::time::Duration;
 use async_graphql::{Context, Schema};
 use decidr_dataflow::Arranged;
 use decidr_domain::command::Authority;
-use decidr_domain::id::{Position, TenantId};
-use decidr_domain::schema::TenantSchema;
+use decidr_domain::delta::Row;
+use decidr_domain::id::{AttributeId, Position, TenantId};
+use decidr_domain::schema::{Summary, TenantSchema};
+use decidr_domain::value::Value;
 
 use crate::platform::Platform;
 use crate::position::PositionKey;
@@ -202,6 +205,18 @@ impl Seal {
 }
 
 impl TenantView {
+    /// What is shown of an attribute in a row, to sort and to group by: of a link to many, how many it leads to.
+    pub(crate) fn shown_key(&self, row: &Row, attribute: AttributeId) -> Value {
+        let Some(cell) = self.schema.shown_cell(attribute) else { return Value::Blank };
+        let crossing = self.schema.shown_analyzed(attribute).and_then(|analyzed| analyzed.crossing());
+        match (row.entity.values.get(attribute), row.computed(cell)) {
+            (_, Value::Blank) if crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)) => Value::from(0),
+            (_, count) if crossing.is_some() => count.clone(),
+            (Value::Blank, computed) => computed.clone(),
+            (stored, _) => stored.clone(),
+        }
+    }
+
     /// As of which of the tenant's events.
     pub(crate) fn position(&self) -> PositionToken {
         use decidr_domain::arrangements::Snapshot;

@@ -229,16 +229,7 @@ impl Page {
     }
 
     fn cursor(&self, row: &Row) -> Cursor {
-        let key = |attribute: &AttributeId| {
-            let Some(cell) = self.view.schema.shown_cell(*attribute) else { return Value::Blank };
-            match row.entity.values.get(*attribute) {
-                // As clients see it, a link to many is how many it leads to.
-                Value::Links(_) => row.computed(cell).clone(),
-                Value::Blank => row.computed(cell).clone(),
-                stored => stored.clone(),
-            }
-        };
-        Cursor { keys: self.order.iter().map(|(attribute, _)| key(attribute)).collect(), id: row.entity.id }
+        Cursor { keys: self.order.iter().map(|(attribute, _)| self.view.shown_key(row, *attribute)).collect(), id: row.entity.id }
     }
 
     /// Blank comes first when ascending; those alike in all keys are ordered by id.

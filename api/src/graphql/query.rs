@@ -7,6 +7,7 @@ use decidr_domain::id::{CollectionId, EntityId, SpaceId};
 use super::definition::AttributeDefinition;
 use super::entity::Entity;
 use super::explain::{Explanation, Preview, explain, preview};
+use super::groups::{self, Groups, SummaryInput};
 use super::page::{EntityConnection, OrderBy, Page};
 use super::scalars::PositionToken;
 use super::schema_types::{Collection, Space};
@@ -109,6 +110,21 @@ impl Query {
         let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
         let page = Page::new(&view, parse("collection", &collection_id)?, filter.as_deref(), order_by.as_deref(), first, None)?;
         Ok(tokio::task::block_in_place(|| page.of_collection())?.nodes)
+    }
+
+    /// The entities of a collection in groups, one in the other, three deep at most, with summaries over all and over each.
+    async fn groups(
+        &self,
+        ctx: &Context<'_>,
+        collection_id: ID,
+        filter: Option<String>,
+        #[graphql(default)] group_by: Vec<OrderBy>,
+        #[graphql(default)] summaries: Vec<SummaryInput>,
+        min_position: Option<PositionToken>,
+    ) -> Result<Groups, Refusal> {
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
+        let collection = parse("collection", &collection_id)?;
+        tokio::task::block_in_place(|| groups::groups(&view, collection, filter.as_deref(), &group_by, summaries))
     }
 
     /// What can be reached from an entity by links and backlinks, named by key, in whichever collections have them; the

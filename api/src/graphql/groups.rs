@@ -1,0 +1,176 @@
+//! Groups of entities with summaries: what a table shows above and below its rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_graphql::{InputObject, SimpleObject};
+use decidr_domain::delta::Row;
+use decidr_domain::id::{AttributeId, CollectionId};
+use decidr_domain::rollup::Rollup;
+use decidr_domain::schema::resolve;
+use decidr_domain::value::Value;
+use decidr_sinks::LiveQuery;
+
+use super::definition::{RollupFunction, argument};
+use super::explain::Cell;
+use super::page::{Direction, OrderBy};
+use super::scalars::{PositionToken, json};
+use super::{Refusal, ScanBudget, TenantView};
+
+/// How deep groups lie in groups, how many there may be in all, and how many summaries each has.
+const LEVELS_MAX: usize = 3;
+const GROUPS_MAX: usize = 10_000;
+const SUMMARIES_MAX: usize = 20;
+
+/// A summary of an attribute over the entities of a group. COUNTALL needs no attribute.
+#[derive(InputObject)]
+pub(crate) struct SummaryInput {
+    attribute: Option<String>,
+    function: RollupFunction,
+    /// For PERCENTILE, from 0 to 1.
+    share: Option<f64>,
+    /// For TOP.
+    count: Option<i32>,
+    /// For JOIN; a comma and a space if it is left out.
+    separator: Option<String>,
+}
+
+/// The entities of a collection, in groups.
+#[derive(SimpleObject)]
+pub(crate) struct Groups {
+    /// How many entities there are in all.
+    count: i64,
+    /// The summaries over all of them, in the order in which they were asked for.
+    summaries: Vec<Cell>,
+    groups: Vec<Group>,
+    position: PositionToken,
+}
+
+/// The entities that are alike in what they are grouped by.
+#[derive(SimpleObject)]
+pub(crate) struct Group {
+    /// What they have in common.
+    key: Cell,
+    /// How many there are.
+    count: i64,
+    /// The summaries over them, in the order in which they were asked for.
+    summaries: Vec<Cell>,
+    /// The groups in it, by the next attribute.
+    groups: Vec<Group>,
+}
+
+/// A summary, checked.
+struct Summary {
+    rollup: &'static Rollup,
+    attribute: Option<AttributeId>,
+    argument: Value,
+}
+
+/// The entities that pass the filter, in groups by these attributes, one in the other.
+pub(crate) fn groups(
+    view: &TenantView,
+    collection: CollectionId,
+    filter: Option<&str>,
+    group_by: &[OrderBy],
+    summaries: Vec<SummaryInput>,
+) -> Result<Groups, Refusal> {
+    let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
+    if group_by.len() > LEVELS_MAX || summaries.len() > SUMMARIES_MAX {
+        let message = format!("groupBy takes {LEVELS_MAX} attributes at most, and summaries {SUMMARIES_MAX}");
+        return Err(Refusal::new("TOO_LARGE", message));
+    }
+    let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+    let filter = filter.map(|(_, program)| view.schema.shown_program(program));
+    let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.id, order.direction));
+    let levels: Vec<_> = group_by.iter().map(key).collect::<Result<_, Refusal>>()?;
+    let summary = |input: SummaryInput| {
+        let rollup = input.function.rollup()?;
+        if rollup.is_weighted || rollup.name == "FORMULA" {
+            return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} is no summary of a group")));
+        }
+        let argument = argument(input.share, input.count, input.separator)?;
+        rollup.argument.check(&argument).map_err(|wants| Refusal::new("INVALID_INPUT", format!("{rollup:?} {wants}")))?;
+        let attribute = match (&input.attribute, rollup.of_attribute) {
+            (Some(key), true) => Some(schema.attribute_or_refuse(key)?),
+            (None, true) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} needs an attribute to summarise"))),
+            (_, false) => None,
+        };
+        if let Some(analyzed) = attribute.and_then(|attribute| view.schema.shown_analyzed(attribute.id)) {
+            let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {}", analyzed.ty));
+            (rollup.result)(&analyzed.ty).map_err(wants)?;
+        }
+        Ok(Summary { rollup, attribute: attribute.map(|attribute| attribute.id), argument })
+    };
+    let summaries: Vec<Summary> = summaries.into_iter().map(summary).collect::<Result<_, _>>()?;
+
+    let mut alike: BTreeMap<Vec<Value>, Vec<Arc<Row>>> = BTreeMap::new();
+    let mut trouble = None;
+    view.arranged.scan(collection, None, |row| {
+        if !view.budget.take() {
+            trouble = Some(ScanBudget::exhausted());
+        } else if LiveQuery::matches(row, filter.as_ref()) {
+            let key: Vec<_> = levels.iter().map(|(attribute, _)| view.shown_key(row, *attribute)).collect();
+            alike.entry(key).or_default().push(row.clone());
+            if alike.len() > GROUPS_MAX {
+                let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");
+                trouble = Some(Refusal::new("TOO_LARGE", message));
+            }
+        }
+        trouble.is_none()
+    });
+    if let Some(trouble) = trouble {
+        return Err(trouble);
+    }
+    let directions: Vec<_> = levels.iter().map(|(_, direction)| *direction).collect();
+    let alike: Vec<_> = alike.into_iter().collect();
+    let all = Part { view, summaries: &summaries, alike: alike.iter().collect() };
+    Ok(Groups { count: all.count(), summaries: all.summarised(), groups: all.groups(0, &directions), position: view.position() })
+}
+
+/// Some of the entities, as lists of those that are alike in everything.
+struct Part<'a> {
+    view: &'a TenantView,
+    summaries: &'a [Summary],
+    alike: Vec<&'a (Vec<Value>, Vec<Arc<Row>>)>,
+}
+
+impl Part<'_> {
+    fn count(&self) -> i64 {
+        self.alike.iter().map(|(_, rows)| rows.len() as i64).sum()
+    }
+
+    fn summarised(&self) -> Vec<Cell> {
+        let rows = || self.alike.iter().flat_map(|(_, rows)| rows);
+        let summarised = |summary: &Summary| {
+            let value = |row: &Arc<Row>| summary.attribute.map_or(Value::Bool(true), |id| self.view.shown_key(row, id));
+            let mut rows: Vec<_> = rows().collect();
+            if summary.rollup.order_matters {
+                rows.sort_unstable_by_key(|row| row.entity.id);
+            }
+            let values: Vec<Value> = rows.into_iter().map(value).collect();
+            Cell::of(json(&summary.rollup.summary(&values, &summary.argument)))
+        };
+        self.summaries.iter().map(summarised).collect()
+    }
+
+    /// The groups by the attribute of `level` and those behind it.
+    fn groups(&self, level: usize, directions: &[Direction]) -> Vec<Group> {
+        let Some(direction) = directions.get(level) else { return Vec::new() };
+        let group = |alike: &[&_]| {
+            let part = Part { view: self.view, summaries: self.summaries, alike: alike.to_vec() };
+            let key = part.alike.first().map_or(Value::Blank, |(key, _): &&(Vec<Value>, _)| key[level].clone());
+            Group {
+                key: Cell::of(json(&key)),
+                count: part.count(),
+                summaries: part.summarised(),
+                groups: part.groups(level + 1, directions),
+            }
+        };
+        // They are in the order of their keys, blank first.
+        let mut groups: Vec<_> = self.alike.chunk_by(|a, b| a.0[level] == b.0[level]).map(group).collect();
+        if *direction == Direction::Desc {
+            groups.reverse();
+        }
+        groups
+    }
+}

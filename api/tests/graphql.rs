@@ -696,6 +696,7 @@ async fn what_happened_to_an_entity_is_an_attribute() {
     let task = tenant.entity(&tasks, json!({ "title": "a", "owner": ada, "watchers": [bob, ada, bob] })).await;
     // What was there before the attributes has them too.
     for (key, definition) in [
+        ("number", json!({ "autonumber": {} })),
         ("made", json!({ "createdTime": {} })),
         ("maker", json!({ "createdBy": {} })),
         ("touched", json!({ "modifiedTime": {} })),
@@ -708,6 +709,9 @@ async fn what_happened_to_an_entity_is_an_attribute() {
     }
     let values = async || tenant.ok("query($i: ID!) { entity(id: $i) { values } }", json!({ "i": task })).await["entity"]["values"].clone();
     let first = values().await;
+    let second = tenant.entity(&tasks, json!({})).await;
+    let number = tenant.ok("query($i: ID!) { entity(id: $i) { values(keys: [\"number\"]) } }", json!({ "i": second })).await;
+    assert_eq!((&first["number"], &number["entity"]["values"]["number"]), (&json!(1), &json!(2)));
     assert_eq!((&first["owner"], &first["watchers"]), (&json!(ada), &json!([bob, ada])));
     assert_eq!((&first["maker"], &first["toucher"]), (&json!("ada"), &json!("ada")));
     assert!(first["made"].as_str().unwrap().ends_with('Z') && first["touched"] == first["made"] && first["titled"] == first["made"]);

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::aggregate::tenant::TenantEvent;
 use decidr_domain::arrangements::{Arrangements, Reached, Snapshot};
 use decidr_domain::delta::{Change, Delta};
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::id::{Position, TenantId};
+use decidr_domain::id::{CollectionId, Position, TenantId};
 use decidr_domain::schema::{Catalog, Staging};
 use rpds::HashTrieMapSync;
 use rustc_hash::FxHashMap;
@@ -260,6 +261,7 @@ fn conduct(
         newest: HashTrieMapSync::new_sync(),
         position: 0,
         time: 0,
+        made: FxHashMap::default(),
         backlog: Backlog::default(),
         staging: BTreeMap::new(),
         staged_at: HashTrieMapSync::new_sync(),
@@ -317,6 +319,8 @@ struct Conductor<'a> {
     newest: HashTrieMapSync<TenantId, Position>,
     position: Position,
     time: Time,
+    /// How many entities were made, by collection.
+    made: FxHashMap<CollectionId, u64>,
     /// What is still to be computed aside, all workers together.
     backlog: Backlog,
     /// The tenants that stage something, with the generation of which it was said last that it is through.
@@ -342,7 +346,15 @@ impl Conductor<'_> {
             match event {
                 Event::Entity(ref about) => {
                     let id = about.id();
-                    self.graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)), stamp: metadata.stamp() });
+                    let number = match about {
+                        EntityEvent::EntityCreated { collection_id, .. } => {
+                            let made = self.made.entry(*collection_id).or_default();
+                            *made += 1;
+                            *made
+                        }
+                        _ => 0,
+                    };
+                    self.graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)), stamp: metadata.stamp(), number });
                 }
                 event => {
                     schema_changed |= self.change_schema(tenant, position, &event);

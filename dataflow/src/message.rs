@@ -27,6 +27,8 @@ pub(crate) enum Message {
         event: WireEvent,
         /// When, and on whose word.
         stamp: Stamp,
+        /// If the entity is made: which of its collection it is, counted from 1.
+        number: u64,
     },
     /// Round 0, to every worker: computes the next slice of what is computed aside, of so many entities.
     Slice {

@@ -299,8 +299,8 @@ impl Store {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
                 Message::Slice { limit, .. } => slice = Some(limit),
                 Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
-                Message::Entity { id, event, stamp } => {
-                    self.fold(id, &event, &stamp);
+                Message::Entity { id, event, stamp, number } => {
+                    self.fold(id, &event, &stamp, number);
                     folded.push(id);
                 }
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
@@ -377,13 +377,18 @@ impl Store {
     }
 
     /// Applies one event to its entity, as the write side does.
-    fn fold(&mut self, id: EntityId, event: &WireEvent, stamp: &Stamp) {
+    fn fold(&mut self, id: EntityId, event: &WireEvent, stamp: &Stamp, number: u64) {
         let Some(event) = event.entity() else { return };
         let record = self.records.entry(id).or_default();
         Self::touch(&mut self.touched, record, id).folded = true;
         let is_new = record.entity.is_none();
         let state = record.entity.take().map(Arc::unwrap_or_clone);
-        record.entity = entity::evolve(state, event, stamp).map(Arc::new);
+        record.entity = entity::evolve(state, event, stamp).map(|mut entity| {
+            if is_new {
+                entity.number = number;
+            }
+            Arc::new(entity)
+        });
         if let (true, Some(entity)) = (is_new, &record.entity) {
             let members = self.members.entry(entity.collection_id).or_default();
             record.place = members.len();

@@ -24,6 +24,7 @@ pub struct Oracle {
     pub catalog: Catalog,
     /// The entities.
     pub entities: BTreeMap<EntityId, Entity>,
+    made: BTreeMap<CollectionId, u64>,
 }
 
 /// For every entity its computed cells, blanks left out, sorted by attribute.
@@ -35,7 +36,14 @@ impl Oracle {
         match &recorded.event {
             Event::Entity(event) => {
                 let state = entity::evolve(self.entities.remove(&event.id()), event, &recorded.metadata.stamp());
-                self.entities.extend(state.map(|state| (event.id(), state)));
+                self.entities.extend(state.map(|mut state| {
+                    if state.version == 1 {
+                        let made = self.made.entry(state.collection_id).or_default();
+                        *made += 1;
+                        state.number = *made;
+                    }
+                    (event.id(), state)
+                }));
             }
             event => {
                 self.catalog.apply(recorded.tenant, event);

@@ -105,6 +105,7 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("AttributeCreated.dateRange", created(Definition::DateRange {})),
         ("AttributeCreated.json", created(Definition::Json {})),
         ("AttributeCreated.attachments", created(Definition::Attachments {})),
+        ("AttributeCreated.autonumber", created(Definition::Autonumber {})),
         ("AttributeCreated.createdTime", created(Definition::CreatedTime {})),
         ("AttributeCreated.createdBy", created(Definition::CreatedBy {})),
         ("AttributeCreated.modifiedTime", created(Definition::ModifiedTime { attribute_ids: vec![] })),

@@ -109,6 +109,8 @@ pub enum Definition {
         /// The formula.
         expression: Expression,
     },
+    /// Which entity of its collection it is, in the order in which they were made.
+    Autonumber {},
     /// When the entity was made.
     CreatedTime {},
     /// Who made it.
@@ -202,6 +204,7 @@ impl Definition {
             Definition::Formula { .. } => "formula",
             Definition::Lookup { .. } => "lookup",
             Definition::Rollup { .. } => "rollup",
+            Definition::Autonumber {} => "autonumber",
             Definition::CreatedTime {} => "created time",
             Definition::CreatedBy {} => "created by",
             Definition::ModifiedTime { .. } => "modified time",
@@ -218,10 +221,10 @@ impl Definition {
         }
     }
 
-    /// Whether its values say when, or on whose word, the entity was made or written to.
+    /// Whether its values say when, or on whose word, the entity was made or written to, or as which.
     pub fn is_of_record(&self) -> bool {
-        use Definition::{CreatedBy, CreatedTime, ModifiedBy, ModifiedTime};
-        matches!(self, CreatedTime {} | CreatedBy {} | ModifiedTime { .. } | ModifiedBy { .. })
+        use Definition::{Autonumber, CreatedBy, CreatedTime, ModifiedBy, ModifiedTime};
+        matches!(self, Autonumber {} | CreatedTime {} | CreatedBy {} | ModifiedTime { .. } | ModifiedBy { .. })
     }
 
     /// The collection that it leads to, if it is a link or backlink.
@@ -271,6 +274,7 @@ pub enum DefinitionInput {
         backlink_name: Option<String>,
         hierarchical: bool,
     },
+    Autonumber,
     CreatedTime,
     CreatedBy,
     ModifiedTime {

@@ -31,6 +31,9 @@ pub struct Entity {
     pub version: Version,
     /// What is stored.
     pub values: Values,
+    /// Which entity of its collection it is, counted from 1 in the order of the log. The arrangements know it; 0 where it is
+    /// not known, as to those who decide.
+    pub number: u64,
     /// When it was made, and by whom.
     pub created: Stamp,
     /// The attributes that were set or linked since, with when and by whom last. The newest comes last.
@@ -374,6 +377,7 @@ pub fn evolve(state: Option<Entity>, event: &EntityEvent, stamp: &Stamp) -> Opti
                 archived: false,
                 version: 1,
                 values: values.clone(),
+                number: 0,
                 created: stamp.clone(),
                 changes: Vec::new(),
             });

@@ -268,6 +268,7 @@ pub(super) fn analyze_definition(
             let (reads, host_reads) = (Vec::new(), Vec::new());
             Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
         }
+        Definition::Autonumber {} => Ok(of_record(collection_id, "AUTONUMBER", Type::Number, &[])),
         Definition::CreatedTime {} => Ok(of_record(collection_id, "CREATED_TIME", Type::DateTime, &[])),
         Definition::CreatedBy {} => Ok(of_record(collection_id, "CREATED_BY", Type::Text, &[])),
         Definition::ModifiedTime { attribute_ids } => Ok(of_record(collection_id, "LAST_MODIFIED_TIME", Type::DateTime, attribute_ids)),

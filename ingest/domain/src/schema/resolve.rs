@@ -54,6 +54,7 @@ pub fn definition(
             let (multiple, hierarchical) = (*multiple, *hierarchical);
             Definition::Link { collection_id: *collection_id, multiple, backlink_id: *backlink_id, hierarchical }
         }
+        DefinitionInput::Autonumber => Definition::Autonumber {},
         DefinitionInput::CreatedTime => Definition::CreatedTime {},
         DefinitionInput::CreatedBy => Definition::CreatedBy {},
         DefinitionInput::ModifiedTime { attributes } => Definition::ModifiedTime { attribute_ids: written(collection, attributes)? },

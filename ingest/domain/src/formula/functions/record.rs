@@ -18,6 +18,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         examples: &[],
     },
     Function {
+        name: "AUTONUMBER",
+        arguments: "",
+        parameters: Parameters::exactly(&[]),
+        returns: |_| Type::Number,
+        call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::number(entity.number.into())))),
+        doc: "Which entity of its collection it is: 1 for the first that was made, and so on. It never changes.",
+        examples: &[],
+    },
+    Function {
         name: "CREATED_TIME",
         arguments: "",
         parameters: Parameters::exactly(&[]),

@@ -709,8 +709,8 @@ async fn what_happened_to_an_entity_is_an_attribute() {
     }
     let values = async || tenant.ok("query($i: ID!) { entity(id: $i) { values } }", json!({ "i": task })).await["entity"]["values"].clone();
     let first = values().await;
-    let second = tenant.entity(&tasks, json!({})).await;
-    let number = tenant.ok("query($i: ID!) { entity(id: $i) { values(keys: [\"number\"]) } }", json!({ "i": second })).await;
+    let second_task = tenant.entity(&tasks, json!({})).await;
+    let number = tenant.ok("query($i: ID!) { entity(id: $i) { values(keys: [\"number\"]) } }", json!({ "i": second_task })).await;
     assert_eq!((&first["number"], &number["entity"]["values"]["number"]), (&json!(1), &json!(2)));
     assert_eq!((&first["owner"], &first["watchers"]), (&json!(ada), &json!([bob, ada])));
     assert_eq!((&first["maker"], &first["toucher"]), (&json!("ada"), &json!("ada")));
@@ -734,6 +734,14 @@ async fn what_happened_to_an_entity_is_an_attribute() {
     let define = "mutation($c: ID!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: \"x\", definition: $d) { id } }";
     tenant.refused("INVALID_INPUT", define, json!({ "c": tasks, "d": { "modifiedTime": { "attributes": ["age"] } } })).await;
     tenant.refused("UNKNOWN_ATTRIBUTE", define, json!({ "c": tasks, "d": { "modifiedBy": { "attributes": ["titel"] } } })).await;
+    tenant.attribute(&tasks, "after", json!({ "link": { "collectionId": tasks, "backlinkKey": "before" } })).await;
+    let counted = |filter: &str| json!({ "rollup": { "link": "after", "function": "COUNTALL", "filter": filter } });
+    tenant.refused("INVALID_INPUT", define, json!({ "c": tasks, "d": counted("CREATED_TIME() > HOST({made})") })).await;
+    tenant.attribute(&tasks, "later", counted("{made} > HOST({made})")).await;
+    tenant.attribute(&tasks, "numbered", counted("AUTONUMBER() > 1")).await;
+    tenant.ok(set, json!({ "i": task, "v": { "after": [task, second_task] } })).await;
+    let counts = values().await;
+    assert_eq!((&counts["later"], &counts["numbered"]), (&json!(1), &json!(1)));
     let nested = json!({ "formula": { "expression": "LAST_MODIFIED_TIME({title} & 'x')" } });
     tenant.refused("FORMULA_TYPE", define, json!({ "c": tasks, "d": nested })).await;
 }

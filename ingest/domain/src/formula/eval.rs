@@ -100,6 +100,18 @@ pub enum Expr {
 }
 
 impl Expr {
+    /// Whether it calls a function that passes this test. As deep as formulas may be nested.
+    pub fn calls(&self, is_meant: &dyn Fn(&Function) -> bool) -> bool {
+        match self {
+            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Variable(_) => false,
+            Expr::Negate(operand, _) => operand.calls(is_meant),
+            Expr::Binary(_, operands, _) => operands.0.calls(is_meant) || operands.1.calls(is_meant),
+            Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _) => {
+                is_meant(function) || arguments.iter().any(|argument| argument.calls(is_meant))
+            }
+        }
+    }
+
     /// The same with other ids of cells. As deep as formulas may be nested.
     fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
         let all = |exprs: &[Expr]| exprs.iter().map(|expr| expr.with_cells(cells)).collect();

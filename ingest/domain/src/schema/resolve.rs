@@ -8,7 +8,7 @@ use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, SelectionInput, SortKey};
 use crate::aggregate::format::{NumberFormat, RATING_MAX};
-use crate::formula::{Expression, FormulaError, Program, Scope, Type};
+use crate::formula::{Expression, FormulaError, Program, Scope, Type, functions};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::value::Value;
@@ -219,7 +219,14 @@ fn selection(
     let host = CollectionScope { schema, collection_id: collection.id() };
     let attributes = CollectionScope { schema, collection_id: target.id() };
     let scope = Scope { attributes: &attributes, host: Some(&host), variables: &[] };
-    let filter = input.filter.as_ref().map(|text| checked(text, scope, "the filter").map(|(expression, _)| expression)).transpose()?;
+    let filter = input.filter.as_ref().map(|text| checked(text, scope, "the filter")).transpose()?;
+    if filter.as_ref().is_some_and(|(_, program)| !program.host_references.is_empty() && program.expr.calls(&functions::is_of_entity)) {
+        // The host has the cells of its sources at hand, and not the sources.
+        let message = "a filter with HOST cannot ask when or on whose word the linked entity was made or written to, or as which: \
+                       make that an attribute of it, and refer to this";
+        return Err(Rejection::InvalidInput(message.into()));
+    }
+    let filter = filter.map(|(expression, _)| expression);
     if input.sort.len() > SORT_MAX {
         return Err(Rejection::TooLarge(format!("linked entities are sorted by {SORT_MAX} attributes at most")));
     }

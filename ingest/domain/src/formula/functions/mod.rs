@@ -46,6 +46,11 @@ pub const FAMILIES: &[Family] = &[
 /// The functions whose value changes with time alone.
 pub const TIMED: &[&str] = &["NOW", "TODAY", "FROMNOW", "TONOW"];
 
+/// Whether a function asks the entity itself, and not its cells.
+pub fn is_of_entity(function: &Function) -> bool {
+    record::FUNCTIONS.iter().any(|other| other.name == function.name)
+}
+
 /// The functions whose value depends on when attributes were written to.
 pub const OF_CHANGES: &[&str] = &["LAST_MODIFIED_TIME", "LAST_MODIFIED_BY"];
 

@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod cli;
+mod clocks;
 pub mod csv_import;
 pub mod demo;
 pub mod graphql;

@@ -21,7 +21,10 @@ use decidr_ingest::log::SqliteLog;
 use decidr_ingest::{Answer, CommandPath, EventLog, ExecuteError, LogError};
 use decidr_sinks::{Live, Sink};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::clocks;
 
 /// How many events are read from the log at a time when it is replayed.
 const REPLAY_PAGE: usize = 8192;
@@ -93,6 +96,8 @@ pub struct Platform {
     engine: Arc<Engine>,
     live: Arc<Live>,
     commands: CommandPath,
+    /// End with it.
+    _tasks: JoinSet<()>,
     _lock: Option<File>,
 }
 
@@ -119,14 +124,21 @@ impl Platform {
             let _ = through.send((tenant, generation));
         }));
 
+        let (reschedule, due) = mpsc::unbounded_channel();
+        engine.subscribe_to_clocks(Box::new(move |tenant, at| {
+            let _ = reschedule.send((tenant, at));
+        }));
+
         let started = Instant::now();
         let head = replay(&*log, &engine, Position::MAX).await?;
         if head > 0 {
             tracing::info!(events = head, seconds = started.elapsed().as_secs_f64(), "computed again from the log");
         }
         let commands = CommandPath::start(log.clone(), engine.clone());
-        tokio::spawn(complete_computations(computed, commands.clone()));
-        Ok(Self { log, engine, live, commands, _lock: None })
+        let mut tasks = JoinSet::new();
+        tasks.spawn(complete_computations(computed, commands.clone()));
+        tasks.spawn(clocks::run(due, commands.clone()));
+        Ok(Self { log, engine, live, commands, _tasks: tasks, _lock: None })
     }
 
     /// Executes a command.

@@ -8,7 +8,7 @@
 //! A slice is as large as it may be to take [`EngineConfig::slice_time`].
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -25,6 +25,7 @@ use decidr_domain::delta::{Change, Delta};
 use decidr_domain::event::{Event, Recorded};
 use decidr_domain::id::{CollectionId, Position, TenantId};
 use decidr_domain::schema::{Catalog, Staging};
+use jiff::Timestamp;
 use rpds::HashTrieMapSync;
 use rustc_hash::FxHashMap;
 use timely::communication::WorkerGuards;
@@ -34,7 +35,7 @@ use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 use tokio::sync::watch;
 
-use crate::compute::{Backlog, Progress, SharedBacklog, Store};
+use crate::compute::{Backlog, Due, Progress, SharedBacklog, SharedDue, Store};
 use crate::message::{Message, WireEvent};
 use crate::render::{Batches, Input, Traces, render};
 use crate::snapshot::Arranged;
@@ -69,6 +70,13 @@ pub type DeltaConsumer = Box<dyn FnMut(&Published) + Send>;
 /// times with the same.
 pub type ComputationConsumer = Box<dyn FnMut(TenantId, u64) + Send>;
 
+/// Called when time must be let pass for a tenant at another moment than before: [`TenantCommand::AdvanceClock`] then
+/// changes what its formulas give; [`Timestamp::MIN`] if it is to be told at all what time it is, nothing if no formula
+/// waits for anything.
+///
+/// [`TenantCommand::AdvanceClock`]: decidr_domain::aggregate::tenant::TenantCommand::AdvanceClock
+pub type ClockConsumer = Box<dyn FnMut(TenantId, Option<Timestamp>) + Send>;
+
 /// How many entities a slice of what is computed aside may have.
 const SLICE_LIMITS: RangeInclusive<usize> = 1..=32_768;
 
@@ -94,6 +102,7 @@ struct Shared {
     position: watch::Sender<Position>,
     consumers: Mutex<Vec<DeltaConsumer>>,
     computation_consumers: Mutex<Vec<ComputationConsumer>>,
+    clock_consumers: Mutex<Vec<ClockConsumer>>,
     activators: Mutex<Vec<SyncActivator>>,
     /// The timestamp that is in the graph.
     current: AtomicU64,
@@ -109,6 +118,7 @@ struct Through {
     batches: Batches,
     changes: Vec<Change>,
     backlog: Backlog,
+    due: Due,
 }
 
 impl Engine {
@@ -128,6 +138,7 @@ impl Engine {
             position: watch::Sender::new(0),
             consumers: Mutex::default(),
             computation_consumers: Mutex::default(),
+            clock_consumers: Mutex::default(),
             activators: Mutex::default(),
             current: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -178,6 +189,14 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Calls `consumer` whenever it changes when time must be let pass for a tenant, from now on. It runs on the dataflow's
+    /// thread: it must not block.
+    pub fn subscribe_to_clocks(&self, consumer: ClockConsumer) {
+        self.shared.clock_consumers.lock().unwrap_or_else(PoisonError::into_inner).push(consumer);
+    }
+}
+
 impl Arrangements for Engine {
     fn snapshot(&self) -> Arc<dyn Snapshot> {
         self.arranged()
@@ -222,23 +241,26 @@ struct Graph<'a> {
     traces: Traces,
     changes: Rc<RefCell<Vec<Change>>>,
     backlog: SharedBacklog,
+    due: SharedDue,
 }
 
 impl<'a> Graph<'a> {
     fn build(worker: &'a mut Worker, shared: &Shared) -> Self {
         // Activating the empty path schedules no operator, but wakes the thread.
         shared.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
-        let (mut input, probe, changes, backlog) = (Input::new_with_builder(), ProbeHandle::new(), Rc::default(), Rc::default());
-        let store = Store::new(Rc::clone(&changes), Rc::clone(&backlog));
+        let (mut input, probe) = (Input::new_with_builder(), ProbeHandle::new());
+        let (changes, backlog, due) = (Rc::default(), Rc::default(), Rc::default());
+        let store = Store::new(Rc::clone(&changes), Rc::clone(&backlog), Rc::clone(&due));
         let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store, &probe));
-        Self { worker, input, probe, traces, changes, backlog }
+        Self { worker, input, probe, traces, changes, backlog, due }
     }
 
     /// What this worker has when `time` is through.
     fn publish(&mut self, index: usize, time: Time) -> Through {
         let upper = Antichain::from_elem(time + 1);
         let batches = self.traces.publish(upper.borrow());
-        Through { worker: index, time, batches, changes: self.changes.take(), backlog: self.backlog.borrow().clone() }
+        let (changes, due) = (self.changes.take(), self.due.take());
+        Through { worker: index, time, batches, changes, backlog: self.backlog.borrow().clone(), due }
     }
 }
 
@@ -263,6 +285,8 @@ fn conduct(
         time: 0,
         made: FxHashMap::default(),
         backlog: Backlog::default(),
+        due: BTreeMap::new(),
+        rescheduled: BTreeSet::new(),
         staging: BTreeMap::new(),
         staged_at: HashTrieMapSync::new_sync(),
         slice_time: config.slice_time,
@@ -323,6 +347,10 @@ struct Conductor<'a> {
     made: FxHashMap<CollectionId, u64>,
     /// What is still to be computed aside, all workers together.
     backlog: Backlog,
+    /// When time must be let pass for a tenant, by worker.
+    due: BTreeMap<(TenantId, usize), Timestamp>,
+    /// The tenants of which nobody was told yet that this changed.
+    rescheduled: BTreeSet<TenantId>,
     /// The tenants that stage something, with the generation of which it was said last that it is through.
     staging: BTreeMap<TenantId, u64>,
     /// Where in the log the oldest definition is that they stage.
@@ -446,7 +474,8 @@ impl Conductor<'_> {
         while self.graph.probe.less_equal(&time) {
             self.graph.worker.step_or_park(None);
         }
-        let Through { batches, mut changes, mut backlog, .. } = self.graph.publish(0, time);
+        let Through { batches, mut changes, mut backlog, due, .. } = self.graph.publish(0, time);
+        self.reschedule(0, due);
         let mut workers = vec![Batches::default(); self.peers];
         workers[0] = batches;
         for _ in 1..self.peers {
@@ -455,6 +484,7 @@ impl Conductor<'_> {
             debug_assert_eq!(through.time, time, "one timestamp is in the graph at a time");
             workers[through.worker] = through.batches;
             changes.extend(through.changes);
+            self.reschedule(through.worker, through.due);
             backlog.is_sweeping |= through.backlog.is_sweeping;
             for (tenant, progress) in through.backlog.tenants {
                 let all: &mut Progress = backlog.tenants.entry(tenant).or_default();
@@ -477,6 +507,16 @@ impl Conductor<'_> {
         Some((arranged, changes))
     }
 
+    fn reschedule(&mut self, worker: usize, due: Due) {
+        for (tenant, at) in due {
+            match at {
+                Some(at) => self.due.insert((tenant, worker), at),
+                None => self.due.remove(&(tenant, worker)),
+            };
+            self.rescheduled.insert(tenant);
+        }
+    }
+
     /// Publishes what is arranged, and tells everybody.
     fn hand_out(&mut self, delta: Delta, arranged: Arc<Arranged>, accepted: Instant) {
         self.shared.arranged.store(arranged.clone());
@@ -491,6 +531,12 @@ impl Conductor<'_> {
                 for consumer in self.shared.computation_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
                     consumer(*tenant, generation);
                 }
+            }
+        }
+        for tenant in std::mem::take(&mut self.rescheduled) {
+            let at = self.due.range((tenant, 0)..=(tenant, usize::MAX)).map(|(_, at)| *at).min();
+            for consumer in self.shared.clock_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+                consumer(tenant, at);
             }
         }
     }

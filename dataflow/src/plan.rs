@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use decidr_domain::formula::Program;
 use decidr_domain::formula::Type;
 use decidr_domain::formula::eval::Expr;
+use decidr_domain::formula::{Cells, Program};
 use decidr_domain::id::{AttributeId, CollectionId};
 use decidr_domain::schema::{Analyzed, Component, Compute, Crossing, Direction, Shown, Staging, Summary, TenantSchema};
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A step within a timestamp, in the order in which they come.
@@ -87,6 +88,8 @@ pub(crate) struct CollectionPlan {
     through: FxHashMap<AttributeId, Vec<Round>>,
     /// The attributes that are computed here.
     pub(crate) computed: FxHashSet<AttributeId>,
+    /// The rounds in which something here asks what time it is. Sorted.
+    pub(crate) timed_rounds: Vec<Round>,
 }
 
 /// One formula.
@@ -289,8 +292,20 @@ impl CollectionPlan {
                 note(&mut self.through, crossing.link(), crossing.round);
             }
         }
-        self.rounds.sort_unstable();
-        self.rounds.dedup();
+        let formulas = self.formulas.iter().filter(|formula| formula.program.is_timed).map(|formula| formula.round);
+        let exports = self.exports.iter().filter(|export| export.crossing.is_timed()).map(|export| export.export_round);
+        self.timed_rounds.extend(formulas.chain(exports));
+        for rounds in [&mut self.rounds, &mut self.timed_rounds] {
+            rounds.sort_unstable();
+            rounds.dedup();
+        }
+    }
+
+    /// When something here comes out otherwise for an entity with these cells, though no cell changes.
+    pub(crate) fn next_change(&self, cells: &dyn Cells) -> Option<Timestamp> {
+        let formulas = self.formulas.iter().filter_map(|formula| formula.program.next_change(cells));
+        let filters = self.exports.iter().filter_map(|export| export.crossing.filter.as_ref()?.next_change(cells));
+        formulas.chain(filters).min()
     }
 
     /// The rounds in which something here reads this attribute.

@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use decidr_domain::delta::{Delta, Row};
 use decidr_domain::formula::coerce::truth;
-use decidr_domain::formula::{Expression, Program};
+use decidr_domain::formula::{At, Expression, Program};
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use decidr_domain::schema::resolve;
+use decidr_domain::value::Value;
+use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
@@ -83,8 +85,17 @@ pub enum OpKind {
 impl LiveQuery {
     /// Whether a row belongs to the result, given the filter's program.
     pub fn matches(row: &Row, filter: Option<&Program>) -> bool {
-        // An error is not true.
-        !row.entity.archived && filter.is_none_or(|filter| !matches!(filter.evaluate(row), v if v.is_error() || !truth(&v)))
+        Self::matches_at(row, filter, None)
+    }
+
+    /// The same for a filter that may ask what time it is.
+    pub fn matches_at(row: &Row, filter: Option<&Program>, now: Option<Timestamp>) -> bool {
+        let passes = |filter: &Program| match filter.evaluate(&At { cells: row, now }) {
+            // An error is not true.
+            Value::Error(_) => false,
+            value => truth(&value),
+        };
+        !row.entity.archived && filter.is_none_or(passes)
     }
 
     /// Whether this is the cell that is shown of some attribute of the collection.

@@ -186,7 +186,7 @@ fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> 
         Direction::Forward(link) => host.entity.values.get(link).targets().to_vec(),
         Direction::Backward(link) => view.arranged.holders(link, host.entity.id, None, usize::MAX),
     };
-    let contributes = |row: &Arc<Row>| !row.entity.archived && crossing.contribution(&**row).is_some();
+    let contributes = |row: &Arc<Row>| !row.entity.archived && crossing.contribution(&view.at(row)).is_some();
     ids.into_iter().take_while(|_| view.budget.take()).filter_map(|id| view.arranged.row(id)).filter(contributes).take(limit).collect()
 }
 
@@ -288,10 +288,10 @@ fn computed(view: &TenantView, row: &Row, compute: &Compute) -> Value {
     match compute {
         Compute::Stored => Value::Blank,
         Compute::Broken(error) => error.clone(),
-        Compute::Formula(program) => program.evaluate(row),
+        Compute::Formula(program) => program.evaluate(&view.at(row)),
         Compute::Crossing(crossing) => {
             let contributions: Vec<Value> =
-                sources(view, row, crossing, usize::MAX).iter().filter_map(|source| crossing.contribution(&**source)).collect();
+                sources(view, row, crossing, usize::MAX).iter().filter_map(|source| crossing.contribution(&view.at(source))).collect();
             match &crossing.summary {
                 Summary::Count => Value::from(contributions.len() as i64),
                 Summary::Only => contributions.into_iter().next_back().unwrap_or_default(),

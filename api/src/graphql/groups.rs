@@ -9,7 +9,6 @@ use decidr_domain::id::{AttributeId, CollectionId};
 use decidr_domain::rollup::Rollup;
 use decidr_domain::schema::resolve;
 use decidr_domain::value::Value;
-use decidr_sinks::LiveQuery;
 
 use super::definition::{RollupFunction, argument};
 use super::explain::Cell;
@@ -108,7 +107,7 @@ pub(crate) fn groups(
     view.arranged.scan(collection, None, |row| {
         if !view.budget.take() {
             trouble = Some(ScanBudget::exhausted());
-        } else if LiveQuery::matches(row, filter.as_ref()) {
+        } else if view.matches(row, filter.as_ref()) {
             let key: Vec<_> = levels.iter().map(|(attribute, _)| view.shown_key(row, *attribute)).collect();
             alike.entry(key).or_default().push(row.clone());
             if alike.len() > GROUPS_MAX {

@@ -22,9 +22,12 @@ use async_graphql::{Context, Schema};
 use decidr_dataflow::Arranged;
 use decidr_domain::command::Authority;
 use decidr_domain::delta::Row;
+use decidr_domain::formula::{At, Program};
 use decidr_domain::id::{AttributeId, Position, TenantId};
 use decidr_domain::schema::{Summary, TenantSchema};
 use decidr_domain::value::Value;
+use decidr_sinks::LiveQuery;
+use jiff::Timestamp;
 
 use crate::platform::Platform;
 use crate::position::PositionKey;
@@ -114,7 +117,7 @@ impl<'a> Request<'a> {
             }
         };
         let schema = arranged_schema(&arranged, tenant)?;
-        Ok(TenantView { arranged, schema, seal: self.seal(), budget: self.budget.clone() })
+        Ok(TenantView::new(arranged, schema, self.seal(), self.budget.clone()))
     }
 
     /// The same for a query that may read cells which are computed aside: where the position asked for is not older than
@@ -162,6 +165,8 @@ pub(crate) struct TenantView {
     pub(crate) schema: Arc<TenantSchema>,
     pub(crate) seal: Seal,
     pub(crate) budget: ScanBudget,
+    /// What time it is for filters.
+    now: Timestamp,
 }
 
 /// How many rows one request may look at to filter and to sort, all its fields together.
@@ -205,6 +210,20 @@ impl Seal {
 }
 
 impl TenantView {
+    pub(crate) fn new(arranged: Arc<Arranged>, schema: Arc<TenantSchema>, seal: Seal, budget: ScanBudget) -> Self {
+        Self { arranged, schema, seal, budget, now: Timestamp::now() }
+    }
+
+    /// Whether a row is in sight and passes a filter.
+    pub(crate) fn matches(&self, row: &Row, filter: Option<&Program>) -> bool {
+        LiveQuery::matches_at(row, filter, Some(self.now))
+    }
+
+    /// A row with the time that it is for the tenant's formulas.
+    pub(crate) fn at<'a>(&self, row: &'a Row) -> At<'a> {
+        At { cells: row, now: Some(self.schema.clock().unwrap_or(self.now)) }
+    }
+
     /// What is shown of an attribute in a row, to sort and to group by: of a link to many, how many it leads to.
     pub(crate) fn shown_key(&self, row: &Row, attribute: AttributeId) -> Value {
         let Some(cell) = self.schema.shown_cell(attribute) else { return Value::Blank };

@@ -15,6 +15,7 @@ use super::definition::{AttributeDefinition, key};
 use super::query::parse;
 use super::scalars::{PositionToken, Values};
 use super::{Refusal, Request};
+use crate::clocks;
 
 pub struct Mutation;
 
@@ -50,6 +51,20 @@ async fn execute(ctx: &Context<'_>, command_id: Option<ID>, command: Command) ->
     };
     let position = request.seal().position(tenant, answer.position);
     Ok(Payload { id: answer.subject.id.to_string().into(), version: answer.version, position })
+}
+
+/// Before a definition that may ask what time it is: has the tenant's formulas know.
+async fn start_clock(ctx: &Context<'_>, command: &AttributeCommand) -> Result<(), Refusal> {
+    let (AttributeCommand::CreateAttribute { definition, .. } | AttributeCommand::UpdateAttribute { definition: Some(definition), .. }) =
+        command
+    else {
+        return Ok(());
+    };
+    let request = Request::of(ctx)?;
+    match request.caller.authority {
+        Authority::Tenant(tenant) if definition.may_ask_time() => Ok(clocks::start(tenant, request.platform).await?),
+        _ => Ok(()),
+    }
 }
 
 fn targets(ids: &[ID]) -> Result<Vec<EntityId>, Refusal> {
@@ -145,6 +160,7 @@ impl Mutation {
             name,
             definition: definition.into_input()?,
         };
+        start_clock(ctx, &command).await?;
         execute(ctx, command_id, Command::Attribute(command)).await
     }
 
@@ -164,6 +180,7 @@ impl Mutation {
             name,
             definition: definition.map(AttributeDefinition::into_input).transpose()?,
         };
+        start_clock(ctx, &command).await?;
         execute(ctx, command_id, Command::Attribute(command)).await
     }
 

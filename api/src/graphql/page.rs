@@ -12,7 +12,6 @@ use decidr_domain::formula::Program;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::schema::resolve;
 use decidr_domain::value::Value;
-use decidr_sinks::LiveQuery;
 use serde::{Deserialize, Serialize};
 
 use super::entity::Entity;
@@ -148,7 +147,7 @@ impl Page {
         let (mut rows, mut affordable) = (Vec::new(), true);
         self.view.arranged.scan(self.collection, None, |row| {
             affordable = self.view.budget.take();
-            if affordable && LiveQuery::matches(row, self.filter.as_ref()) {
+            if affordable && self.view.matches(row, self.filter.as_ref()) {
                 rows.push(row.clone());
             }
             affordable
@@ -163,7 +162,7 @@ impl Page {
         let mut in_sight = |id: &EntityId| {
             affordable = affordable && self.view.budget.take();
             let row = if affordable { arranged.row(*id) } else { None };
-            row.filter(|row| LiveQuery::matches(row, self.filter.as_ref()))
+            row.filter(|row| self.view.matches(row, self.filter.as_ref()))
         };
         let rows: Vec<_> = match link.definition {
             // Without a filter or an order a page of a backlink needs no more than the page.

@@ -77,6 +77,11 @@ impl Subscription {
         let collection = parse("collection", &collection_id)?;
         view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
         let filter = filter.map(|filter| resolve::formula(&view.schema, collection, &filter, "the filter")).transpose()?;
+        if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
+            // Live queries hear of changes, and time is none.
+            let message = "the filter of a live query cannot ask what time it is: make an attribute that does, and filter by that";
+            return Err(Refusal::new("INVALID_INPUT", message));
+        }
         let query = LiveQuery { tenant: request.tenant()?, collection, filter: filter.map(|(expression, _)| expression) };
         let feed = Feed::start(request.platform.clone(), query, request.seal())?;
         Ok(futures_util::stream::unfold(Some(feed), async |feed| {
@@ -147,7 +152,7 @@ impl Feed {
         }
         let schema = arranged_schema(&arranged, query.tenant)?;
         let sent = arranged.newest(query.tenant);
-        let view = TenantView { arranged, schema, seal: seal.clone(), budget: ScanBudget::default() };
+        let view = TenantView::new(arranged, schema, seal.clone(), ScanBudget::default());
         let snapshot = Some(Snapshot { view, filter: program, after: None, is_begun: false, is_sent: false });
         Ok(Self { platform, query, subscription, seal, snapshot, resets: false, sent })
     }
@@ -190,7 +195,7 @@ impl Feed {
                     // What nodes show beside their row is as of the newest position; the row itself is this delta's.
                     let arranged = self.platform.arranged();
                     let schema = arranged_schema(&arranged, self.query.tenant)?;
-                    let view = TenantView { arranged, schema, seal: self.seal.clone(), budget: ScanBudget::default() };
+                    let view = TenantView::new(arranged, schema, self.seal.clone(), ScanBudget::default());
                     let ops = changes.ops.iter().map(|change| op(Some(&view), change.kind, change.id, change.row.clone())).collect();
                     return Ok(self.changes(changes.position, ChangesKind::Delta, ops));
                 }

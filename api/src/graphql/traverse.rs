@@ -12,7 +12,6 @@ use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::schema::{Direction, resolve};
-use decidr_sinks::LiveQuery;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::entity::Entity;
@@ -85,7 +84,7 @@ pub(crate) fn traverse(
         next.sort_unstable_by_key(|row| row.entity.id);
         let passes = |row: &&Arc<Row>| {
             let is_own = row.entity.collection_id == collection;
-            filter.is_none() || is_own && LiveQuery::matches(row, filter.as_ref())
+            filter.is_none() || is_own && view.matches(row, filter.as_ref())
         };
         for row in next.iter().filter(passes) {
             out.count += 1;
@@ -154,7 +153,7 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
         level = next.into_iter().filter_map(|id| in_sight(view, id)).collect();
     }
     let filter = filter.map(|filter| filter_of(view, collection, filter)).transpose()?;
-    let found: Vec<_> = level.into_iter().filter(|row| LiveQuery::matches(row, filter.as_ref())).collect();
+    let found: Vec<_> = level.into_iter().filter(|row| view.matches(row, filter.as_ref())).collect();
     let depth = path.len() as i64;
     let node = |row: &Arc<Row>| Reached { depth, node: Entity { view: view.clone(), row: row.clone() } };
     let nodes = found.iter().take(first as usize).map(node).collect();

@@ -23,6 +23,7 @@
 //! sends the difference. That is right whichever of the two changed, or both, and counts nothing twice.
 
 mod backfill;
+mod clock;
 mod schema_change;
 mod store;
 mod topology;
@@ -45,6 +46,7 @@ use crate::types::{Diff, Time};
 
 pub use backfill::Progress;
 pub(crate) use backfill::{Backlog, SharedBacklog};
+pub(crate) use clock::{Due, SharedDue};
 pub(crate) use store::{RowRef, Store};
 
 /// The time inside the loop.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use decidr_domain::aggregate::tenant::TenantEvent;
+use decidr_domain::event::Event;
 use decidr_domain::id::{AttributeId, CollectionId, TenantId};
 use rustc_hash::FxHashSet;
 
@@ -19,8 +21,12 @@ impl Store {
     pub(super) fn change_schema(&mut self, events: Vec<(TenantId, WireEvent)>, outbox: &mut Outbox<'_>) {
         let mut tenants = Vec::new();
         for (tenant, event) in events {
-            self.catalog.apply(tenant, &event.0);
-            tenants.push(tenant);
+            if let Event::Tenant(TenantEvent::ClockAdvanced { to, .. }) = &*event.0 {
+                self.clocks.advance(tenant, *to);
+            }
+            if self.catalog.apply(tenant, &event.0) {
+                tenants.push(tenant);
+            }
         }
         tenants.sort_unstable();
         tenants.dedup();

@@ -14,9 +14,11 @@ use decidr_domain::rollup::list_of;
 use decidr_domain::schema::{Catalog, Component, Summary};
 use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backfill::{Backfill, SharedBacklog};
+use super::clock::{Clocks, SharedDue};
 use super::topology::Topology;
 use super::{Finished, Outbox};
 use crate::message::{Contribution, Message, WireEvent};
@@ -68,6 +70,8 @@ pub(crate) struct Store {
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
     pub(super) backfill: Backfill,
     backlog: SharedBacklog,
+    pub(super) clocks: Clocks,
+    due: SharedDue,
 }
 
 /// How many entities are looked at before they are visited.
@@ -139,6 +143,8 @@ pub(super) struct Touched {
     pub(super) wanted: Vec<(AttributeId, EntityId)>,
     /// Whether an event of its own was folded.
     folded: bool,
+    /// Whether it comes out otherwise because time passed.
+    pub(super) is_due: bool,
 }
 
 impl Touched {
@@ -188,6 +194,7 @@ impl Touched {
 pub(super) struct View<'a> {
     pub(super) entity: &'a Entity,
     pub(super) cells: &'a [(AttributeId, Value)],
+    pub(super) now: Option<Timestamp>,
 }
 
 impl Cells for View<'_> {
@@ -200,6 +207,10 @@ impl Cells for View<'_> {
 
     fn entity(&self) -> Option<&Entity> {
         Some(self.entity)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.now
     }
 }
 
@@ -267,7 +278,7 @@ impl Held {
 }
 
 impl Store {
-    pub(crate) fn new(changes: Changes, backlog: SharedBacklog) -> Self {
+    pub(crate) fn new(changes: Changes, backlog: SharedBacklog, due: SharedDue) -> Self {
         Self {
             catalog: Catalog::default(),
             plans: FxHashMap::default(),
@@ -282,6 +293,8 @@ impl Store {
             topologies: FxHashMap::default(),
             backfill: Backfill::default(),
             backlog,
+            clocks: Clocks::default(),
+            due,
         }
     }
 
@@ -318,6 +331,7 @@ impl Store {
         }
         if round == 0 {
             self.change_schema(schema, outbox);
+            self.visit_due(outbox);
             folded.sort_unstable();
             folded.dedup();
             for id in folded {
@@ -370,6 +384,7 @@ impl Store {
                 linked: Vec::new(),
                 wanted: Vec::new(),
                 folded: false,
+                is_due: false,
             };
             touched.push((id, touch));
         }
@@ -501,8 +516,13 @@ impl Store {
             let Some(record) = self.records.get_mut(&id) else { continue };
             record.touched = UNTOUCHED;
             let Some(entity) = &record.entity else { continue };
+            let plan = collection_plan(&self.plans, entity);
+            if let Some(plan) = plan {
+                let now = self.clocks.of(entity.tenant_id).now;
+                self.clocks.schedule(entity, plan, &View { entity, cells: touched.cells(), now });
+            }
             let Touched { before, mut changed_cells, folded, .. } = touched;
-            let computed = collection_plan(&self.plans, entity).map(|plan| &plan.computed);
+            let computed = plan.map(|plan| &plan.computed);
             if self.some_are_gone {
                 let is_there = |attribute: &AttributeId| computed.is_some_and(|computed| computed.contains(attribute));
                 let old = before.as_ref().map_or(&[][..], |row| &row.computed);
@@ -545,6 +565,7 @@ impl Store {
         self.dirty.clear();
         self.some_are_gone = false;
         self.backfill.finish(&self.members, &self.backlog);
+        self.clocks.finish(&self.due);
         finished
     }
 }

@@ -2,6 +2,7 @@
 
 use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::delta::Row;
+use decidr_domain::formula::At;
 use decidr_domain::id::{AttributeId, EntityId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;
@@ -9,6 +10,7 @@ use rustc_hash::FxHashSet;
 
 use super::Outbox;
 use super::backfill::{Backfill, Taken};
+use super::clock::Clock;
 use super::store::{Held, Members, Record, Store, Touched, View, collection_plan};
 use crate::message::{Contribution, Message};
 use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
@@ -42,8 +44,9 @@ impl Store {
         let touched = Self::touch(&mut self.touched, record, id);
         let Some(entity) = record.entity.clone() else { return };
         let Some(plan) = collection_plan(&self.plans, &entity) else { return };
-        let (dirty, backfill) = (&self.dirty, &self.backfill);
-        let mut visit = Visit { id, round, phase: phase(round), place: record.place, entity: &entity, plan, dirty, backfill, outbox };
+        let (dirty, backfill, clock) = (&self.dirty, &self.backfill, self.clocks.of(entity.tenant_id));
+        let mut visit =
+            Visit { id, round, phase: phase(round), place: record.place, entity: &entity, plan, dirty, backfill, clock, outbox };
         visit.cross(record, touched);
         visit.evaluate(touched);
         visit.export(record, touched);
@@ -73,6 +76,7 @@ struct Visit<'a, 'b> {
     plan: &'a CollectionPlan,
     dirty: &'a FxHashSet<AttributeId>,
     backfill: &'a Backfill,
+    clock: Clock,
     outbox: &'a mut Outbox<'b>,
 }
 
@@ -98,7 +102,7 @@ impl Visit<'_, '_> {
                 || taken == Taken::Now
                 || self.dirty.contains(&crossing.attribute)
             {
-                let host = View { entity: self.entity, cells: touched.cells() };
+                let host = self.view(touched);
                 let cycle = record.cycles.iter().find(|(component, _)| crossing.component == Some(*component));
                 let held = record.held.iter().find(|(id, _)| *id == crossing.attribute);
                 let value = match (cycle, held) {
@@ -122,11 +126,16 @@ impl Visit<'_, '_> {
             }
             let references = &formula.program.references;
             let affected = || touched.changed.iter().any(|changed| references.binary_search(changed).is_ok());
-            if touched.is_new() || taken == Taken::Now || self.dirty.contains(&formula.attribute) || affected() {
-                let value = formula.program.evaluate(&View { entity: self.entity, cells: touched.cells() });
+            let is_due = touched.is_due && formula.program.is_timed;
+            if is_due || touched.is_new() || taken == Taken::Now || self.dirty.contains(&formula.attribute) || affected() {
+                let value = formula.program.evaluate(&self.view(touched));
                 self.set(touched, formula.attribute, value);
             }
         }
+    }
+
+    fn view<'c>(&'c self, touched: &'c Touched) -> View<'c> {
+        View { entity: self.entity, cells: touched.cells(), now: self.clock.now }
     }
 
     fn set(&mut self, touched: &mut Touched, attribute: AttributeId, value: Value) {
@@ -174,11 +183,13 @@ impl Visit<'_, '_> {
         let in_sight_changed = before.is_some() == self.entity.archived;
         let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
         let is_wanted = touched.wanted.iter().any(|(attribute, _)| *attribute == export.attribute);
-        if !(dirty || link_changed || in_sight_changed || touched.is_new() || is_wanted || cell_changed()) {
+        let is_due = touched.is_due && export.crossing.is_timed();
+        if !(dirty || link_changed || in_sight_changed || touched.is_new() || is_wanted || is_due || cell_changed()) {
             return None;
         }
         // Hosts have forgotten what came by a definition that changed.
-        let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(row));
+        let then = self.clock.before;
+        let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(&At { cells: row, now: then }));
         let new = self.contribution(export, touched);
         match export.crossing.direction {
             Direction::Backward(_) => {
@@ -238,8 +249,7 @@ impl Visit<'_, '_> {
     }
 
     fn contribution(&self, export: &CrossingPlan, touched: &Touched) -> Option<Value> {
-        let view = View { entity: self.entity, cells: touched.cells() };
-        if self.entity.archived { None } else { export.crossing.contribution(&view) }
+        if self.entity.archived { None } else { export.crossing.contribution(&self.view(touched)) }
     }
 
     fn send(&mut self, export: &CrossingPlan, host: EntityId, old: &Option<Value>, new: &Option<Value>) {

@@ -169,7 +169,7 @@ impl World {
 
     /// The events of the next command; `None` when the words are used up.
     fn step(&mut self) -> Option<Vec<Recorded>> {
-        let command = match self.word()? % 29 {
+        let command = match self.word()? % 31 {
             0..2 => self.create_stored()?,
             2..4 => self.create_link()?,
             4..10 => self.create_computed()?,
@@ -214,6 +214,15 @@ impl World {
             }
             23..=25 => self.make_recursive()?,
             26 | 27 => return self.complete(),
+            29 | 30 => {
+                // Sometimes to just when something is due, sometimes by as much as it takes for years to change.
+                let pause = [1, 400, 60_000, 3_600_000, 86_400_000, 40_000_000_000][self.word()? % 6];
+                let clock = self.oracle.catalog.tenant(self.tenant)?.clock().unwrap_or(Timestamp::UNIX_EPOCH);
+                let to =
+                    Timestamp::from_millisecond(clock.as_millisecond() + pause + i64::try_from(self.word()? % 1_000).unwrap()).unwrap();
+                let advance = TenantCommand::AdvanceClock { id: self.tenant, to };
+                return Some(self.execute(Authority::Operator, Command::Tenant(advance)));
+            }
             22 => Command::Entity(EntityCommand::ArchiveEntity { id: self.entity()?.0 }),
             _ => {
                 let archived: Vec<_> = self.oracle.entities.values().filter(|e| e.archived).map(|e| e.id).collect();
@@ -365,7 +374,8 @@ impl World {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().map(|a| a.key.to_string()).collect();
         let (a, b) = (self.pick(&attributes)?, self.pick(&attributes)?);
-        Some(match self.word()? % 10 {
+        Some(match self.word()? % 12 {
+            10 | 11 => self.timed(&a, &b)?,
             9 => format!("DATETIME_DIFF(LAST_MODIFIED_TIME(), CREATED_TIME(), 'seconds') & {{{a}}}"),
             7 => format!("LET(x, {{{a}}}, IF(x = {{{b}}}, x, LEN(x)))"),
             8 => format!("ARRAYJOIN(ARRAYUNIQUE({{{a}}}, {{{b}}}))"),
@@ -376,6 +386,25 @@ impl World {
             4 => format!("{{{a}}} >= {{{b}}}"),
             5 => format!("IF(ISERROR({{{a}}}), BLANK(), {{{a}}})"),
             _ => format!("MAX({{{a}}}, {{{b}}}, 3)"),
+        })
+    }
+
+    /// A formula that asks what time it is.
+    fn timed(&mut self, a: &str, b: &str) -> Option<String> {
+        let due = format!("DATEADD(DATEADD(CREATED_TIME(), VALUE(LEFT({{{a}}} & '', 3)), 'hours'), {{{b}}} & '0', 'seconds')");
+        Some(match self.word()? % 12 {
+            0 => format!("{due} < NOW()"),
+            1 => format!("IF(IS_AFTER(NOW(), {due}), {{{b}}}, 'soon')"),
+            2 => format!("DATETIME_DIFF(NOW(), {due}, 'hours')"),
+            3 => format!("DATETIME_DIFF(DATEADD(TODAY(), -1, 'months'), {due}, 'weeks') * -2 + 1"),
+            4 => format!("DATETIME_DIFF({due}, NOW(), 'minutes') > {{{b}}}"),
+            5 => format!("IF({{{a}}}, MONTH(TODAY()), {{{b}}})"),
+            6 => format!("DATETIME_FORMAT(NOW(), 'YYYY-MM-DD HH:mm') & {{{b}}}"),
+            7 => format!("LET(d, {due}, d > DATEADD(NOW(), -{{{b}}}, 'days'))"),
+            8 => format!("FROMNOW({due})"),
+            9 => format!("IFERROR(IS_SAME({due}, TODAY(), 'day'), {{{a}}})"),
+            10 => format!("AND({{{a}}}, DATEADD(TODAY(), {{{b}}}, 'days') >= {due})"),
+            _ => format!("NOW() > DATEADD('1970-01-01T00:00:00.0005Z', {{{b}}}, 'seconds')"),
         })
     }
 

@@ -16,6 +16,7 @@ use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::rollup::list_of;
 use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, Summary, TenantSchema, cycle_error};
 use decidr_domain::value::Value;
+use jiff::Timestamp;
 
 /// The state after some events.
 #[derive(Clone, Default)]
@@ -88,6 +89,10 @@ impl Cells for OracleCells<'_> {
 
     fn entity(&self) -> Option<&Entity> {
         Some(self.entity)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.computation.schema.clock()
     }
 }
 

@@ -76,6 +76,7 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("TenantUpdated", Event::Tenant(TenantEvent::TenantUpdated { id: tenant, name: "Acme Corp".into() })),
         ("TenantSuspended", Event::Tenant(TenantEvent::TenantSuspended { id: tenant, reason: Some("unpaid".into()) })),
         ("TenantReactivated", Event::Tenant(TenantEvent::TenantReactivated { id: tenant })),
+        ("ClockAdvanced", Event::Tenant(TenantEvent::ClockAdvanced { id: tenant, to: "2026-03-01T12:00:30.25Z".parse().unwrap() })),
         ("ComputationCompleted", Event::Tenant(TenantEvent::ComputationCompleted { id: tenant, generation: 3 })),
         ("UserRegistered", Event::User(UserEvent::UserRegistered { id: user, tenant_id: tenant, email: "a@b.c".into(), name: "A".into() })),
         ("UserUpdated", Event::User(UserEvent::UserUpdated { id: user, name: "B".into() })),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Facts;
 use super::format::{NumberFormat, TextFormat};
-use crate::formula::Expression;
+use crate::formula::{Expression, functions};
 use crate::id::{AttributeId, CollectionId, Key, TenantId};
 use crate::rejection::{Rejection, check_name};
 use crate::rollup::Rollup;
@@ -329,6 +329,20 @@ impl DefinitionInput {
     pub fn rollup(link: impl Into<String>, attribute: Option<String>, function: &'static Rollup, filter: Option<String>) -> Self {
         let selection = SelectionInput { filter, ..SelectionInput::default() };
         Self::Rollup { link: link.into(), attribute, function, selection, argument: Value::Blank, weight: None, formula: None }
+    }
+
+    /// Whether one of its formulas may ask what time it is: it has the name of a function in it that does.
+    pub fn may_ask_time(&self) -> bool {
+        let (one, other) = match self {
+            Self::Formula { expression } => (Some(expression), None),
+            Self::Lookup { selection, .. } => (None, selection.filter.as_ref()),
+            Self::Rollup { selection, formula, .. } => (formula.as_ref(), selection.filter.as_ref()),
+            _ => (None, None),
+        };
+        one.into_iter().chain(other).any(|text| {
+            let text = text.to_ascii_uppercase();
+            functions::TIMED.iter().any(|name| text.contains(name))
+        })
     }
 }
 

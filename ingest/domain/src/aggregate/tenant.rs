@@ -1,5 +1,6 @@
 //! A tenant: the unit of isolation, and of being switched off.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
@@ -33,6 +34,8 @@ pub enum TenantCommand {
     ReactivateTenant { id: TenantId },
     /// Shows what was computed aside, if it is still this computation that is wanted.
     CompleteComputation { id: TenantId, generation: u64 },
+    /// Lets time pass for its formulas; the time is that to the millisecond.
+    AdvanceClock { id: TenantId, to: Timestamp },
 }
 
 /// What happened to a tenant.
@@ -53,6 +56,8 @@ pub enum TenantEvent {
     TenantReactivated { id: TenantId },
     /// What was computed aside is complete, and shown from now on.
     ComputationCompleted { id: TenantId, generation: u64 },
+    /// It is this time for its formulas now.
+    ClockAdvanced { id: TenantId, to: Timestamp },
 }
 
 impl TenantCommand {
@@ -63,7 +68,8 @@ impl TenantCommand {
             | Self::UpdateTenant { id, .. }
             | Self::SuspendTenant { id, .. }
             | Self::ReactivateTenant { id }
-            | Self::CompleteComputation { id, .. } => *id,
+            | Self::CompleteComputation { id, .. }
+            | Self::AdvanceClock { id, .. } => *id,
         }
     }
 }
@@ -109,6 +115,11 @@ pub fn decide(state: Option<&Tenant>, command: &TenantCommand, facts: Facts<'_>)
                 vec![]
             }
         }
+        TenantCommand::AdvanceClock { id, to } => {
+            let to = Timestamp::from_millisecond(to.as_millisecond()).unwrap_or(*to);
+            let is_later = facts.tenant(tenant()?.id)?.clock().is_none_or(|clock| clock < to);
+            if is_later { vec![TenantEvent::ClockAdvanced { id: *id, to }] } else { vec![] }
+        }
     })
 }
 
@@ -119,13 +130,14 @@ pub fn evolve(state: Option<Tenant>, event: &TenantEvent) -> Option<Tenant> {
         TenantEvent::TenantUpdated { name, .. } => state.map(|tenant| Tenant { name: name.clone(), ..tenant }),
         TenantEvent::TenantSuspended { .. } => state.map(|tenant| Tenant { suspended: true, ..tenant }),
         TenantEvent::TenantReactivated { .. } => state.map(|tenant| Tenant { suspended: false, ..tenant }),
-        TenantEvent::ComputationCompleted { .. } => state,
+        TenantEvent::ComputationCompleted { .. } | TenantEvent::ClockAdvanced { .. } => state,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
     use crate::schema::Catalog;
 
     fn id() -> TenantId {
@@ -160,6 +172,19 @@ mod tests {
         check(&[registered(), suspended()], reactivate(), Ok(vec![TenantEvent::TenantReactivated { id: id() }]));
         check(&[registered()], TenantCommand::UpdateTenant { id: id(), name: " ".into() }, Err("INVALID_INPUT"));
         check(&[registered()], TenantCommand::UpdateTenant { id: id(), name: "Acme".into() }, Ok(vec![]));
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let advance = TenantCommand::AdvanceClock { id: id(), to: at("2026-03-01T12:00:00.0009Z") };
+        check(&[], advance.clone(), Err("NOT_FOUND"));
+        let mut catalog = Catalog::default();
+        catalog.apply(id(), &Event::Tenant(registered()));
+        let tick = |catalog: &Catalog| {
+            let tenant = evolve(None, &registered());
+            decide(tenant.as_ref(), &advance, Facts { catalog, entities: &|_| None, sizes: &|_| 0 }).unwrap()
+        };
+        let advanced = TenantEvent::ClockAdvanced { id: id(), to: at("2026-03-01T12:00:00Z") };
+        assert_eq!(tick(&catalog), [advanced.clone()]);
+        assert!(!catalog.apply(id(), &Event::Tenant(advanced)), "time is no change of the schema");
+        assert_eq!(tick(&catalog), [], "it does not go back, nor say the same again");
         let renamed = TenantEvent::TenantUpdated { id: id(), name: "Acme Corp".into() };
         check(&[registered()], TenantCommand::UpdateTenant { id: id(), name: "Acme Corp".into() }, Ok(vec![renamed]));
     }

@@ -6,6 +6,7 @@ use super::ast::{HOST, Node, NodeKind, Operator};
 use super::eval::MODIFIED;
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
+use super::time::exact_if_it_flips;
 use super::types::Type;
 use super::{FormulaError, FormulaErrorKind, Span, did_you_mean};
 use crate::id::AttributeId;
@@ -167,7 +168,7 @@ impl Checker<'_> {
                 (operator, Type::Bool)
             }
         };
-        Ok((Expr::Binary(operator, Box::new((l, r)), left.span.to(right.span)), ty))
+        Ok((exact_if_it_flips(Expr::Binary(operator, Box::new((l, r)), left.span.to(right.span))), ty))
     }
 
     /// LET: each name has the type of its value in what comes behind it.
@@ -235,7 +236,7 @@ impl Checker<'_> {
         let ty = (function.returns)(&types);
         let arguments = exprs.into_boxed_slice();
         let lazy = matches!(function.call, Call::Lazy(_));
-        Ok((if lazy { Expr::Lazy(function, arguments, span) } else { Expr::Call(function, arguments, span) }, ty))
+        Ok((if lazy { Expr::Lazy(function, arguments, span) } else { exact_if_it_flips(Expr::Call(function, arguments, span)) }, ty))
     }
 }
 

@@ -14,6 +14,7 @@ use super::coerce::{bounded, compare, equal, number, text, truth};
 use super::functions::{Call, Function};
 use super::locale::Locale;
 use super::outcome::{Outcome, error};
+use super::time;
 use super::types::Type;
 use crate::aggregate::entity::Entity;
 use crate::id::AttributeId;
@@ -36,11 +37,42 @@ pub trait Cells {
     fn entity(&self) -> Option<&Entity> {
         None
     }
+
+    /// The time as of which the cells are, if they are of any.
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 impl<F: Fn(AttributeId) -> Value> Cells for F {
     fn cell(&self, attribute: AttributeId) -> Value {
         self(attribute)
+    }
+}
+
+/// Cells at some time.
+pub struct At<'a> {
+    /// The cells.
+    pub cells: &'a dyn Cells,
+    /// What time it is.
+    pub now: Option<Timestamp>,
+}
+
+impl Cells for At<'_> {
+    fn cell(&self, attribute: AttributeId) -> Value {
+        self.cells.cell(attribute)
+    }
+
+    fn host_cell(&self, attribute: AttributeId) -> Value {
+        self.cells.host_cell(attribute)
+    }
+
+    fn entity(&self) -> Option<&Entity> {
+        self.cells.entity()
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.now
     }
 }
 
@@ -51,7 +83,7 @@ pub struct Context {
     pub zone: TimeZone,
     /// The language of the names of months and days.
     pub locale: Locale,
-    /// The time; without one NOW and TODAY are errors.
+    /// The time. Without one it is that of the cells, and if these have none, NOW and TODAY are errors.
     pub now: Option<Timestamp>,
 }
 
@@ -89,6 +121,8 @@ pub enum Expr {
     HostAttribute(AttributeId),
     /// A variable, by its place among those that are known there.
     Variable(usize),
+    /// Something in which the time is known to the millisecond.
+    Exact(Box<Expr>),
     /// The number with the other sign.
     Negate(Box<Expr>, Span),
     /// An operator between two operands.
@@ -104,7 +138,7 @@ impl Expr {
     pub fn calls(&self, is_meant: &dyn Fn(&Function) -> bool) -> bool {
         match self {
             Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Variable(_) => false,
-            Expr::Negate(operand, _) => operand.calls(is_meant),
+            Expr::Exact(operand) | Expr::Negate(operand, _) => operand.calls(is_meant),
             Expr::Binary(_, operands, _) => operands.0.calls(is_meant) || operands.1.calls(is_meant),
             Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _) => {
                 is_meant(function) || arguments.iter().any(|argument| argument.calls(is_meant))
@@ -119,6 +153,7 @@ impl Expr {
             Expr::Attribute(id) => Expr::Attribute(cells(*id)),
             Expr::HostAttribute(id) => Expr::HostAttribute(cells(*id)),
             Expr::Constant(_) | Expr::Variable(_) => self.clone(),
+            Expr::Exact(operand) => Expr::Exact(Box::new(operand.with_cells(cells))),
             Expr::Negate(operand, span) => Expr::Negate(Box::new(operand.with_cells(cells)), *span),
             Expr::Binary(operator, operands, span) => {
                 Expr::Binary(*operator, Box::new((operands.0.with_cells(cells), operands.1.with_cells(cells))), *span)
@@ -161,8 +196,17 @@ impl Program {
 
     /// The value for these cells under these circumstances, or the error and the place in the formula where it came up.
     pub fn outcome(&self, cells: &dyn Cells, context: &Context, variables: Vec<Value>) -> Result<Value, (Arc<ErrorValue>, Option<Span>)> {
-        let mut evaluation = Evaluation { cells, context, variables, steps: 0, failed_at: None };
-        evaluation.expr(&self.expr).map_err(|error| (error, evaluation.failed_at))
+        let run = |exact: &Context, context: &Context| {
+            let mut evaluation = Evaluation::new(cells, exact, context, variables);
+            evaluation.expr(&self.expr).map_err(|error| (error, evaluation.failed_at))
+        };
+        match cells.now().filter(|_| self.is_timed && context.now.is_none()) {
+            Some(now) => {
+                let (exact, context) = time::contexts(context, now);
+                run(&exact, &context)
+            }
+            None => run(context, context),
+        }
     }
 }
 
@@ -172,14 +216,20 @@ pub struct Evaluation<'a> {
     pub cells: &'a dyn Cells,
     /// The circumstances.
     pub context: &'a Context,
+    /// The same, with the time to the millisecond.
+    exact: &'a Context,
     /// The values of the variables that are known now.
     pub variables: Vec<Value>,
-    steps: u32,
+    pub(super) steps: u32,
     /// The innermost place of the error that is on its way.
     failed_at: Option<Span>,
 }
 
-impl Evaluation<'_> {
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(cells: &'a dyn Cells, exact: &'a Context, context: &'a Context, variables: Vec<Value>) -> Self {
+        Self { cells, context, exact, variables, steps: 0, failed_at: None }
+    }
+
     /// The value of `expr`.
     pub fn expr(&mut self, expr: &Expr) -> Outcome {
         self.step(1)?;
@@ -188,6 +238,12 @@ impl Evaluation<'_> {
             Expr::Attribute(id) => flows(self.cells.cell(*id)),
             Expr::HostAttribute(id) => flows(self.cells.host_cell(*id)),
             Expr::Variable(place) => flows(self.variables.get(*place).cloned().unwrap_or_default()),
+            Expr::Exact(operand) => {
+                let coarse = std::mem::replace(&mut self.context, self.exact);
+                let outcome = self.expr(operand);
+                self.context = coarse;
+                outcome
+            }
             Expr::Negate(operand, span) => {
                 let operand = self.expr(operand)?;
                 self.at(*span, number(&operand).map(|n| Value::number(-n)))

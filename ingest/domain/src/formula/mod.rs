@@ -17,11 +17,12 @@ pub mod locale;
 pub mod outcome;
 pub mod parse;
 pub mod reference;
+mod time;
 pub mod token;
 pub mod types;
 
 pub use check::{Attributes, Resolved, Scope, Variable, check};
-pub use eval::{Cells, Context, MODIFIED, Program};
+pub use eval::{At, Cells, Context, MODIFIED, Program};
 pub use expression::Expression;
 pub use types::Type;
 

@@ -79,6 +79,15 @@ impl Analyzed {
         }
     }
 
+    /// Whether its cells may change as time passes, though nothing that it reads does.
+    pub fn is_timed(&self) -> bool {
+        match &self.compute {
+            Compute::Formula(program) => program.is_timed,
+            Compute::Crossing(crossing) => crossing.is_timed(),
+            Compute::Stored | Compute::Broken(_) => false,
+        }
+    }
+
     /// Everything that it reads.
     pub fn all_reads(&self) -> impl Iterator<Item = AttributeId> {
         self.reads.iter().chain(&self.host_reads).copied()

@@ -115,6 +115,11 @@ impl Crossing {
         }
     }
 
+    /// Whether what a source contributes depends on what time it is.
+    pub fn is_timed(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.is_timed)
+    }
+
     /// What a source with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
     /// contribution, for whether the source counts is not known then.
     pub fn contribution(&self, cells: &dyn Cells) -> Option<Value> {

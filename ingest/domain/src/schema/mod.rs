@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ecow::EcoString;
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
@@ -55,6 +56,7 @@ pub struct TenantSchema {
     versions: FxHashMap<Uuid, Version>,
     analysis: analysis::Analysis,
     cells: staging::CellIds,
+    clock: Option<Timestamp>,
 }
 
 /// One collection with its attributes.
@@ -86,7 +88,7 @@ impl Catalog {
         self.tenant(tenant).and_then(|schema| schema.versions.get(&stream.id)).copied().unwrap_or(0)
     }
 
-    /// Applies one event. Events of entities do not concern the schema; returns whether this one did.
+    /// Applies one event; returns whether it changed the schema. Events of entities do not, and time does not.
     pub fn apply(&mut self, tenant: TenantId, event: &Event) -> bool {
         if let Event::Tenant(event @ TenantEvent::TenantRegistered { id, key, .. }) = event
             && let Some(state) = tenant::evolve(None, event)
@@ -100,7 +102,7 @@ impl Catalog {
         if let Some(schema) = self.tenants.get_mut(&tenant) {
             Arc::make_mut(schema).apply(event);
         }
-        true
+        !matches!(event, Event::Tenant(TenantEvent::ClockAdvanced { .. }))
     }
 }
 
@@ -116,12 +118,18 @@ impl TenantSchema {
             versions: FxHashMap::default(),
             analysis: analysis::Analysis::default(),
             cells: staging::CellIds::default(),
+            clock: None,
         }
     }
 
     /// The collections, in the order of their creation.
     pub fn collections(&self) -> impl Iterator<Item = &Arc<CollectionSchema>> {
         self.collections.values()
+    }
+
+    /// What time it is for its formulas; none if none was ever asked for.
+    pub fn clock(&self) -> Option<Timestamp> {
+        self.clock
     }
 
     /// A collection.
@@ -172,8 +180,10 @@ impl TenantSchema {
             Event::Entity(_) => {}
             Event::Tenant(event) => {
                 bump(&mut self.versions, self.tenant.id.0);
-                if let TenantEvent::ComputationCompleted { generation, .. } = event {
-                    self.cells.complete(*generation);
+                match event {
+                    TenantEvent::ComputationCompleted { generation, .. } => self.cells.complete(*generation),
+                    TenantEvent::ClockAdvanced { to, .. } => self.clock = Some(*to),
+                    _ => {}
                 }
                 if let Some(tenant) = tenant::evolve(Some(self.tenant.clone()), event) {
                     self.tenant = tenant;

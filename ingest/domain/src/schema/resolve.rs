@@ -199,7 +199,12 @@ pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what
 fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item: Type) -> Result<Expression, Rejection> {
     let attributes = CollectionScope { schema, collection_id: collection };
     let variables = [("values", Type::List(Box::new(item)))];
-    checked(text, Scope { attributes: &attributes, host: None, variables: &variables }, "the formula").map(|(expression, _)| expression)
+    let (expression, program) = checked(text, Scope { attributes: &attributes, host: None, variables: &variables }, "the formula")?;
+    if program.is_timed {
+        let message = "a formula over `values` cannot ask what time it is: make an attribute that does, and refer to that";
+        return Err(Rejection::InvalidInput(message.into()));
+    }
+    Ok(expression)
 }
 
 /// The most attributes to sort linked entities by, and the most of them that may be asked for.
@@ -226,6 +231,11 @@ fn selection(
                        make that an attribute of it, and refer to this";
         return Err(Rejection::InvalidInput(message.into()));
     }
+    if filter.as_ref().is_some_and(|(_, program)| !program.host_references.is_empty() && program.is_timed) {
+        // When it would come out otherwise is known for an entity, and not for each pair of two.
+        let message = "a filter with HOST cannot ask what time it is: make an attribute that does, and refer to that";
+        return Err(Rejection::InvalidInput(message.into()));
+    }
     let filter = filter.map(|(expression, _)| expression);
     if input.sort.len() > SORT_MAX {
         return Err(Rejection::TooLarge(format!("linked entities are sorted by {SORT_MAX} attributes at most")));
@@ -236,12 +246,7 @@ fn selection(
 }
 
 fn checked(text: &str, scope: Scope<'_>, what: &str) -> Result<(Expression, Program), Rejection> {
-    let checked = Expression::from_user_in(text, scope).map_err(|error| Rejection::Formula { what: what.into(), error })?;
-    if checked.1.is_timed {
-        // Nothing is computed anew because time passes.
-        return Err(Rejection::InvalidInput(format!("{what} asks what time it is, and only `decidr formula eval` knows that yet")));
-    }
-    Ok(checked)
+    Expression::from_user_in(text, scope).map_err(|error| Rejection::Formula { what: what.into(), error })
 }
 
 /// The program of what a user wrote as a formula over `collection`.

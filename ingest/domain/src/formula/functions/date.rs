@@ -125,7 +125,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: Parameters::exactly(&[]),
         returns: |_| Type::DateTime,
         call: Call::Dated(|context, _| now(context).map(Value::DateTime)),
-        doc: "The time.",
+        doc: "The time. In a comparison (`<`, `<=`, `>`, `>=`, IS_BEFORE, IS_AFTER) it is that to the millisecond, and the cell changes when the comparison flips; anywhere else it is the minute that has begun.",
         examples: &[],
     },
     Function {
@@ -134,7 +134,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: Parameters::exactly(&[]),
         returns: |_| Type::Date,
         call: Call::Dated(|context, _| Ok(Value::Date(context.zone.to_datetime(now(context)?).date()))),
-        doc: "The day that it is in the formula's zone.",
+        doc: "The day that it is in the formula's zone; in attributes that is UTC.",
         examples: &[],
     },
 ];

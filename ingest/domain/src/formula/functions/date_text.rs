@@ -114,7 +114,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: ONE,
         returns: |_| Type::Text,
         call: Call::Dated(distance),
-        doc: "How far it is from now, in words, as `3 days`.",
+        doc: "How far it is from now, in words, as `3 days`; looked at once a minute.",
         examples: &[],
     },
     Function {

@@ -57,24 +57,36 @@ pub(crate) enum Message {
         /// Whether it came.
         added: bool,
     },
-    /// Round 1, to the worker of a component's graph: what an entity's part in it is now.
+    /// Round 2, to the worker of an entity: a host of a closure reaches it now, or does not any more.
+    Reached {
+        /// The entity.
+        source: EntityId,
+        /// The closure.
+        closure: AttributeId,
+        /// The host.
+        host: EntityId,
+        /// Whether it came.
+        added: bool,
+    },
+    /// Round 1, to the worker of a component's or closure's graph: what an entity's part in it is now.
     Hierarchy {
         /// The tenant.
         tenant: TenantId,
-        /// The component.
+        /// The component or closure.
         component: AttributeId,
         /// The entity.
         entity: EntityId,
         /// Whether it contributes.
         in_sight: bool,
-        /// For each of the component's directions, where its link leads.
+        /// For each of the graph's directions, where its link leads.
         targets: Vec<Vec<EntityId>>,
     },
-    /// Round 2, to the entity's worker: whether it depends on itself now, and the error that says so.
+    /// Round 2, to the entity's worker: whether it depends on itself now, or lies too deep in a closure, and the error that
+    /// says so.
     Cycle {
         /// The entity.
         entity: EntityId,
-        /// In which component.
+        /// In which component or closure.
         component: AttributeId,
         /// The error; nothing if it does not any more.
         error: Option<Value>,
@@ -103,7 +115,7 @@ impl Message {
     pub(crate) fn route(&self) -> u64 {
         match self {
             Message::Schema { worker, .. } | Message::Slice { worker, .. } => *worker,
-            Message::Wanted { source, .. } => route(*source),
+            Message::Wanted { source, .. } | Message::Reached { source, .. } => route(*source),
             Message::Entity { id, .. } => route(*id),
             Message::Linked { target, .. } => route(*target),
             Message::Hierarchy { component, .. } => route(EntityId(component.0)),

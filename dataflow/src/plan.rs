@@ -53,20 +53,31 @@ pub(crate) struct Plan {
     /// Every crossing, by the attribute that it computes.
     crossings: FxHashMap<AttributeId, Arc<CrossingPlan>>,
     analyzed: FxHashMap<AttributeId, Arc<Analyzed>>,
-    /// Attributes that depend on one another along hierarchies, by the smallest id among them.
+    /// Attributes that depend on one another along hierarchies, by the smallest id among them; and closures.
     pub(crate) components: FxHashMap<AttributeId, ComponentPlan>,
     /// The cells that are computed aside.
     pub(crate) staged: FxHashSet<AttributeId>,
 }
 
-/// Attributes that depend on one another along hierarchies.
+/// Attributes whose cells depend on the graph that self-links make.
 #[derive(Clone, PartialEq)]
 pub(crate) struct ComponentPlan {
     pub(crate) component: Arc<Component>,
+    /// What is asked of the graph.
+    pub(crate) question: Question,
     /// Their collection.
     pub(crate) collection: CollectionId,
     /// The round in which their cells are first computed.
     pub(crate) round: Round,
+}
+
+/// What is asked of a graph of entities.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Who depends on itself: cells depend on one another along hierarchies.
+    Cycles,
+    /// Who reaches whom: a closure.
+    Reach,
 }
 
 /// What to do in one collection.
@@ -86,6 +97,8 @@ pub(crate) struct CollectionPlan {
     readers: FxHashMap<AttributeId, Vec<Round>>,
     /// For a link, in either direction: the rounds in which something is sent through it, or listed in its order.
     through: FxHashMap<AttributeId, Vec<Round>>,
+    /// For a closure: the rounds in which something looks at whether an entity lies too deep in it.
+    through_graph: FxHashMap<AttributeId, Vec<Round>>,
     /// The attributes that are computed here.
     pub(crate) computed: FxHashSet<AttributeId>,
     /// The rounds in which something here asks what time it is. Sorted.
@@ -108,7 +121,7 @@ pub(crate) struct CrossingPlan {
     pub(crate) export_round: Round,
     /// Whether hosts and sources depend on one another along hierarchies, so that sources may send several times.
     pub(crate) iterates: bool,
-    /// The component that it joins entities in.
+    /// The component that it joins entities in, or the closure that it goes through.
     pub(crate) component: Option<AttributeId>,
     pub(crate) crossing: Crossing,
     /// What a source's contribution reads.
@@ -126,6 +139,11 @@ impl CrossingPlan {
     /// Whether a host that takes it up asks its sources for what they contribute; else sources send it of themselves.
     pub(crate) fn is_asked_for(&self) -> bool {
         matches!(self.crossing.direction, Direction::Forward(_)) && !self.iterates
+    }
+
+    /// Whether a graph decides which entities it joins.
+    pub(crate) fn is_reach(&self) -> bool {
+        matches!(self.crossing.direction, Direction::Reach { .. })
     }
 
     /// Whether the host's own link gives the order of what it lists.
@@ -200,7 +218,8 @@ impl Plan {
         let (level, component) = (analyzed.level, analyzed.component.as_ref());
         let round = if component.is_some() { iterate(level) } else { settle(level) };
         if let Some(component) = component {
-            let plan = ComponentPlan { component: component.clone(), collection: analyzed.collection_id, round };
+            let (collection, question) = (analyzed.collection_id, Question::Cycles);
+            let plan = ComponentPlan { component: component.clone(), question, collection, round };
             if self.components.insert(component.id, plan).is_none() {
                 home.components.push(component.clone());
             }
@@ -224,7 +243,16 @@ impl Plan {
                 let within = |component: &&Arc<Component>| {
                     reads.iter().any(|id| all.get(id).is_some_and(|read| read.component.as_ref() == Some(component)))
                 };
-                let (iterates, component) = (component.is_some(), component.filter(within).map(|component| component.id));
+                let (iterates, mut component) = (component.is_some(), component.filter(within).map(|component| component.id));
+                if let direction @ Direction::Reach { closure, .. } = crossing.direction {
+                    if attribute == closure {
+                        let component = Arc::new(Component { id: closure, directions: vec![direction.step()] });
+                        home.components.push(component.clone());
+                        let (collection, question) = (analyzed.collection_id, Question::Reach);
+                        self.components.insert(closure, ComponentPlan { component, question, collection, round });
+                    }
+                    component = Some(closure);
+                }
                 // What cells that depend on one another need is sent while they are computed, and else when it is final.
                 let export_round = if iterates { round } else { settle(level - 1) };
                 let crossing = crossing.clone();
@@ -282,11 +310,17 @@ impl CollectionPlan {
                 note(&mut self.readers, *read, export.export_round);
             }
             note(&mut self.through, export.link(), export.export_round);
+            if export.is_reach() {
+                note(&mut self.through_graph, export.link(), export.export_round);
+            }
         }
         for crossing in &self.crossings {
             self.rounds.push(crossing.round);
             for read in &crossing.host_reads {
                 note(&mut self.readers, *read, crossing.round);
+            }
+            if crossing.is_reach() {
+                note(&mut self.through_graph, crossing.link(), crossing.round);
             }
             if crossing.is_list_in_link_order() {
                 note(&mut self.through, crossing.link(), crossing.round);
@@ -311,6 +345,11 @@ impl CollectionPlan {
     /// The rounds in which something here reads this attribute.
     pub(crate) fn readers(&self, attribute: AttributeId) -> &[Round] {
         self.readers.get(&attribute).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rounds in which something looks at whether an entity lies too deep in this closure.
+    pub(crate) fn through_graph(&self, closure: AttributeId) -> &[Round] {
+        self.through_graph.get(&closure).map_or(&[], Vec::as_slice)
     }
 
     /// The rounds in which something depends on where this link leads.

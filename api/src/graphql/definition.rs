@@ -40,6 +40,8 @@ pub(crate) enum AttributeDefinition {
     ModifiedBy(ModifiedOptions),
     User(UserOptions),
     Link(LinkOptions),
+    /// Everything that a link of the collection to itself leads to, directly or through others: a link that is computed.
+    Closure(ClosureOptions),
     Formula(FormulaOptions),
     Lookup(LookupOptions),
     Rollup(RollupOptions),
@@ -108,6 +110,12 @@ pub(crate) struct LinkOptions {
     /// collection.
     #[graphql(default)]
     hierarchical: bool,
+}
+
+/// `link` is the key of a link or backlink of this collection that leads to itself.
+#[derive(InputObject)]
+pub(crate) struct ClosureOptions {
+    link: String,
 }
 
 #[derive(InputObject)]
@@ -249,6 +257,7 @@ impl AttributeDefinition {
                 backlink_name: options.backlink_name,
                 hierarchical: options.hierarchical,
             },
+            Self::Closure(options) => DefinitionInput::Closure { link: options.link },
             Self::Formula(options) => DefinitionInput::Formula { expression: options.expression },
             Self::Lookup(options) => DefinitionInput::Lookup {
                 link: options.link,

@@ -90,9 +90,11 @@ pub fn cell(schema: &TenantSchema, row: &Row, attribute: &Attribute) -> Json {
         return Json::Object([(Name::new("computing"), Json::Boolean(true))].into_iter().collect());
     };
     match &attribute.definition {
-        Definition::Backlink { .. } | Definition::Link { multiple: true, .. } => {
+        definition if definition.is_multiple_link() => {
             let count = match row.computed(shown) {
                 Value::Blank => number("0"),
+                // Not even how many it leads to is known.
+                error @ Value::Error(_) => return json(error),
                 count => json(count),
             };
             Json::Object([(Name::new("count"), count)].into_iter().collect())

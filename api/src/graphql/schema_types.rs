@@ -150,7 +150,7 @@ impl Attribute {
             Definition::Datetime {} => AttributeType::Datetime,
             Definition::SingleSelect { .. } => AttributeType::SingleSelect,
             Definition::MultiSelect { .. } => AttributeType::MultiSelect,
-            Definition::Link { .. } | Definition::Backlink { .. } => AttributeType::Link,
+            Definition::Link { .. } | Definition::Backlink { .. } | Definition::Closure { .. } => AttributeType::Link,
             Definition::Formula { .. } => AttributeType::Formula,
             Definition::Lookup { .. } => AttributeType::Lookup,
             Definition::Rollup { .. } => AttributeType::Rollup,

@@ -3,7 +3,7 @@
 //! Breadth first, so that a depth is the fewest links that lead there. Archived entities are not walked through. What one
 //! request may look at is bounded, all its fields together ([`ScanBudget`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_graphql::SimpleObject;
@@ -180,6 +180,12 @@ fn links_of(view: &TenantView, start: CollectionId, keys: &[String]) -> Result<L
             let (direction, target) = match &attribute.definition {
                 Definition::Link { collection_id, .. } => (Direction::Forward(attribute.id), *collection_id),
                 Definition::Backlink { collection_id, link_id } => (Direction::Backward(*link_id), *collection_id),
+                // What steps of its link lead to is walked to anyway; a path takes it in one step.
+                Definition::Closure { collection_id, .. } => {
+                    let crossing = view.schema.shown_analyzed(attribute.id).and_then(|analyzed| analyzed.crossing());
+                    let Some(crossing) = crossing else { continue };
+                    (crossing.direction, *collection_id)
+                }
                 other => {
                     return Err(Refusal::new("INVALID_INPUT", format!("attribute `{key}` is not a link but a {}", other.kind())));
                 }
@@ -207,12 +213,38 @@ fn links_of(view: &TenantView, start: CollectionId, keys: &[String]) -> Result<L
 fn neighbours(view: &TenantView, row: &Row, links: &Links) -> Result<Vec<EntityId>, Refusal> {
     let mut out = Vec::new();
     for direction in links.get(&row.entity.collection_id).into_iter().flatten() {
-        match direction {
-            Direction::Forward(link) => take(view, row.entity.values.get(*link).targets(), &mut out)?,
-            Direction::Backward(link) => holders(view, *link, row.entity.id, &mut out)?,
-        }
+        step(view, row, *direction, &mut out)?;
     }
     Ok(out)
+}
+
+/// Where an entity's link leads.
+fn step(view: &TenantView, row: &Row, direction: Direction, out: &mut Vec<EntityId>) -> Result<(), Refusal> {
+    match direction {
+        Direction::Forward(link) => take(view, row.entity.values.get(link).targets(), out),
+        Direction::Backward(link) => holders(view, link, row.entity.id, out),
+        Direction::Reach { .. } => {
+            out.extend(reached(view, row, direction.step())?);
+            Ok(())
+        }
+    }
+}
+
+/// What steps in this direction reach, sorted; the start is not among it.
+pub(crate) fn reached(view: &TenantView, start: &Row, direction: Direction) -> Result<Vec<EntityId>, Refusal> {
+    let mut seen = BTreeSet::new();
+    let mut next = Vec::new();
+    step(view, start, direction, &mut next)?;
+    while let Some(id) = next.pop() {
+        if !seen.contains(&id)
+            && let Some(row) = in_sight(view, id)
+        {
+            seen.insert(id);
+            step(view, &row, direction, &mut next)?;
+        }
+    }
+    seen.remove(&start.entity.id);
+    Ok(seen.into_iter().collect())
 }
 
 fn holders(view: &TenantView, link: AttributeId, target: EntityId, out: &mut Vec<EntityId>) -> Result<(), Refusal> {

@@ -21,7 +21,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Outbox;
 use super::store::{Record, Store};
 use crate::message::Message;
-use crate::plan::{Plan, Round, is_iteration};
+use crate::plan::{Plan, Question, Round, is_iteration};
 
 /// What one worker has still to compute aside.
 #[derive(Clone, Debug, Default)]
@@ -57,14 +57,17 @@ pub(super) enum Taken {
 
 /// How many entities have taken something up: those before `from` before this timestamp, those before `to` in it.
 #[derive(Clone, Copy)]
-struct Reach {
+struct Turns {
     from: usize,
     to: usize,
 }
 
 const ALL: usize = usize::MAX;
 
-impl Reach {
+/// Stands for the round of what is said to graphs: it comes before all others.
+const GRAPH_ROUND: Round = 0;
+
+impl Turns {
     fn of(self, place: usize) -> Taken {
         if place < self.from {
             Taken::Before
@@ -78,6 +81,8 @@ impl Reach {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Part {
+    /// What the entities of a closure's collection say to its graph.
+    Graph,
     /// The cells of the attribute, in its own collection.
     Cells,
     /// What sources contribute to them, in the collection of the sources.
@@ -96,7 +101,7 @@ struct Item {
 #[derive(Default)]
 pub(super) struct Backfill {
     items: BTreeMap<TenantId, Vec<Item>>,
-    reach: FxHashMap<(AttributeId, Part), Reach>,
+    turns: FxHashMap<(AttributeId, Part), Turns>,
     /// Collections to be cleared of cells that are not computed any more, and how far that is.
     sweeps: Vec<(CollectionId, usize)>,
     /// The tenant that had the last slice.
@@ -113,22 +118,27 @@ impl Backfill {
     }
 
     fn taken(&self, attribute: AttributeId, part: Part, place: usize) -> Taken {
-        if self.reach.is_empty() {
+        if self.turns.is_empty() {
             return Taken::Before;
         }
-        self.reach.get(&(attribute, part)).map_or(Taken::Before, |reach| reach.of(place))
+        self.turns.get(&(attribute, part)).map_or(Taken::Before, |turns| turns.of(place))
     }
 
     /// Takes in a new plan: begins with what it stages and did not before, and forgets what is not in it.
     pub(super) fn change_plan(&mut self, tenant: TenantId, plan: &Plan, begun: &FxHashSet<AttributeId>, gone: &FxHashSet<AttributeId>) {
         let items = self.items.entry(tenant).or_default();
         items.retain(|item| !gone.contains(&item.attribute));
-        self.reach.retain(|(attribute, _), _| !gone.contains(attribute));
+        self.turns.retain(|(attribute, _), _| !gone.contains(attribute));
         for (collection, of) in &plan.collections {
             let mut add = |attribute, part, round| {
                 items.push(Item { attribute, part, round, collection: *collection });
-                self.reach.insert((attribute, part), Reach { from: 0, to: 0 });
+                self.turns.insert((attribute, part), Turns { from: 0, to: 0 });
             };
+            for component in of.components.iter().filter(|component| begun.contains(&component.id)) {
+                if plan.components.get(&component.id).is_some_and(|plan| plan.question == Question::Reach) {
+                    add(component.id, Part::Graph, GRAPH_ROUND);
+                }
+            }
             for formula in of.formulas.iter().filter(|formula| begun.contains(&formula.attribute)) {
                 add(formula.attribute, Part::Cells, formula.round);
             }
@@ -165,13 +175,13 @@ impl Backfill {
             let mut progress = Progress::default();
             items.retain(|item| {
                 let key = (item.attribute, item.part);
-                let Some(reach) = self.reach.get_mut(&key) else { return false };
-                reach.from = reach.to;
-                let (done, total) = (reach.to.min(size(&item.collection)), size(&item.collection));
+                let Some(turns) = self.turns.get_mut(&key) else { return false };
+                turns.from = turns.to;
+                let (done, total) = (turns.to.min(size(&item.collection)), size(&item.collection));
                 progress.done += done as u64;
                 progress.total += total as u64;
                 if done == total {
-                    self.reach.remove(&key);
+                    self.turns.remove(&key);
                 }
                 done < total
             });
@@ -201,14 +211,22 @@ impl Store {
             .take_while(|item| (item.round, item.collection) == (round, collection))
             .map(|item| (item.attribute, item.part))
             .collect();
-        let start = keys.iter().filter_map(|key| backfill.reach.get(key)).map(|reach| reach.from).min().unwrap_or(0);
-        let end = if is_iteration(round) { members.len() } else { members.len().min(start.saturating_add(limit)) };
+        let start = keys.iter().filter_map(|key| backfill.turns.get(key)).map(|turns| turns.from).min().unwrap_or(0);
+        let end = if is_iteration(round) && round != GRAPH_ROUND { members.len() } else { members.len().min(start.saturating_add(limit)) };
         let mut asked = Vec::new();
         for key in &keys {
-            let Some(reach) = backfill.reach.get_mut(key) else { continue };
+            let Some(turns) = backfill.turns.get_mut(key) else { continue };
             let crossing = plan.crossing(key.0).filter(|crossing| key.1 == Part::Cells && crossing.is_asked_for());
-            asked.extend(crossing.map(|crossing| (key.0, crossing.link(), reach.from)));
-            reach.to = if end == members.len() { ALL } else { end.max(reach.to) };
+            asked.extend(crossing.map(|crossing| (key.0, crossing.link(), turns.from)));
+            turns.to = if end == members.len() { ALL } else { end.max(turns.to) };
+        }
+        if round == GRAPH_ROUND {
+            for entity in members[start..end].iter().filter_map(|id| self.records.get(id)?.entity.as_ref()) {
+                for component in keys.iter().filter_map(|(closure, _)| plan.components.get(closure)) {
+                    Self::speak(entity, &component.component, outbox);
+                }
+            }
+            return;
         }
         for (place, member) in members.iter().enumerate().take(end).skip(start) {
             outbox.marks.push((round, *member));
@@ -237,7 +255,7 @@ impl Store {
         for id in &members[*place..end] {
             let Some(record) = self.records.get_mut(id) else { continue };
             let Some(plan) = record.entity.as_ref().and_then(|entity| self.plans.get(&entity.tenant_id)) else { continue };
-            clear(record, plan);
+            clear(record, plan, &self.gone_closures);
             Self::touch(&mut self.touched, record, *id);
         }
         *place = end;
@@ -245,7 +263,8 @@ impl Store {
 }
 
 /// Forgets what a record holds for attributes and components that there are not any more.
-pub(super) fn clear(record: &mut Record, plan: &Plan) {
+pub(super) fn clear(record: &mut Record, plan: &Plan, gone_closures: &FxHashSet<AttributeId>) {
+    record.incoming.retain(|(link, _)| !gone_closures.contains(link));
     record.held.retain(|(attribute, _)| plan.crossing(*attribute).is_some());
     record.cycles.retain(|(component, _)| plan.components.contains_key(component));
 }

@@ -24,6 +24,8 @@
 
 mod backfill;
 mod clock;
+mod closure;
+mod graph;
 mod schema_change;
 mod store;
 mod topology;

@@ -45,6 +45,9 @@ impl Store {
             let mut emptied: BTreeSet<CollectionId> = BTreeSet::new();
             for (component, collection) in &change.gone_components {
                 self.topologies.remove(component);
+                if self.closures.remove(component).is_some() || !plan.components.contains_key(component) {
+                    self.gone_closures.insert(*component);
+                }
                 emptied.insert(*collection);
                 if plan.components.contains_key(component) {
                     // There is one of that name again, of other links.
@@ -66,7 +69,7 @@ impl Store {
                 self.some_are_gone = true;
                 for id in members {
                     let Some(record) = self.records.get_mut(id) else { continue };
-                    clear(record, plan);
+                    clear(record, plan, &self.gone_closures);
                     Self::touch(&mut self.touched, record, *id);
                 }
             }

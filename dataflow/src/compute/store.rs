@@ -19,10 +19,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backfill::{Backfill, SharedBacklog};
 use super::clock::{Clocks, SharedDue};
+use super::closure::Closure;
 use super::topology::Topology;
 use super::{Finished, Outbox};
 use crate::message::{Contribution, Message, WireEvent};
-use crate::plan::{CollectionPlan, CrossingPlan, Plan, Round};
+use crate::plan::{CollectionPlan, CrossingPlan, Plan, Question, Round};
 use crate::rollup::Group;
 use crate::types::Time;
 
@@ -68,6 +69,10 @@ pub(crate) struct Store {
     links: Vec<((AttributeId, EntityId), EntityId, isize)>,
     /// The graphs of the components that are this worker's.
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
+    /// The closures that are this worker's.
+    pub(super) closures: FxHashMap<AttributeId, Closure>,
+    /// Closures that there are not any more.
+    pub(super) gone_closures: FxHashSet<AttributeId>,
     pub(super) backfill: Backfill,
     backlog: SharedBacklog,
     pub(super) clocks: Clocks,
@@ -86,11 +91,11 @@ pub(super) struct Record {
     pub(super) entity: Option<Arc<Entity>>,
     /// Its row as of the last complete timestamp.
     pub(super) row: Option<Arc<Row>>,
-    /// Who links here, by link.
+    /// Who links here, by link; and the hosts from which a closure reaches it.
     pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
     /// What its sources contribute, by lookup or rollup.
     pub(super) held: Vec<(AttributeId, Held)>,
-    /// The components in which it depends on itself, with the errors that say so.
+    /// The components in which it depends on itself and the closures in which it lies too deep, with the errors that say so.
     pub(super) cycles: Vec<(AttributeId, Value)>,
     /// Its place among the entities of its collection on this worker.
     pub(super) place: usize,
@@ -108,6 +113,25 @@ impl Record {
     /// The entities that have this link to it.
     pub(super) fn holders(&self, link: AttributeId) -> impl Iterator<Item = &EntityId> {
         self.incoming.iter().filter(move |(id, _)| *id == link).flat_map(|(_, holders)| holders)
+    }
+
+    /// Notes a holder of a link to it, or a host of a closure that reaches it.
+    fn meet(&mut self, link: AttributeId, holder: EntityId, added: bool) {
+        let place = match self.incoming.iter().position(|(id, _)| *id == link) {
+            Some(place) => place,
+            None => {
+                self.incoming.push((link, BTreeSet::new()));
+                self.incoming.len() - 1
+            }
+        };
+        let holders = &mut self.incoming[place].1;
+        let changed = if added { holders.insert(holder) } else { holders.remove(&holder) };
+        debug_assert!(changed, "each change is announced once");
+    }
+
+    /// What says that it has no say in this component or closure, if something does.
+    pub(super) fn error_of(&self, component: AttributeId) -> Option<&Value> {
+        self.cycles.iter().find(|(there, _)| *there == component).map(|(_, error)| error)
     }
 }
 
@@ -135,9 +159,10 @@ pub(super) struct Touched {
     pub(super) contributed: Vec<AttributeId>,
     /// What it contributed last in this timestamp, for what it may contribute to several times.
     pub(super) sent: Vec<(AttributeId, Option<Value>)>,
-    /// The components in which it has changed whether it depends on itself.
-    pub(super) cycles_changed: Vec<AttributeId>,
-    /// Links to it that came (`true`) or went, with their holders.
+    /// The components and closures of which it has an error now and had none before, or the other way round, with the error
+    /// before.
+    pub(super) cycles_changed: Vec<(AttributeId, Option<Value>)>,
+    /// Links to it, and closures that reach it, that came (`true`) or went, with their holders and hosts.
     pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
     /// Hosts that take up a cell to which it contributes, with the attribute of the cell.
     pub(super) wanted: Vec<(AttributeId, EntityId)>,
@@ -151,6 +176,11 @@ impl Touched {
     /// Whether it was not there before this timestamp.
     pub(super) fn is_new(&self) -> bool {
         self.before.is_none()
+    }
+
+    /// The error that it had of a component or closure before, if it has another or none now.
+    pub(super) fn cycle_changed(&self, component: AttributeId) -> Option<&Option<Value>> {
+        self.cycles_changed.iter().find(|(there, _)| *there == component).map(|(_, before)| before)
     }
 
     /// Its computed cells so far, sorted by attribute, blanks left out.
@@ -291,6 +321,8 @@ impl Store {
             some_are_gone: false,
             links: Vec::new(),
             topologies: FxHashMap::default(),
+            closures: FxHashMap::default(),
+            gone_closures: FxHashSet::default(),
             backfill: Backfill::default(),
             backlog,
             clocks: Clocks::default(),
@@ -320,11 +352,15 @@ impl Store {
                 Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
                     let plan = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component));
                     if let Some(plan) = plan {
-                        let topology = self.topologies.entry(component).or_default();
-                        topology.take_in(&plan.component.directions, entity, in_sight, targets);
+                        let graph = match plan.question {
+                            Question::Cycles => &mut self.topologies.entry(component).or_default().graph,
+                            Question::Reach => &mut self.closures.entry(component).or_default().graph,
+                        };
+                        graph.take_in(&plan.component.directions, entity, in_sight, targets);
                         spoken.push(component);
                     }
                 }
+                Message::Reached { source, closure, host, added } => self.reached(source, closure, host, added, outbox),
                 Message::Cycle { entity, component, error } => self.cycle(entity, component, error, outbox),
                 Message::Contribution(contribution) => visits.extend(self.take_in(contribution)),
             }
@@ -346,6 +382,13 @@ impl Store {
         spoken.dedup();
         for component in spoken {
             for (entity, error) in self.topologies.get_mut(&component).into_iter().flat_map(Topology::changes) {
+                (outbox.send)(Message::Cycle { entity, component, error });
+            }
+            let Some(changes) = self.closures.get_mut(&component).map(Closure::changes) else { continue };
+            for (source, host, added) in changes.pairs {
+                (outbox.send)(Message::Reached { source, closure: component, host, added });
+            }
+            for (entity, error) in changes.depths {
                 (outbox.send)(Message::Cycle { entity, component, error });
             }
         }
@@ -454,7 +497,7 @@ impl Store {
         }
     }
 
-    /// Tells the graph of a component what an entity's part in it is.
+    /// Tells the graph of a component or closure what an entity's part in it is.
     pub(super) fn speak(entity: &Entity, component: &Component, outbox: &mut Outbox<'_>) {
         (outbox.send)(Message::Hierarchy {
             tenant: entity.tenant_id,
@@ -465,15 +508,26 @@ impl Store {
         });
     }
 
-    /// An entity depends on itself now, or does not any more.
+    /// An entity depends on itself now or lies too deep, or does not any more.
     fn cycle(&mut self, id: EntityId, component: AttributeId, error: Option<Value>, outbox: &mut Outbox<'_>) {
         let Some(record) = self.records.get_mut(&id) else { return };
-        record.cycles.retain(|(there, _)| *there != component);
+        let before = record.cycles.iter().position(|(there, _)| *there == component).map(|place| record.cycles.swap_remove(place).1);
         record.cycles.extend(error.map(|error| (component, error)));
-        let Some(tenant) = record.entity.as_ref().map(|entity| entity.tenant_id) else { return };
-        Self::touch(&mut self.touched, record, id).cycles_changed.push(component);
-        let round = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component)).map(|plan| plan.round);
-        outbox.marks.extend(round.map(|round| (round, id)));
+        let Some(entity) = record.entity.as_ref() else { return };
+        let (plan, tenant) = (collection_plan(&self.plans, entity), self.plans.get(&entity.tenant_id));
+        let round = tenant.and_then(|plan| plan.components.get(&component)).map(|plan| plan.round);
+        let through = plan.map_or(&[][..], |plan| plan.through_graph(component));
+        outbox.marks.extend(round.iter().chain(through).map(|round| (*round, id)));
+        Self::touch(&mut self.touched, record, id).cycles_changed.push((component, before));
+    }
+
+    /// A closure reaches this entity from another host, or one host less.
+    fn reached(&mut self, source: EntityId, closure: AttributeId, host: EntityId, added: bool, outbox: &mut Outbox<'_>) {
+        let Some(record) = self.records.get_mut(&source) else { return };
+        record.meet(closure, host, added);
+        Self::touch(&mut self.touched, record, source).linked.push((closure, host, added));
+        let plan = record.entity.as_ref().and_then(|entity| collection_plan(&self.plans, entity));
+        outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(closure)).iter().map(|round| (*round, source)));
     }
 
     /// A host takes up a cell to which this entity contributes.
@@ -488,16 +542,7 @@ impl Store {
     /// A link to this entity came or went.
     fn linked(&mut self, target: EntityId, link: AttributeId, holder: EntityId, added: bool, outbox: &mut Outbox<'_>) {
         let Some(record) = self.records.get_mut(&target) else { return };
-        let place = match record.incoming.iter().position(|(id, _)| *id == link) {
-            Some(place) => place,
-            None => {
-                record.incoming.push((link, BTreeSet::new()));
-                record.incoming.len() - 1
-            }
-        };
-        let holders = &mut record.incoming[place].1;
-        let changed = if added { holders.insert(holder) } else { holders.remove(&holder) };
-        debug_assert!(changed, "a holder announces each change of a link once");
+        record.meet(link, holder, added);
         self.links.push(((link, target), holder, if added { 1 } else { -1 }));
         let touched = Self::touch(&mut self.touched, record, target);
         touched.linked.push((link, holder, added));

@@ -93,7 +93,7 @@ impl Visit<'_, '_> {
             }
             let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
             let host_changed = || crossing.host_reads.iter().any(|read| touched.changed.contains(read));
-            let cycle_changed = || crossing.component.is_some_and(|component| touched.cycles_changed.contains(&component));
+            let cycle_changed = || crossing.component.is_some_and(|component| touched.cycle_changed(component).is_some());
             if touched.is_new()
                 || reordered
                 || host_changed()
@@ -103,10 +103,10 @@ impl Visit<'_, '_> {
                 || self.dirty.contains(&crossing.attribute)
             {
                 let host = self.view(touched);
-                let cycle = record.cycles.iter().find(|(component, _)| crossing.component == Some(*component));
+                let cycle = crossing.component.and_then(|component| record.error_of(component));
                 let held = record.held.iter().find(|(id, _)| *id == crossing.attribute);
                 let value = match (cycle, held) {
-                    (Some((_, error)), _) => error.clone(),
+                    (Some(error), _) => error.clone(),
                     (None, Some((_, held))) => held.summary(crossing, &host),
                     (None, None) => Held::new(&crossing.crossing.summary).summary(crossing, &host),
                 };
@@ -178,19 +178,36 @@ impl Visit<'_, '_> {
         let dirty = self.dirty.contains(&export.attribute) || self.backfill.exports(export.attribute, self.place) == Taken::Now;
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
-            Direction::Forward(_) => touched.linked.iter().any(|(id, ..)| *id == link),
+            Direction::Forward(_) | Direction::Reach { .. } => touched.linked.iter().any(|(id, ..)| *id == link),
         };
+        let depth_changed = if export.is_reach() { touched.cycle_changed(link) } else { None };
         let in_sight_changed = before.is_some() == self.entity.archived;
         let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
         let is_wanted = touched.wanted.iter().any(|(attribute, _)| *attribute == export.attribute);
         let is_due = touched.is_due && export.crossing.is_timed();
-        if !(dirty || link_changed || in_sight_changed || touched.is_new() || is_wanted || is_due || cell_changed()) {
+        if !(dirty
+            || link_changed
+            || depth_changed.is_some()
+            || in_sight_changed
+            || touched.is_new()
+            || is_wanted
+            || is_due
+            || cell_changed())
+        {
             return None;
         }
         // Hosts have forgotten what came by a definition that changed.
         let then = self.clock.before;
-        let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(&At { cells: row, now: then }));
-        let new = self.contribution(export, touched);
+        let too_deep = if export.is_reach() { record.error_of(link) } else { None };
+        let was_too_deep = depth_changed.map_or(too_deep, Option::as_ref);
+        let old = before.filter(|_| !dirty).and_then(|row| match was_too_deep {
+            Some(error) => Some(error.clone()),
+            None => export.crossing.contribution(&At { cells: row, now: then }),
+        });
+        let new = match too_deep {
+            Some(error) if !self.entity.archived => Some(error.clone()),
+            _ => self.contribution(export, touched),
+        };
         match export.crossing.direction {
             Direction::Backward(_) => {
                 let after = self.entity.values.get(link).targets();
@@ -205,7 +222,7 @@ impl Visit<'_, '_> {
                     self.send(export, *host, &old, &None);
                 }
             }
-            Direction::Forward(_) => {
+            Direction::Forward(_) | Direction::Reach { .. } => {
                 let changed = || touched.linked.iter().filter(|(id, ..)| *id == link);
                 for (_, host, _) in changed().filter(|(.., added)| !added) {
                     self.send(export, *host, &old, &None);
@@ -240,7 +257,7 @@ impl Visit<'_, '_> {
                     self.send(export, *host, &old, &new);
                 }
             }
-            Direction::Forward(link) => {
+            Direction::Forward(link) | Direction::Reach { closure: link, .. } => {
                 for host in record.holders(link) {
                     self.send(export, *host, &old, &new);
                 }

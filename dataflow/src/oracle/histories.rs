@@ -300,8 +300,19 @@ impl World {
 
     fn create_computed(&mut self) -> Option<Command> {
         let collection = self.pick(&self.collections.clone())?;
-        let definition = self.computed(collection)?;
+        let definition = match self.word()? % 8 {
+            0 => self.closure(collection)?,
+            _ => self.computed(collection)?,
+        };
         Some(self.create(collection, definition))
+    }
+
+    /// Everything that a link of a collection to itself leads to.
+    fn closure(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let links = schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to() == Some(collection));
+        let links: Vec<_> = links.map(|a| a.key.to_string()).collect();
+        Some(DefinitionInput::Closure { link: self.pick(&links)? })
     }
 
     fn computed(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
@@ -519,7 +530,13 @@ impl Running {
             cells.sort_unstable_by_key(|(attribute, _)| *attribute);
             let expected: Vec<String> = computed[id].iter().map(|(a, v)| named(*a, v)).collect();
             let cells: Vec<String> = cells.into_iter().map(|(a, v)| named(a, v)).collect();
-            assert_eq!(cells, expected, "of {id} at {position}");
+            if cells != expected {
+                let differing = cells.iter().chain(&expected).filter(|cell| !(cells.contains(cell) && expected.contains(cell)));
+                let keys: Vec<_> = differing.filter_map(|cell| cell.split(' ').next()?.split('.').nth(1)).collect();
+                let attributes = schema.collection(entity.collection_id).unwrap().attributes().iter();
+                let definitions: Vec<_> = attributes.map(|a| format!("{} {} {:?}", a.id, a.key, a.definition)).collect();
+                panic!("{id} at {position}: {keys:?} differ: {cells:?} is not {expected:?}; of {definitions:#?}");
+            }
             assert_eq!(row, self.mirror[id]);
         }
         let schema = oracle.catalog.tenants().next().unwrap();

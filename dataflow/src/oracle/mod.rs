@@ -14,7 +14,7 @@ use decidr_domain::formula::Cells;
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::rollup::list_of;
-use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, Summary, TenantSchema, cycle_error};
+use decidr_domain::schema::{ABOVE_MAX, Catalog, Compute, Crossing, Direction, Summary, TenantSchema, cycle_error, depth_error};
 use decidr_domain::value::Value;
 use jiff::Timestamp;
 
@@ -121,9 +121,18 @@ impl Computation<'_> {
         value
     }
 
-    /// The entities that a link leads to, or that lead here by it, archived or not.
+    /// The entities that a link leads to, or that lead here by it, archived or not; or those that a closure reaches.
     fn sources(&self, host: &Entity, direction: Direction, source: CollectionId) -> Vec<&Entity> {
         match direction {
+            Direction::Reach { .. } => {
+                let (mut seen, mut open) = (BTreeSet::new(), vec![host]);
+                while let Some(at) = open.pop() {
+                    let next = self.sources(at, direction.step(), source).into_iter().filter(|next| !next.archived);
+                    open.extend(next.filter(|next| seen.insert(next.id)));
+                }
+                seen.remove(&host.id);
+                seen.iter().filter_map(|id| self.oracle.entities.get(id)).collect()
+            }
             Direction::Forward(link) => host.values.get(link).targets().iter().filter_map(|id| self.oracle.entities.get(id)).collect(),
             Direction::Backward(link) => {
                 let all = self.oracle.entities.values();
@@ -156,9 +165,24 @@ impl Computation<'_> {
         sources.contains(&entity.id).then(|| cycle_error(&members))
     }
 
+    /// From how many entities a closure reaches this one.
+    fn depth(&self, entity: &Entity, direction: Direction) -> usize {
+        let hosts = self.oracle.entities.values().filter(|host| host.collection_id == entity.collection_id);
+        hosts.filter(|host| self.sources(host, direction, entity.collection_id).iter().any(|source| source.id == entity.id)).count()
+    }
+
     fn cross(&self, host: &Entity, crossing: &Crossing) -> Value {
         let sources = self.sources(host, crossing.direction, crossing.source);
         let mut contributions = Vec::new();
+        if matches!(crossing.direction, Direction::Reach { .. }) && self.oracle.entities.len() > ABOVE_MAX {
+            let is_too_deep = |entity: &Entity| self.depth(entity, crossing.direction) > ABOVE_MAX;
+            if is_too_deep(host) {
+                return depth_error();
+            }
+            if sources.iter().any(|source| is_too_deep(source)) {
+                contributions.push(depth_error());
+            }
+        }
         for source in sources.into_iter().filter(|source| !source.archived) {
             let filter = crossing.filter.as_ref().map(|filter| filter.evaluate(&OracleCells { computation: self, entity: source }));
             match filter {

@@ -30,7 +30,7 @@ fn id(place: usize) -> AttributeId {
 }
 
 fn program(text: &str) -> Program {
-    Expression::from_user(text, &Names).unwrap_or_else(|e| panic!("{text}: {e}")).1
+    Expression::from_user(text, &Names).expect(text).1
 }
 
 fn at(text: &str) -> Timestamp {

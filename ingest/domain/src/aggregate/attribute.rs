@@ -104,6 +104,13 @@ pub enum Definition {
         /// The link.
         link_id: AttributeId,
     },
+    /// Everything that a self-link leads to, directly or through others.
+    Closure {
+        /// The collection, its own.
+        collection_id: CollectionId,
+        /// A link or backlink of it that leads to itself.
+        link_id: AttributeId,
+    },
     /// Computed from the entity's own attributes.
     Formula {
         /// The formula.
@@ -201,6 +208,7 @@ impl Definition {
             Definition::MultiSelect { .. } => "multi select",
             Definition::Link { .. } => "link",
             Definition::Backlink { .. } => "backlink",
+            Definition::Closure { .. } => "closure",
             Definition::Formula { .. } => "formula",
             Definition::Lookup { .. } => "lookup",
             Definition::Rollup { .. } => "rollup",
@@ -216,7 +224,7 @@ impl Definition {
     /// Whether its values are computed and never written.
     pub fn is_computed(&self) -> bool {
         match self {
-            Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. } => true,
+            Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. } | Definition::Closure { .. } => true,
             _ => self.is_of_record(),
         }
     }
@@ -227,17 +235,19 @@ impl Definition {
         matches!(self, Autonumber {} | CreatedTime {} | CreatedBy {} | ModifiedTime { .. } | ModifiedBy { .. })
     }
 
-    /// The collection that it leads to, if it is a link or backlink.
+    /// The collection that it leads to, if it is a link, a backlink or the closure of one.
     pub fn leads_to(&self) -> Option<CollectionId> {
         match self {
-            Definition::Link { collection_id, .. } | Definition::Backlink { collection_id, .. } => Some(*collection_id),
+            Definition::Link { collection_id, .. }
+            | Definition::Backlink { collection_id, .. }
+            | Definition::Closure { collection_id, .. } => Some(*collection_id),
             _ => None,
         }
     }
 
     /// Whether it is a link, in either direction, that may lead to more than one entity.
     pub fn is_multiple_link(&self) -> bool {
-        matches!(self, Definition::Link { multiple: true, .. } | Definition::Backlink { .. })
+        matches!(self, Definition::Link { multiple: true, .. } | Definition::Backlink { .. } | Definition::Closure { .. })
     }
 }
 
@@ -273,6 +283,9 @@ pub enum DefinitionInput {
         backlink_key: Key,
         backlink_name: Option<String>,
         hierarchical: bool,
+    },
+    Closure {
+        link: String,
     },
     Autonumber,
     CreatedTime,

@@ -295,6 +295,9 @@ fn link<'a>(collection: &'a CollectionSchema, key: &str) -> Result<&'a Attribute
     if attribute.definition.leads_to().is_none() {
         return Err(Rejection::InvalidInput(format!("attribute `{key}` is not a link but a {}", attribute.definition.kind())));
     }
+    if attribute.definition.is_computed() {
+        return Err(Rejection::NotWritable { attribute: key.into(), kind: attribute.definition.kind() });
+    }
     Ok(attribute)
 }
 

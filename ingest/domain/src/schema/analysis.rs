@@ -18,6 +18,7 @@ use crate::formula::eval::Expr;
 use crate::formula::{Attributes, Expression, MODIFIED, Program, Resolved, Scope, Span, Type, functions};
 use crate::graph::strong_components;
 use crate::id::{AttributeId, CollectionId};
+use crate::rollup::Rollup;
 use crate::value::{ErrorKind, Value};
 
 /// What follows from one attribute's definition.
@@ -85,6 +86,14 @@ impl Analyzed {
             Compute::Formula(program) => program.is_timed,
             Compute::Crossing(crossing) => crossing.is_timed(),
             Compute::Stored | Compute::Broken(_) => false,
+        }
+    }
+
+    /// The closure that it goes through, if it goes through one.
+    pub fn closure(&self) -> Option<AttributeId> {
+        match self.crossing()?.direction {
+            Direction::Reach { closure, .. } => Some(closure),
+            _ => None,
         }
     }
 
@@ -180,13 +189,7 @@ fn analyze_together(schema: &mut TenantSchema, members: &[AttributeId], edges: &
     let leave = |id: &AttributeId| schema.attribute(*id).map(|attribute| attribute.collection_id) != home;
     if parts.iter().any(|part| part.len() > 1 || within(part[0]).contains(&part[0])) || members.iter().any(leave) {
         // The command path refuses these; a log that has one all the same must not stop anybody.
-        for id in members {
-            if let Some(attribute) = schema.attribute(*id) {
-                let analyzed = broken(attribute, Value::error(ErrorKind::Type, "the definition depends on itself"));
-                schema.analysis.by_id.insert(*id, Arc::new(analyzed));
-            }
-        }
-        return;
+        return break_all(schema, members);
     }
     // The type of each follows from those of others: first of any type, then of what follows from that.
     for id in members {
@@ -202,6 +205,16 @@ fn analyze_together(schema: &mut TenantSchema, members: &[AttributeId], edges: &
                 schema.analysis.by_id.insert(*id, Arc::new(analyzed));
             }
         }
+    }
+    // A closure is as deep as the data at once: the command path refuses what goes round through one.
+    let goes_through = |id: &AttributeId| {
+        let crossing = schema.analyzed(*id).and_then(|analyzed| Some((analyzed, analyzed.crossing()?)));
+        crossing.is_some_and(|(analyzed, crossing)| {
+            matches!(crossing.direction, Direction::Reach { .. }) && analyzed.reads.iter().any(|read| members.contains(read))
+        })
+    };
+    if members.iter().any(goes_through) {
+        return break_all(schema, members);
     }
     // They share a level: one above what they read from outside.
     let level_of = |id: AttributeId| if members.contains(&id) { 0 } else { schema.analyzed(id).map_or(0, |analyzed| analyzed.level) };
@@ -222,10 +235,20 @@ fn analyze_together(schema: &mut TenantSchema, members: &[AttributeId], edges: &
     }
 }
 
+/// Has the cells of definitions say that they depend on themselves.
+fn break_all(schema: &mut TenantSchema, members: &[AttributeId]) {
+    for id in members {
+        if let Some(attribute) = schema.attribute(*id) {
+            let analyzed = broken(attribute, Value::error(ErrorKind::Type, "the definition depends on itself"));
+            schema.analysis.by_id.insert(*id, Arc::new(analyzed));
+        }
+    }
+}
+
 /// The links that an analysis looked at beside what it reads.
 fn links_of(analyzed: &Analyzed) -> Option<AttributeId> {
     match &analyzed.compute {
-        Compute::Crossing(Crossing { direction: Direction::Forward(link) | Direction::Backward(link), .. }) => Some(*link),
+        Compute::Crossing(crossing) => Some(crossing.direction.link()),
         _ => None,
     }
 }
@@ -274,6 +297,14 @@ pub(super) fn analyze_definition(
                 _ => return Err(gone()),
             };
             let compute = Compute::Crossing(Crossing { direction, source, value: None, filter: None, summary: Summary::Count });
+            let (reads, host_reads) = (Vec::new(), Vec::new());
+            Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
+        }
+        Definition::Closure { collection_id: source, link_id } => {
+            let direction = closure_of(schema, id, *link_id).ok_or_else(gone)?;
+            let count = Rollup::find("COUNTALL").expect("the rollup is in the list");
+            let summary = Summary::Rollup(count, Value::Blank);
+            let compute = Compute::Crossing(Crossing { direction, source: *source, value: None, filter: None, summary });
             let (reads, host_reads) = (Vec::new(), Vec::new());
             Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
         }
@@ -416,8 +447,19 @@ fn crossing_of(schema: &TenantSchema, link_id: AttributeId) -> Option<(Direction
     match &schema.attribute(link_id)?.definition {
         Definition::Link { collection_id, multiple, .. } => Some((Direction::Forward(link_id), *collection_id, !multiple)),
         Definition::Backlink { collection_id, link_id } => Some((Direction::Backward(*link_id), *collection_id, false)),
+        Definition::Closure { collection_id, link_id: step } => Some((closure_of(schema, link_id, *step)?, *collection_id, false)),
         _ => None,
     }
+}
+
+/// The direction of the closure of a link or backlink.
+fn closure_of(schema: &TenantSchema, closure: AttributeId, step: AttributeId) -> Option<Direction> {
+    let (link, is_backward) = match &schema.attribute(step)?.definition {
+        Definition::Link { .. } => (step, false),
+        Definition::Backlink { link_id, .. } => (*link_id, true),
+        _ => return None,
+    };
+    Some(Direction::Reach { closure, link, is_backward })
 }
 
 /// The attributes of one collection, as its formulas see them.

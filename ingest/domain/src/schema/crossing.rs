@@ -30,13 +30,31 @@ pub enum Direction {
     Forward(AttributeId),
     /// The sources hold the link; the host is their target.
     Backward(AttributeId),
+    /// Sources are all that the steps of a self-link lead to, directly or through others; the host is not among them.
+    Reach {
+        /// The attribute that shows them.
+        closure: AttributeId,
+        /// The link.
+        link: AttributeId,
+        /// Whether a step leads from a target to the holders of the link.
+        is_backward: bool,
+    },
 }
 
 impl Direction {
-    /// The link.
+    /// What hosts and sources are joined by: the link, or the closure.
     pub fn link(self) -> AttributeId {
         match self {
-            Direction::Forward(link) | Direction::Backward(link) => link,
+            Direction::Forward(link) | Direction::Backward(link) | Direction::Reach { closure: link, .. } => link,
+        }
+    }
+
+    /// One step of it: of a closure that of its link.
+    pub fn step(self) -> Direction {
+        match self {
+            Direction::Reach { link, is_backward: false, .. } => Direction::Forward(link),
+            Direction::Reach { link, is_backward: true, .. } => Direction::Backward(link),
+            other => other,
         }
     }
 }
@@ -91,6 +109,15 @@ pub fn cycle_error(entities: &[EntityId]) -> Value {
         named.push(format!("and {} more", entities.len() - NAMED_MAX));
     }
     Value::error(ErrorKind::Cycle, format!("these entities depend on one another: {}", named.join(", ")))
+}
+
+/// The most entities from which an entity is reached by one closure. What is reached from more is too deep: its cells
+/// through the closure, and those of all from which it is reached, hold the error [`depth_error`].
+pub const ABOVE_MAX: usize = 1_000;
+
+/// What cells through a closure hold where an entity is reached from more than [`ABOVE_MAX`] others.
+pub fn depth_error() -> Value {
+    Value::error(ErrorKind::Limit, format!("an entity here is reached from more than {ABOVE_MAX} others"))
 }
 
 impl Crossing {

@@ -16,6 +16,8 @@ pub(super) struct LooksAt {
     pub(super) along_hierarchy: Vec<AttributeId>,
     /// In any other way, links included.
     pub(super) otherwise: Vec<AttributeId>,
+    /// Those of these that belong to other entities which a closure reaches.
+    through_closure: Vec<AttributeId>,
 }
 
 impl LooksAt {
@@ -30,6 +32,10 @@ impl LooksAt {
             }
             Definition::ModifiedTime { attribute_ids } | Definition::ModifiedBy { attribute_ids } => {
                 out.otherwise.extend(attribute_ids);
+                return out;
+            }
+            Definition::Closure { link_id, .. } => {
+                out.otherwise.push(*link_id);
                 return out;
             }
             Definition::Lookup { link_id, attribute_id, filter, sort, .. } => {
@@ -51,6 +57,9 @@ impl LooksAt {
         if is_hierarchical(schema, collection, link) {
             out.along_hierarchy = source_reads;
         } else {
+            if schema.attribute(link).is_some_and(|link| matches!(link.definition, Definition::Closure { .. })) {
+                out.through_closure.clone_from(&source_reads);
+            }
             out.otherwise.extend(source_reads);
         }
         out
@@ -106,7 +115,42 @@ pub(super) fn forbidden_cycle(
     }
     let path = way_back(schema, id, own.all().collect(), &|looks_at| looks_at.all().collect())?;
     let leaves = path.iter().any(|at| *at != id && schema.attribute(*at).is_some_and(|attribute| attribute.collection_id != collection));
-    leaves.then_some(CycleError { path })
+    if leaves {
+        return Some(CycleError { path });
+    }
+    // What a closure reaches is as deep as the data at once, and not step by step.
+    cycle_through_closure(schema, id, &own).map(|path| CycleError { path })
+}
+
+/// A way from `id`, which looks at `own`, back to it that goes through a closure.
+fn cycle_through_closure(schema: &TenantSchema, id: AttributeId, own: &LooksAt) -> Option<Vec<AttributeId>> {
+    let all = |looks_at: LooksAt| looks_at.all().collect();
+    let back =
+        |from: AttributeId| if from == id { Some(vec![id]) } else { way(schema, from, looked_at(schema, from).all().collect(), id, &all) };
+    let (mut seen, mut open) = (FxHashSet::from_iter([id]), vec![id]);
+    while let Some(at) = open.pop() {
+        let looks_at;
+        let looks_at = if at == id {
+            own
+        } else {
+            looks_at = looked_at(schema, at);
+            &looks_at
+        };
+        for next in &looks_at.through_closure {
+            let there = || if at == id { Some(vec![id]) } else { way(schema, id, own.all().collect(), at, &all) };
+            if let Some(back) = back(*next) {
+                return there().map(|there| there.into_iter().chain(back).collect());
+            }
+        }
+        open.extend(looks_at.all().filter(|next| seen.insert(*next)));
+    }
+    None
+}
+
+/// What the definition of an attribute looks at.
+fn looked_at(schema: &TenantSchema, id: AttributeId) -> LooksAt {
+    // The definitions say it, not what was made of them: one that is broken reads nothing, and may be mended.
+    schema.attribute(id).map_or_else(LooksAt::default, |attribute| LooksAt::of_attribute(schema, attribute))
 }
 
 /// The shortest way from `first` to `id` by the edges of definitions, with `id` at both ends.
@@ -116,14 +160,25 @@ fn way_back(
     first: Vec<AttributeId>,
     edges: &dyn Fn(LooksAt) -> Vec<AttributeId>,
 ) -> Option<Vec<AttributeId>> {
+    way(schema, id, first, id, edges)
+}
+
+/// The shortest way from `start`, which looks at `first`, to `target` by the edges of definitions, both included.
+fn way(
+    schema: &TenantSchema,
+    start: AttributeId,
+    first: Vec<AttributeId>,
+    target: AttributeId,
+    edges: &dyn Fn(LooksAt) -> Vec<AttributeId>,
+) -> Option<Vec<AttributeId>> {
     let mut came_from: FxHashMap<AttributeId, AttributeId> = FxHashMap::default();
     let mut open = std::collections::VecDeque::new();
     let mut step =
         |from: AttributeId, to: Vec<AttributeId>, open: &mut std::collections::VecDeque<AttributeId>| -> Option<Vec<AttributeId>> {
             for next in to {
-                if next == id {
-                    let mut path = vec![id, from];
-                    while let Some(before) = path.last().filter(|at| **at != id).and_then(|at| came_from.get(at)) {
+                if next == target {
+                    let mut path = vec![target, from];
+                    while let Some(before) = path.last().filter(|at| **at != start).and_then(|at| came_from.get(at)) {
                         path.push(*before);
                     }
                     path.reverse();
@@ -136,12 +191,11 @@ fn way_back(
             }
             None
         };
-    if let Some(path) = step(id, first, &mut open) {
+    if let Some(path) = step(start, first, &mut open) {
         return Some(path);
     }
     while let Some(at) = open.pop_front() {
-        // The definitions say it, not what was made of them: one that is broken reads nothing, and may be mended.
-        let next = schema.attribute(at).map_or_else(Vec::new, |attribute| edges(LooksAt::of_attribute(schema, attribute)));
+        let next = edges(looked_at(schema, at));
         if let Some(path) = step(at, next, &mut open) {
             return Some(path);
         }

@@ -54,6 +54,14 @@ pub fn definition(
             let (multiple, hierarchical) = (*multiple, *hierarchical);
             Definition::Link { collection_id: *collection_id, multiple, backlink_id: *backlink_id, hierarchical }
         }
+        DefinitionInput::Closure { link } => {
+            let (link_id, target) = link_of(schema, collection, link)?;
+            let is_closure = schema.attribute(link_id).is_some_and(|link| matches!(link.definition, Definition::Closure { .. }));
+            if target.id() != collection.id() || is_closure {
+                return Err(Rejection::InvalidInput("a closure is of a link or backlink that leads to its own collection".into()));
+            }
+            Definition::Closure { collection_id: collection.id(), link_id }
+        }
         DefinitionInput::Autonumber => Definition::Autonumber {},
         DefinitionInput::CreatedTime => Definition::CreatedTime {},
         DefinitionInput::CreatedBy => Definition::CreatedBy {},
@@ -123,7 +131,8 @@ pub fn changed_definition(
     input: &DefinitionInput,
 ) -> Result<Definition, Rejection> {
     let resolved = match (&attribute.definition, input) {
-        (Definition::Link { .. } | Definition::Backlink { .. }, _) | (_, DefinitionInput::Link { .. }) => {
+        (Definition::Link { .. } | Definition::Backlink { .. } | Definition::Closure { .. }, _)
+        | (_, DefinitionInput::Link { .. } | DefinitionInput::Closure { .. }) => {
             let message = format!("attribute `{}`: a link's definition cannot be changed; delete it and make another", attribute.key);
             return Err(Rejection::InvalidInput(message));
         }

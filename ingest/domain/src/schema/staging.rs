@@ -73,11 +73,12 @@ pub(super) fn stage(schema: &mut TenantSchema, before: Vec<Before>, is_large: bo
     let changed = before.iter().filter(|(id, old)| has_other_cells(old.as_deref(), schema.analyzed(*id).map(|new| &**new)));
     let dependents = all_dependents(schema.analysis.dependents(), changed.map(|(id, _)| *id));
     let touched: BTreeSet<AttributeId> = dependents.into_iter().collect();
-    let reads_staged = |id: &AttributeId| schema.analyzed(*id).is_some_and(|new| new.all_reads().any(|read| is_staged(&read)));
+    let reads_staged =
+        |id: &AttributeId| schema.analyzed(*id).is_some_and(|new| new.all_reads().chain(new.closure()).any(|read| is_staged(&read)));
     // What is shown of others may read what goes.
     let is_read = |id: &AttributeId| {
         let shown = schema.staging().into_iter().flat_map(Staging::shown);
-        shown.filter_map(|(_, shown)| shown).any(|shown| shown.analyzed.all_reads().any(|read| read == *id))
+        shown.filter_map(|(_, shown)| shown).any(|shown| shown.analyzed.all_reads().chain(shown.analyzed.closure()).any(|read| read == *id))
     };
     if touched.is_empty() || !(is_large || touched.iter().any(|id| is_staged(id) || reads_staged(id) || is_read(id))) {
         return;

@@ -75,6 +75,7 @@ type Run = for<'a> fn(&'a Bench, usize, &'a mut Vec<Line>) -> std::pin::Pin<Box<
 const CASES: &[(&str, Run)] = &[
     ("chain", |bench, smaller, lines| Box::pin(chain(bench, smaller, lines))),
     ("fanout", |bench, smaller, lines| Box::pin(fanout(bench, smaller, lines))),
+    ("matching", |bench, smaller, lines| Box::pin(matching(bench, smaller, lines))),
     ("linking", |bench, smaller, lines| Box::pin(linking(bench, smaller, lines))),
     ("formula", |bench, smaller, lines| Box::pin(new_formula(bench, smaller, lines))),
     ("tree", |bench, smaller, lines| Box::pin(tree(bench, smaller, lines))),
@@ -151,6 +152,39 @@ async fn fanout(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow:
     let expected: usize = (0..per_host.max(1)).map(|i| (7 + i * 331) % sources_count + 1).sum();
     let got = bench.value(host_ids[1], sum);
     ensure!(got == Value::from(expected as i64), "the sum is {got:?}, not {expected}");
+    Ok(())
+}
+
+/// A thousand sources change at once that no link leads to: each is found by a key that thirty hosts have.
+async fn matching(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let (sources_count, hosts_count, keys) = (100_000 / smaller, 30_000 / smaller, 1_000 / smaller);
+    let (sources, hosts) = (bench.collection("sources").await?, bench.collection("hosts").await?);
+    bench.attribute(sources, "key", number()).await?;
+    bench.attribute(sources, "n", number()).await?;
+    bench.attribute(hosts, "key", number()).await?;
+    let all = DefinitionInput::Match { collection_id: sources, on: vec![("key".into(), "key".into())] };
+    bench.attribute(hosts, "sources", all).await?;
+    let sum = bench.attribute(hosts, "sum", rollup("sources", "n", "SUM")?).await?;
+    bench.attribute(hosts, "largest", rollup("sources", "n", "MAX")?).await?;
+    let ids = bench.entities(sources, (0..sources_count).map(|n| json!({ "key": n % keys, "n": 1 }))).await?;
+    let host_ids = bench.entities(hosts, (0..hosts_count).map(|host| json!({ "key": host % keys }))).await?;
+    bench.settle().await;
+    let start = Instant::now();
+    bench.execute(ids[..keys].iter().map(|id| set(*id, json!({ "n": 3 }))).collect()).await?;
+    bench.settle().await;
+    let per_host = sources_count / keys;
+    lines.push(once("matching", format!("{keys} sources change, {hosts_count} hosts match {per_host} each"), start));
+    let got = bench.value(host_ids[1], sum);
+    ensure!(got == Value::from(per_host as i64 + 2), "the sum is {got:?}, not {}", per_host + 2);
+    let mut subscription = bench.listen(hosts);
+    let mut times = Times::new()?;
+    for edit in 0..200 {
+        let start = Instant::now();
+        let position = bench.set(ids[edit % keys], json!({ "n": edit + 4 })).await?;
+        bench.heard(&mut subscription, position).await?;
+        times.since(start);
+    }
+    lines.push(latency("matching", format!("one source changes, {} hosts match it", hosts_count / keys), &times));
     Ok(())
 }
 

@@ -1,10 +1,13 @@
 //! What travels to an entity's worker: events from the log, and news from other entities.
 
+use std::hash::BuildHasher as _;
+
 use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::event::{Event, Stored};
 use decidr_domain::id::{AggregateKind, AttributeId, EntityId, TenantId};
 use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A message to one worker, for one round.
@@ -68,6 +71,17 @@ pub(crate) enum Message {
         /// Whether it came.
         added: bool,
     },
+    /// A later round, to the worker of a bucket: what changed of one host or source of a match.
+    Bucket {
+        /// The tenant.
+        tenant: TenantId,
+        /// The lookup or rollup.
+        attribute: AttributeId,
+        /// The key by which hosts and sources match.
+        key: Value,
+        /// What changed.
+        change: BucketChange,
+    },
     /// Round 1, to the worker of a component's or closure's graph: what an entity's part in it is now.
     Hierarchy {
         /// The tenant.
@@ -93,6 +107,15 @@ pub(crate) enum Message {
     },
     /// A later round, to the worker of a host: what a source contributes to one of the host's lookups or rollups.
     Contribution(Contribution),
+}
+
+/// What changed in the bucket of a match.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum BucketChange {
+    /// A host has the key now, or has it no more.
+    Host(EntityId, bool),
+    /// What a source contributed before, and what it does now.
+    Source(EntityId, Option<Value>, Option<Value>),
 }
 
 /// What one source contributes to one cell of a host, before and after the timestamp.
@@ -121,6 +144,8 @@ impl Message {
             Message::Hierarchy { component, .. } => route(EntityId(component.0)),
             Message::Cycle { entity, .. } => route(*entity),
             Message::Contribution(contribution) => route(contribution.host),
+            // The same in every process, for all run the same program.
+            Message::Bucket { attribute, key, .. } => FxBuildHasher.hash_one((attribute, key)),
         }
     }
 }

@@ -91,6 +91,8 @@ pub(crate) struct CollectionPlan {
     pub(crate) formulas: Vec<FormulaPlan>,
     /// Cells that come from other entities, by round.
     pub(crate) crossings: Vec<Arc<CrossingPlan>>,
+    /// Those of these that join their hosts with sources by keys, by the round in which hosts say theirs.
+    pub(crate) joins: Vec<Arc<CrossingPlan>>,
     /// What entities of this collection contribute to others, by the round in which it is sent.
     pub(crate) exports: Vec<Arc<CrossingPlan>>,
     /// For an attribute: the rounds in which something here reads it.
@@ -254,7 +256,11 @@ impl Plan {
                     component = Some(closure);
                 }
                 // What cells that depend on one another need is sent while they are computed, and else when it is final.
-                let export_round = if iterates { round } else { settle(level - 1) };
+                let export_round = match iterates {
+                    true => round,
+                    // Through a bucket it is one round more.
+                    false => settle(level - if crossing.keys.is_some() { 2 } else { 1 }),
+                };
                 let crossing = crossing.clone();
                 let crossing = Arc::new(CrossingPlan { attribute, round, export_round, iterates, component, crossing, reads, host_reads });
                 home.crossings.push(crossing.clone());
@@ -298,6 +304,14 @@ impl CollectionPlan {
         self.formulas.sort_by_key(|formula| (formula.round, order(formula.attribute), formula.attribute));
         self.crossings.sort_by_key(|crossing| (crossing.round, crossing.attribute));
         self.exports.sort_by_key(|crossing| (crossing.export_round, crossing.attribute));
+        self.joins.extend(self.crossings.iter().filter(|crossing| crossing.crossing.keys.is_some()).cloned());
+        self.joins.sort_by_key(|crossing| (crossing.export_round, crossing.attribute));
+        for join in &self.joins {
+            self.rounds.push(join.export_round);
+            for key in join.crossing.keys.iter().flat_map(|keys| &keys.host) {
+                note(&mut self.readers, *key, join.export_round);
+            }
+        }
         for formula in &self.formulas {
             self.rounds.push(formula.round);
             for reference in &formula.program.references {

@@ -42,6 +42,8 @@ pub(crate) enum AttributeDefinition {
     Link(LinkOptions),
     /// Everything that a link of the collection to itself leads to, directly or through others: a link that is computed.
     Closure(ClosureOptions),
+    /// The entities of a collection whose attributes equal those of the entity: a link that is computed.
+    Match(MatchOptions),
     Formula(FormulaOptions),
     Lookup(LookupOptions),
     Rollup(RollupOptions),
@@ -116,6 +118,20 @@ pub(crate) struct LinkOptions {
 #[derive(InputObject)]
 pub(crate) struct ClosureOptions {
     link: String,
+}
+
+/// The entities of a collection for which all of these hold.
+#[derive(InputObject)]
+pub(crate) struct MatchOptions {
+    collection_id: ID,
+    on: Vec<MatchKey>,
+}
+
+/// `attribute` is a key of this collection, `equals` one of the collection that the match leads to. Blanks equal nothing.
+#[derive(InputObject)]
+pub(crate) struct MatchKey {
+    attribute: String,
+    equals: String,
 }
 
 #[derive(InputObject)]
@@ -258,6 +274,10 @@ impl AttributeDefinition {
                 hierarchical: options.hierarchical,
             },
             Self::Closure(options) => DefinitionInput::Closure { link: options.link },
+            Self::Match(options) => DefinitionInput::Match {
+                collection_id: parse("collection", &options.collection_id)?,
+                on: options.on.into_iter().map(|key| (key.attribute, key.equals)).collect(),
+            },
             Self::Formula(options) => DefinitionInput::Formula { expression: options.expression },
             Self::Lookup(options) => DefinitionInput::Lookup {
                 link: options.link,

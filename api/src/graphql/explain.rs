@@ -14,7 +14,7 @@ use decidr_domain::schema::{Compute, Crossing, Direction, Summary, resolve};
 use decidr_domain::value::Value;
 
 use super::scalars::{cell, json};
-use super::traverse::reached;
+use super::traverse::joined;
 use super::{Refusal, Request, ScanBudget, TenantView};
 
 /// How far down an explanation goes, how many sources of a crossing it shows, and how much it says in all.
@@ -187,7 +187,7 @@ fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> 
         Direction::Forward(link) => host.entity.values.get(link).targets().to_vec(),
         Direction::Backward(link) => view.arranged.holders(link, host.entity.id, None, usize::MAX),
         // As far as the budget goes.
-        direction @ Direction::Reach { .. } => reached(view, host, direction.step()).unwrap_or_default(),
+        Direction::Reach { .. } | Direction::Match(_) => joined(view, host, crossing).unwrap_or_default(),
     };
     let contributes = |row: &Arc<Row>| !row.entity.archived && crossing.contribution(&view.at(row)).is_some();
     ids.into_iter().take_while(|_| view.budget.take()).filter_map(|id| view.arranged.row(id)).filter(contributes).take(limit).collect()

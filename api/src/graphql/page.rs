@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entity::Entity;
 use super::scalars::PositionToken;
-use super::traverse::reached;
+use super::traverse::joined;
 use super::{Refusal, ScanBudget, TenantView};
 
 /// `first` is at most 1000. Archived entities are not listed, and do not count in rollups.
@@ -189,10 +189,11 @@ impl Page {
             Definition::Backlink { link_id, .. } => {
                 arranged.holders(link_id, host.entity.id, None, usize::MAX).iter().filter_map(in_sight).collect()
             }
-            Definition::Closure { .. } => {
-                let direction = self.view.schema.shown_analyzed(link.id).and_then(|analyzed| Some(analyzed.crossing()?.direction));
-                let reached = direction.map_or(Ok(Vec::new()), |direction| reached(&self.view, host, direction.step()))?;
-                reached.iter().filter_map(in_sight).collect()
+            Definition::Closure { .. } | Definition::Match { .. } => {
+                let analyzed = self.view.schema.shown_analyzed(link.id).map(|analyzed| self.view.schema.shown_over_cells(analyzed));
+                let crossing = analyzed.as_ref().and_then(|analyzed| analyzed.crossing());
+                let joined = crossing.map_or(Ok(Vec::new()), |crossing| joined(&self.view, host, crossing))?;
+                joined.iter().filter_map(in_sight).collect()
             }
             _ if self.order.is_empty() => {
                 // In the link's own order, in which the cursor's entity has a place whether it is in sight or not.

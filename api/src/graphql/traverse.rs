@@ -11,7 +11,7 @@ use decidr_domain::aggregate::attribute::Definition;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
-use decidr_domain::schema::{Direction, resolve};
+use decidr_domain::schema::{Crossing, Direction, resolve};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::entity::Entity;
@@ -227,11 +227,28 @@ fn step(view: &TenantView, row: &Row, direction: Direction, out: &mut Vec<Entity
             out.extend(reached(view, row, direction.step())?);
             Ok(())
         }
+        // A walk takes none.
+        Direction::Match(_) => Ok(()),
     }
 }
 
+/// The entities that a closure or match joins with a host, sorted by id.
+pub(crate) fn joined(view: &TenantView, host: &Row, crossing: &Crossing) -> Result<Vec<EntityId>, Refusal> {
+    let Some(keys) = &crossing.keys else { return reached(view, host, crossing.direction.step()) };
+    let Some(key) = keys.of_host(host) else { return Ok(Vec::new()) };
+    let (mut out, mut affordable) = (Vec::new(), true);
+    view.arranged.scan(crossing.source, None, |row| {
+        affordable = view.budget.take();
+        if affordable && keys.of_source(&**row).as_ref() == Some(&key) {
+            out.push(row.entity.id);
+        }
+        affordable
+    });
+    if affordable { Ok(out) } else { Err(ScanBudget::exhausted()) }
+}
+
 /// What steps in this direction reach, sorted; the start is not among it.
-pub(crate) fn reached(view: &TenantView, start: &Row, direction: Direction) -> Result<Vec<EntityId>, Refusal> {
+fn reached(view: &TenantView, start: &Row, direction: Direction) -> Result<Vec<EntityId>, Refusal> {
     let mut seen = BTreeSet::new();
     let mut next = Vec::new();
     step(view, start, direction, &mut next)?;

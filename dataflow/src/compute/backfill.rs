@@ -228,7 +228,10 @@ impl Store {
             }
             return;
         }
+        let joins = keys.iter().filter(|(_, part)| *part == Part::Cells).filter_map(|(attribute, _)| plan.crossing(*attribute));
+        let joins: Vec<Round> = joins.filter(|crossing| crossing.crossing.keys.is_some()).map(|crossing| crossing.export_round).collect();
         for (place, member) in members.iter().enumerate().take(end).skip(start) {
+            outbox.marks.extend(joins.iter().map(|join| (*join, *member)));
             outbox.marks.push((round, *member));
             let entity = if asked.is_empty() { None } else { self.records.get(member).and_then(|record| record.entity.as_ref()) };
             for (attribute, link, from) in &asked {

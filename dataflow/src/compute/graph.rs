@@ -49,7 +49,7 @@ impl Graph {
                     }
                 }
                 // A graph is made of steps.
-                Direction::Reach { .. } => {}
+                Direction::Reach { .. } | Direction::Match(_) => {}
                 // Its targets are the sources, as far as they are in sight.
                 Direction::Forward(_) => {
                     for source in old {

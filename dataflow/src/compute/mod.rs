@@ -23,6 +23,7 @@
 //! sends the difference. That is right whichever of the two changed, or both, and counts nothing twice.
 
 mod backfill;
+mod bucket;
 mod clock;
 mod closure;
 mod graph;

@@ -88,6 +88,7 @@ impl Store {
                 rounds.extend(collection.exports.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_round));
                 let crossings: Vec<_> = collection.crossings.iter().filter(|x| change.dirty.contains(&x.attribute)).collect();
                 rounds.extend(crossings.iter().map(|x| x.round));
+                rounds.extend(collection.joins.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_round));
                 rounds.sort_unstable();
                 rounds.dedup();
                 if !rounds.is_empty() {
@@ -99,6 +100,9 @@ impl Store {
                         record.held.retain(|(held, _)| crossings.iter().all(|crossing| crossing.attribute != *held));
                     }
                 }
+            }
+            for id in change.dirty.iter().chain(&gone) {
+                self.buckets.remove(id);
             }
             self.dirty.extend(change.dirty);
         }

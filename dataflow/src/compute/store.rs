@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::backfill::{Backfill, SharedBacklog};
+use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
 use super::topology::Topology;
@@ -71,6 +72,8 @@ pub(crate) struct Store {
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
     /// The closures that are this worker's.
     pub(super) closures: FxHashMap<AttributeId, Closure>,
+    /// The buckets that are this worker's, by lookup or rollup and key.
+    pub(super) buckets: FxHashMap<AttributeId, FxHashMap<Value, Bucket>>,
     /// Closures that there are not any more.
     pub(super) gone_closures: FxHashSet<AttributeId>,
     pub(super) backfill: Backfill,
@@ -282,12 +285,28 @@ impl Held {
         }
     }
 
-    /// The cell that it makes.
-    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
+    /// What it makes of the contributions, in the order of the sources' ids.
+    pub(super) fn in_order_of_sources(&self) -> Value {
         match self {
             Held::Only(only) => only.as_ref().map_or(Value::Blank, |(_, value)| value.clone()),
             Held::Count(0) => Value::Blank,
             Held::Count(count) => Value::number((*count).into()),
+            Held::List(list) => list_of(list.values()),
+            Held::Group(group) => group.summary(),
+        }
+    }
+
+    /// The cell that it makes.
+    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
+        match self {
+            // A bucket told what there is.
+            Held::Only(Some((_, Value::List(all)))) if crossing.crossing.keys.is_some() && crossing.crossing.looks_at_host() => {
+                match &crossing.crossing.summary {
+                    Summary::Collect(collect) => collect.summary(all.iter(), host),
+                    _ => Value::Blank,
+                }
+            }
+            Held::Only(None) if crossing.crossing.keys.is_some() => Held::new(&crossing.crossing.summary).summary(crossing, host),
             Held::List(list) => {
                 let in_link_order: Vec<&Value>;
                 let values: &mut dyn Iterator<Item = &Value> = if crossing.is_list_in_link_order() {
@@ -302,7 +321,7 @@ impl Held {
                 }
                 list_of(values)
             }
-            Held::Group(group) => group.summary(),
+            held => held.in_order_of_sources(),
         }
     }
 }
@@ -322,6 +341,7 @@ impl Store {
             links: Vec::new(),
             topologies: FxHashMap::default(),
             closures: FxHashMap::default(),
+            buckets: FxHashMap::default(),
             gone_closures: FxHashSet::default(),
             backfill: Backfill::default(),
             backlog,
@@ -339,6 +359,7 @@ impl Store {
         outbox: &mut Outbox<'_>,
     ) {
         let (mut schema, mut folded, mut spoken, mut slice) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let mut buckets = Vec::new();
         for message in messages {
             match message {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
@@ -362,6 +383,11 @@ impl Store {
                 }
                 Message::Reached { source, closure, host, added } => self.reached(source, closure, host, added, outbox),
                 Message::Cycle { entity, component, error } => self.cycle(entity, component, error, outbox),
+                Message::Bucket { tenant, attribute, key, change } => {
+                    if self.take_into_bucket(tenant, attribute, &key, change) {
+                        buckets.push((tenant, attribute, key));
+                    }
+                }
                 Message::Contribution(contribution) => visits.extend(self.take_in(contribution)),
             }
         }
@@ -377,6 +403,9 @@ impl Store {
                 self.slice(limit, outbox);
             }
             return;
+        }
+        for (tenant, attribute, key) in buckets {
+            self.tell_hosts(tenant, attribute, &key, outbox);
         }
         spoken.sort_unstable();
         spoken.dedup();

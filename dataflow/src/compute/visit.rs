@@ -49,15 +49,21 @@ impl Store {
             Visit { id, round, phase: phase(round), place: record.place, entity: &entity, plan, dirty, backfill, clock, outbox };
         visit.cross(record, touched);
         visit.evaluate(touched);
+        visit.join(record, touched);
         visit.export(record, touched);
     }
 }
 
-fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
+pub(super) fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
     let place = match record.held.iter().position(|(id, _)| *id == crossing.attribute) {
         Some(place) => place,
         None => {
-            record.held.push((crossing.attribute, Held::new(&crossing.crossing.summary)));
+            let new = match crossing.crossing.keys {
+                // What a bucket makes of the contributions.
+                Some(_) => Held::Only(None),
+                None => Held::new(&crossing.crossing.summary),
+            };
+            record.held.push((crossing.attribute, new));
             record.held.len() - 1
         }
     };
@@ -65,19 +71,19 @@ fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
 }
 
 /// A visit under way.
-struct Visit<'a, 'b> {
-    id: EntityId,
+pub(super) struct Visit<'a, 'b> {
+    pub(super) id: EntityId,
     round: Round,
     /// The round whose items are computed: in iterations they are the same again and again.
-    phase: Round,
+    pub(super) phase: Round,
     /// Its place among the entities of its collection.
-    place: usize,
-    entity: &'a Entity,
-    plan: &'a CollectionPlan,
-    dirty: &'a FxHashSet<AttributeId>,
-    backfill: &'a Backfill,
+    pub(super) place: usize,
+    pub(super) entity: &'a Entity,
+    pub(super) plan: &'a CollectionPlan,
+    pub(super) dirty: &'a FxHashSet<AttributeId>,
+    pub(super) backfill: &'a Backfill,
     clock: Clock,
-    outbox: &'a mut Outbox<'b>,
+    pub(super) outbox: &'a mut Outbox<'b>,
 }
 
 impl Visit<'_, '_> {
@@ -134,7 +140,7 @@ impl Visit<'_, '_> {
         }
     }
 
-    fn view<'c>(&'c self, touched: &'c Touched) -> View<'c> {
+    pub(super) fn view<'c>(&'c self, touched: &'c Touched) -> View<'c> {
         View { entity: self.entity, cells: touched.cells(), now: self.clock.now }
     }
 
@@ -179,6 +185,7 @@ impl Visit<'_, '_> {
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
             Direction::Forward(_) | Direction::Reach { .. } => touched.linked.iter().any(|(id, ..)| *id == link),
+            Direction::Match(_) => false,
         };
         let depth_changed = if export.is_reach() { touched.cycle_changed(link) } else { None };
         let in_sight_changed = before.is_some() == self.entity.archived;
@@ -209,6 +216,12 @@ impl Visit<'_, '_> {
             _ => self.contribution(export, touched),
         };
         match export.crossing.direction {
+            Direction::Match(_) => {
+                let Some(keys) = &export.crossing.keys else { return None };
+                let old = old.and_then(|old| Some((keys.of_source(before?)?, old)));
+                let new = new.clone().and_then(|new| Some((keys.of_source(&self.view(touched))?, new)));
+                self.export_to_bucket(export, old, new);
+            }
             Direction::Backward(_) => {
                 let after = self.entity.values.get(link).targets();
                 // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
@@ -262,6 +275,8 @@ impl Visit<'_, '_> {
                     self.send(export, *host, &old, &new);
                 }
             }
+            // No definition goes round through a match.
+            Direction::Match(_) => {}
         }
     }
 

@@ -23,6 +23,7 @@ use decidr_domain::delta::{Delta, Row};
 use decidr_domain::event::{Metadata, Recorded};
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, EventId, Key, SpaceId, TenantId};
 use decidr_domain::rollup::{Argument, ROLLUPS, Rollup};
+use decidr_domain::schema::Direction;
 use decidr_domain::value::{ErrorKind, Value};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
@@ -302,9 +303,25 @@ impl World {
         let collection = self.pick(&self.collections.clone())?;
         let definition = match self.word()? % 8 {
             0 => self.closure(collection)?,
+            1 => self.matching(collection)?,
             _ => self.computed(collection)?,
         };
         Some(self.create(collection, definition))
+    }
+
+    /// The entities of a collection that have what those of another have.
+    fn matching(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
+        let other = self.pick(&self.collections.clone())?;
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let mut on = Vec::new();
+        for _ in 0..1 + self.word()? % 5 / 4 {
+            let own = self.pick(schema.collection(collection)?.attributes())?;
+            let ty = |id| schema.analyzed(id).map(|analyzed| &analyzed.ty);
+            let others = schema.collection(other)?.attributes().iter().filter(|other| ty(other.id) == ty(own.id));
+            let others: Vec<_> = others.map(|other| other.key.to_string()).collect();
+            on.push((own.key.to_string(), self.pick(&others)?));
+        }
+        Some(DefinitionInput::Match { collection_id: other, on })
     }
 
     /// Everything that a link of a collection to itself leads to.
@@ -558,6 +575,10 @@ pub struct Extent {
     pub events: u64,
     /// How many cells were compared that hold the error of a circle in the data.
     pub cycles: u64,
+    /// How many cells were compared that come through closures, and not from nothing.
+    pub closures: u64,
+    /// How many cells were compared that come through matches, and not from nothing.
+    pub matches: u64,
 }
 
 /// Makes a history from words, and compares after each batch what is arranged, and what somebody has who knows only the
@@ -599,6 +620,17 @@ pub fn run(words: Vec<u32>, splits: Vec<u8>, workers: usize) -> Extent {
     extent.events = log.len() as u64;
     let is_cycle = |value: &Value| matches!(value, Value::Error(error) if error.kind == ErrorKind::Cycle);
     extent.cycles = world.oracle.compute().values().flatten().filter(|(_, value)| is_cycle(value)).count() as u64;
+    for (id, cells) in world.oracle.compute() {
+        let schema = world.oracle.catalog.tenant(world.oracle.entities[&id].tenant_id).unwrap();
+        let nothing = [Value::from(0), Value::from(false)];
+        for (attribute, _) in cells.iter().filter(|(_, value)| !nothing.contains(value)) {
+            match schema.shown_analyzed(*attribute).and_then(|analyzed| Some(analyzed.crossing()?.direction)) {
+                Some(Direction::Reach { .. }) => extent.closures += 1,
+                Some(Direction::Match(_)) => extent.matches += 1,
+                _ => {}
+            }
+        }
+    }
     Running::start(1).check(log, &world.oracle);
     extent
 }

@@ -133,6 +133,8 @@ impl Computation<'_> {
                 seen.remove(&host.id);
                 seen.iter().filter_map(|id| self.oracle.entities.get(id)).collect()
             }
+            // They are found by their keys.
+            Direction::Match(_) => Vec::new(),
             Direction::Forward(link) => host.values.get(link).targets().iter().filter_map(|id| self.oracle.entities.get(id)).collect(),
             Direction::Backward(link) => {
                 let all = self.oracle.entities.values();
@@ -172,7 +174,17 @@ impl Computation<'_> {
     }
 
     fn cross(&self, host: &Entity, crossing: &Crossing) -> Value {
-        let sources = self.sources(host, crossing.direction, crossing.source);
+        let sources = match &crossing.keys {
+            Some(keys) => {
+                let key = keys.of_host(&OracleCells { computation: self, entity: host });
+                let matches = |entity: &&Entity| {
+                    let is_there = key.is_some() && entity.collection_id == crossing.source && entity.tenant_id == host.tenant_id;
+                    is_there && keys.of_source(&OracleCells { computation: self, entity }) == key
+                };
+                self.oracle.entities.values().filter(matches).collect()
+            }
+            None => self.sources(host, crossing.direction, crossing.source),
+        };
         let mut contributions = Vec::new();
         if matches!(crossing.direction, Direction::Reach { .. }) && self.oracle.entities.len() > ABOVE_MAX {
             let is_too_deep = |entity: &Entity| self.depth(entity, crossing.direction) > ABOVE_MAX;

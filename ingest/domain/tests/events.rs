@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use decidr_domain::aggregate::attribute::{AttributeEvent, Definition, SortKey};
+use decidr_domain::aggregate::attribute::{AttributeEvent, Definition, MatchKey, SortKey};
 use decidr_domain::aggregate::collection::CollectionEvent;
 use decidr_domain::aggregate::entity::{EntityEvent, Values};
 use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
@@ -126,6 +126,11 @@ fn examples() -> Vec<(&'static str, Event)> {
             created(Definition::Link { collection_id: collection, multiple: false, backlink_id: id(7), hierarchical: true }),
         ),
         ("AttributeCreated.backlink", created(Definition::Backlink { collection_id: collection, link_id: id(8) })),
+        ("AttributeCreated.closure", created(Definition::Closure { collection_id: collection, link_id: id(8) })),
+        (
+            "AttributeCreated.match",
+            created(Definition::Match { collection_id: collection, on: vec![MatchKey { own_id: id(8), other_id: id(9) }] }),
+        ),
         ("AttributeCreated.formula", created(Definition::Formula { expression: expression() })),
         (
             "AttributeCreated.lookup",

@@ -111,6 +111,13 @@ pub enum Definition {
         /// A link or backlink of it that leads to itself.
         link_id: AttributeId,
     },
+    /// The entities of a collection whose attributes equal the entity's own.
+    Match {
+        /// The collection.
+        collection_id: CollectionId,
+        /// What must equal what.
+        on: Vec<MatchKey>,
+    },
     /// Computed from the entity's own attributes.
     Formula {
         /// The formula.
@@ -181,6 +188,16 @@ pub enum Definition {
     },
 }
 
+/// What a match compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MatchKey {
+    /// An attribute of the collection that has the match.
+    pub own_id: AttributeId,
+    /// An attribute of the collection that it leads to.
+    pub other_id: AttributeId,
+}
+
 /// By what linked entities are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -209,6 +226,7 @@ impl Definition {
             Definition::Link { .. } => "link",
             Definition::Backlink { .. } => "backlink",
             Definition::Closure { .. } => "closure",
+            Definition::Match { .. } => "match",
             Definition::Formula { .. } => "formula",
             Definition::Lookup { .. } => "lookup",
             Definition::Rollup { .. } => "rollup",
@@ -224,7 +242,8 @@ impl Definition {
     /// Whether its values are computed and never written.
     pub fn is_computed(&self) -> bool {
         match self {
-            Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. } | Definition::Closure { .. } => true,
+            Definition::Formula { .. } | Definition::Lookup { .. } | Definition::Rollup { .. } => true,
+            Definition::Closure { .. } | Definition::Match { .. } => true,
             _ => self.is_of_record(),
         }
     }
@@ -235,19 +254,20 @@ impl Definition {
         matches!(self, Autonumber {} | CreatedTime {} | CreatedBy {} | ModifiedTime { .. } | ModifiedBy { .. })
     }
 
-    /// The collection that it leads to, if it is a link, a backlink or the closure of one.
+    /// The collection that it leads to, if it is a link, stored or computed.
     pub fn leads_to(&self) -> Option<CollectionId> {
         match self {
             Definition::Link { collection_id, .. }
             | Definition::Backlink { collection_id, .. }
-            | Definition::Closure { collection_id, .. } => Some(*collection_id),
+            | Definition::Closure { collection_id, .. }
+            | Definition::Match { collection_id, .. } => Some(*collection_id),
             _ => None,
         }
     }
 
-    /// Whether it is a link, in either direction, that may lead to more than one entity.
+    /// Whether it is a link, stored or computed, that may lead to more than one entity.
     pub fn is_multiple_link(&self) -> bool {
-        matches!(self, Definition::Link { multiple: true, .. } | Definition::Backlink { .. } | Definition::Closure { .. })
+        self.leads_to().is_some() && !matches!(self, Definition::Link { multiple: false, .. })
     }
 }
 
@@ -286,6 +306,11 @@ pub enum DefinitionInput {
     },
     Closure {
         link: String,
+    },
+    /// `on` has keys of attributes, each of the own collection with one of the other.
+    Match {
+        collection_id: CollectionId,
+        on: Vec<(String, String)>,
     },
     Autonumber,
     CreatedTime,

@@ -182,7 +182,7 @@ mod tests {
             decide(tenant.as_ref(), &advance, Facts { catalog, entities: &|_| None, sizes: &|_| 0 }).unwrap()
         };
         let advanced = TenantEvent::ClockAdvanced { id: id(), to: at("2026-03-01T12:00:00Z") };
-        assert_eq!(tick(&catalog), [advanced.clone()]);
+        assert_eq!(tick(&catalog), std::slice::from_ref(&advanced));
         assert!(!catalog.apply(id(), &Event::Tenant(advanced)), "time is no change of the schema");
         assert_eq!(tick(&catalog), [], "it does not go back, nor say the same again");
         let renamed = TenantEvent::TenantUpdated { id: id(), name: "Acme Corp".into() };

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::TenantSchema;
-use super::crossing::{Collect, Crossing, Direction, Finish, Summary};
+use super::crossing::{Collect, Crossing, Direction, Finish, MatchKeys, Summary};
 use super::dependencies::{LooksAt, all_dependents};
-use crate::aggregate::attribute::{Attribute, Definition, SortKey};
+use crate::aggregate::attribute::{Attribute, Definition, MatchKey, SortKey};
 use crate::formula::eval::Expr;
 use crate::formula::{Attributes, Expression, MODIFIED, Program, Resolved, Scope, Span, Type, functions};
 use crate::graph::strong_components;
@@ -206,13 +206,8 @@ fn analyze_together(schema: &mut TenantSchema, members: &[AttributeId], edges: &
             }
         }
     }
-    // A closure is as deep as the data at once: the command path refuses what goes round through one.
-    let goes_through = |id: &AttributeId| {
-        let crossing = schema.analyzed(*id).and_then(|analyzed| Some((analyzed, analyzed.crossing()?)));
-        crossing.is_some_and(|(analyzed, crossing)| {
-            matches!(crossing.direction, Direction::Reach { .. }) && analyzed.reads.iter().any(|read| members.contains(read))
-        })
-    };
+    // What joins many at once has no order of steps: the command path refuses what goes round through it.
+    let goes_through = |id: &AttributeId| edges.get(id).is_some_and(|looks_at| looks_at.at_once.iter().any(|id| members.contains(id)));
     if members.iter().any(goes_through) {
         return break_all(schema, members);
     }
@@ -296,17 +291,28 @@ pub(super) fn analyze_definition(
                 Definition::Link { collection_id: source, .. } => (Direction::Forward(id), *source),
                 _ => return Err(gone()),
             };
-            let compute = Compute::Crossing(Crossing { direction, source, value: None, filter: None, summary: Summary::Count });
+            let crossing = Crossing { direction, source, keys: None, value: None, filter: None, summary: Summary::Count };
+            let compute = Compute::Crossing(crossing);
             let (reads, host_reads) = (Vec::new(), Vec::new());
             Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
         }
         Definition::Closure { collection_id: source, link_id } => {
             let direction = closure_of(schema, id, *link_id).ok_or_else(gone)?;
-            let count = Rollup::find("COUNTALL").expect("the rollup is in the list");
-            let summary = Summary::Rollup(count, Value::Blank);
-            let compute = Compute::Crossing(Crossing { direction, source: *source, value: None, filter: None, summary });
-            let (reads, host_reads) = (Vec::new(), Vec::new());
-            Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
+            let join = Join { direction, source: *source, is_single: false, keys: None };
+            Selection::all(collection_id).analyzed(schema, &join, Type::Number, Some(count_of_all()), Finish::List)
+        }
+        Definition::Match { collection_id: source, on } => {
+            let keys = keys_of(schema, on).ok_or_else(gone)?;
+            let ty = |id| schema.analyzed(id).map(|analyzed: &Arc<Analyzed>| &analyzed.ty);
+            let fits = |(own, other): (&AttributeId, &AttributeId)| {
+                ty(*own).zip(ty(*other)).is_some_and(|(own, other)| own == other && !matches!(own, Type::List(_)))
+            };
+            if !keys.host.iter().zip(&keys.source).all(fits) {
+                let message = "a match is of attributes of one type, and a list equals nothing";
+                return Err(Value::error(ErrorKind::Type, message));
+            }
+            let join = Join { direction: Direction::Match(id), source: *source, is_single: false, keys: Some(Arc::new(keys)) };
+            Selection::all(collection_id).analyzed(schema, &join, Type::Number, Some(count_of_all()), Finish::List)
         }
         Definition::Autonumber {} => Ok(of_record(collection_id, "AUTONUMBER", Type::Number, &[])),
         Definition::CreatedTime {} => Ok(of_record(collection_id, "CREATED_TIME", Type::DateTime, &[])),
@@ -332,7 +338,8 @@ pub(super) fn analyze_definition(
             })
         }
         Definition::Lookup { link_id, attribute_id, filter, sort, limit } => {
-            let (_, _, single) = crossing_of(schema, *link_id).ok_or_else(gone)?;
+            let join = join_of(schema, *link_id).ok_or_else(gone)?;
+            let single = join.is_single;
             let target = schema.analyzed(*attribute_id).ok_or_else(gone)?;
             let is_plain = filter.is_none() && sort.is_empty() && limit.is_none();
             let is_only = single && filter.is_none();
@@ -340,8 +347,8 @@ pub(super) fn analyze_definition(
             let plain = if single { Summary::Only } else { Summary::List };
             let plain = (is_plain || is_only).then_some(plain);
             let selection =
-                Selection { collection_id, link_id: *link_id, value: Some(*attribute_id), filter, sort, limit: *limit, weight: None };
-            selection.analyzed(schema, ty, plain, Finish::List)
+                Selection { collection_id, value: Some(*attribute_id), filter: filter.as_ref(), sort, limit: *limit, weight: None };
+            selection.analyzed(schema, &join, ty, plain, Finish::List)
         }
         Definition::Rollup { link_id, attribute_id, function, filter, sort, limit, argument, weight_id, formula } => {
             let target = attribute_id.map(|id| schema.analyzed(id).ok_or_else(gone)).transpose()?;
@@ -363,8 +370,9 @@ pub(super) fn analyze_definition(
             let is_plain = formula.is_none() && sort.is_empty() && limit.is_none() && !function.order_matters && !function.is_weighted;
             let plain = is_plain.then(|| Summary::Rollup(function, argument.clone()));
             let selection =
-                Selection { collection_id, link_id: *link_id, value: *attribute_id, filter, sort, limit: *limit, weight: *weight_id };
-            let mut analyzed = selection.analyzed(schema, ty, plain, finish)?;
+                Selection { collection_id, value: *attribute_id, filter: filter.as_ref(), sort, limit: *limit, weight: *weight_id };
+            let join = join_of(schema, *link_id).ok_or_else(gone)?;
+            let mut analyzed = selection.analyzed(schema, &join, ty, plain, finish)?;
             let level = host_reads.iter().filter_map(|id| schema.analyzed(*id)).map(|a| a.level + 1).max().unwrap_or(0);
             analyzed.level = analyzed.level.max(level);
             analyzed.host_reads.extend(host_reads);
@@ -398,25 +406,29 @@ fn of_record(collection_id: CollectionId, function: &str, result: Type, attribut
 /// Which linked entities a lookup or rollup takes, and what of them.
 struct Selection<'a> {
     collection_id: CollectionId,
-    link_id: AttributeId,
     value: Option<AttributeId>,
-    filter: &'a Option<Expression>,
+    filter: Option<&'a Expression>,
     sort: &'a [SortKey],
     limit: Option<u32>,
     weight: Option<AttributeId>,
 }
 
 impl Selection<'_> {
+    /// All of them, by their presence.
+    fn all(collection_id: CollectionId) -> Self {
+        Self { collection_id, value: None, filter: None, sort: &[], limit: None, weight: None }
+    }
+
     /// The crossing: with the summary `plain` if it need not look at contributions one by one, else collecting them.
-    fn analyzed(&self, schema: &TenantSchema, ty: Type, plain: Option<Summary>, finish: Finish) -> Result<Analyzed, Value> {
+    fn analyzed(&self, schema: &TenantSchema, join: &Join, ty: Type, plain: Option<Summary>, finish: Finish) -> Result<Analyzed, Value> {
         let gone = || Value::error(ErrorKind::Reference, "an attribute that the definition refers to was deleted");
-        let (direction, source, _) = crossing_of(schema, self.link_id).ok_or_else(gone)?;
+        let (direction, source, keys) = (join.direction, join.source, join.keys.clone());
         let (sources, host) =
             (CollectionScope { schema, collection_id: source }, CollectionScope { schema, collection_id: self.collection_id });
         let scope = Scope { attributes: &sources, host: Some(&host), variables: &[] };
-        let filter = self.filter.as_ref().map(|filter| filter.program_in(scope)).transpose();
+        let filter = self.filter.map(|filter| filter.program_in(scope)).transpose();
         let filter = filter.map_err(|e| Value::error(ErrorKind::Type, e.message.as_str()))?;
-        let host_reads = filter.as_ref().map_or_else(Vec::new, |filter| filter.host_references.clone());
+        let mut host_reads = filter.as_ref().map_or_else(Vec::new, |filter| filter.host_references.clone());
         for id in self.sort.iter().map(|key| key.attribute_id).chain(self.weight) {
             schema.analyzed(id).ok_or_else(gone)?;
         }
@@ -426,8 +438,14 @@ impl Selection<'_> {
         columns.extend(filter.iter().flat_map(|filter| &filter.references));
         let mut reads: Vec<_> = self.value.iter().chain(&columns).copied().collect();
         reads.extend(own_filter.iter().flat_map(|filter| &filter.references));
-        reads.sort_unstable();
-        reads.dedup();
+        if let Some(keys) = &keys {
+            reads.extend(&keys.source);
+            host_reads.extend(&keys.host);
+        }
+        for reads in [&mut reads, &mut host_reads] {
+            reads.sort_unstable();
+            reads.dedup();
+        }
         let weights = usize::from(self.weight.is_some());
         let sort = self.sort.iter().enumerate().map(|(i, key)| (weights + i, key.descending)).collect();
         let limit = self.limit.map(|limit| limit as usize);
@@ -436,20 +454,45 @@ impl Selection<'_> {
             _ => Summary::Collect(Arc::new(Collect { columns, filter, sort, limit, finish })),
         };
         let levels = reads.iter().chain(&host_reads).filter_map(|id| schema.analyzed(*id)).map(|a| a.level);
-        let level = 1 + levels.max().unwrap_or(0);
-        let compute = Compute::Crossing(Crossing { direction, source, value: self.value, filter: own_filter, summary });
+        // Where no link joins them, hosts and sources meet half-way.
+        let level = 1 + u32::from(keys.is_some()) + levels.max().unwrap_or(0);
+        let compute = Compute::Crossing(Crossing { direction, source, keys, value: self.value, filter: own_filter, summary });
         Ok(Analyzed { collection_id: self.collection_id, ty, level, order: 0, compute, reads, host_reads, component: None })
     }
 }
 
-/// The direction, the collection of the sources, and whether there is at most one source, of a link or backlink.
-fn crossing_of(schema: &TenantSchema, link_id: AttributeId) -> Option<(Direction, CollectionId, bool)> {
-    match &schema.attribute(link_id)?.definition {
-        Definition::Link { collection_id, multiple, .. } => Some((Direction::Forward(link_id), *collection_id, !multiple)),
-        Definition::Backlink { collection_id, link_id } => Some((Direction::Backward(*link_id), *collection_id, false)),
-        Definition::Closure { collection_id, link_id: step } => Some((closure_of(schema, link_id, *step)?, *collection_id, false)),
-        _ => None,
-    }
+/// What joins hosts and sources.
+struct Join {
+    direction: Direction,
+    /// The collection of the sources.
+    source: CollectionId,
+    /// Whether there is at most one source.
+    is_single: bool,
+    keys: Option<Arc<MatchKeys>>,
+}
+
+/// What joins the entities on both sides of a link of any kind.
+fn join_of(schema: &TenantSchema, link_id: AttributeId) -> Option<Join> {
+    let (direction, source, is_single, keys) = match &schema.attribute(link_id)?.definition {
+        Definition::Link { collection_id, multiple, .. } => (Direction::Forward(link_id), *collection_id, !multiple, None),
+        Definition::Backlink { collection_id, link_id } => (Direction::Backward(*link_id), *collection_id, false, None),
+        Definition::Closure { collection_id, link_id: step } => (closure_of(schema, link_id, *step)?, *collection_id, false, None),
+        Definition::Match { collection_id, on } => (Direction::Match(link_id), *collection_id, false, Some(Arc::new(keys_of(schema, on)?))),
+        _ => return None,
+    };
+    Some(Join { direction, source, is_single, keys })
+}
+
+/// The keys of a match, if all of them are there.
+fn keys_of(schema: &TenantSchema, on: &[MatchKey]) -> Option<MatchKeys> {
+    let keys = MatchKeys { host: on.iter().map(|key| key.own_id).collect(), source: on.iter().map(|key| key.other_id).collect() };
+    let all_are_there = keys.host.iter().chain(&keys.source).all(|id| schema.analyzed(*id).is_some());
+    all_are_there.then_some(keys)
+}
+
+/// How many there are, also if there are none.
+fn count_of_all() -> Summary {
+    Summary::Rollup(Rollup::find("COUNTALL").expect("the rollup is in the list"), Value::Blank)
 }
 
 /// The direction of the closure of a link or backlink.

@@ -15,6 +15,8 @@ pub struct Crossing {
     pub direction: Direction,
     /// The collection of the sources.
     pub source: CollectionId,
+    /// Of a match, what of hosts must equal what of sources.
+    pub keys: Option<Arc<MatchKeys>>,
     /// The attribute whose cells the sources contribute; without one, their mere presence.
     pub value: Option<AttributeId>,
     /// Only sources for which this is true contribute.
@@ -39,13 +41,48 @@ pub enum Direction {
         /// Whether a step leads from a target to the holders of the link.
         is_backward: bool,
     },
+    /// Sources are the entities whose keys equal the host's. It names the attribute that shows them.
+    Match(AttributeId),
+}
+
+/// What joins hosts and sources where no link does: attributes of the one, and of the other in the same order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchKeys {
+    /// The hosts' attributes.
+    pub host: Vec<AttributeId>,
+    /// The sources' attributes.
+    pub source: Vec<AttributeId>,
+}
+
+impl MatchKeys {
+    /// By which key a host with these cells matches; none if one of them is blank, an error or a list: these equal nothing.
+    pub fn of_host(&self, cells: &dyn Cells) -> Option<Value> {
+        Self::key(&self.host, cells)
+    }
+
+    /// By which key a source with these cells matches.
+    pub fn of_source(&self, cells: &dyn Cells) -> Option<Value> {
+        Self::key(&self.source, cells)
+    }
+
+    fn key(attributes: &[AttributeId], cells: &dyn Cells) -> Option<Value> {
+        let key = |attribute: &AttributeId| match cells.cell(*attribute) {
+            Value::List(_) | Value::Links(_) | Value::Error(_) => None,
+            value if equal(&value, &Value::Blank) => None,
+            value => Some(value),
+        };
+        match attributes {
+            [one] => key(one),
+            several => several.iter().map(key).collect::<Option<Arc<[Value]>>>().map(Value::List),
+        }
+    }
 }
 
 impl Direction {
-    /// What hosts and sources are joined by: the link, or the closure.
+    /// What hosts and sources are joined by: the link, the closure or the match.
     pub fn link(self) -> AttributeId {
         match self {
-            Direction::Forward(link) | Direction::Backward(link) | Direction::Reach { closure: link, .. } => link,
+            Direction::Forward(link) | Direction::Backward(link) | Direction::Reach { closure: link, .. } | Direction::Match(link) => link,
         }
     }
 
@@ -123,7 +160,9 @@ pub fn depth_error() -> Value {
 impl Crossing {
     /// The same with other ids of cells; links keep theirs.
     pub fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
+        let all = |ids: &[AttributeId]| ids.iter().map(|id| cells(*id)).collect();
         Self {
+            keys: self.keys.as_ref().map(|keys| Arc::new(MatchKeys { host: all(&keys.host), source: all(&keys.source) })),
             value: self.value.map(cells),
             filter: self.filter.as_ref().map(|filter| filter.with_cells(cells)),
             summary: match &self.summary {
@@ -140,6 +179,12 @@ impl Crossing {
             },
             ..self.clone()
         }
+    }
+
+    /// Whether what is made of contributions depends on the host's own cells.
+    pub fn looks_at_host(&self) -> bool {
+        let Summary::Collect(collect) = &self.summary else { return false };
+        collect.filter.is_some() || matches!(&collect.finish, Finish::Formula(program) if !program.references.is_empty())
     }
 
     /// Whether what a source contributes depends on what time it is.

@@ -16,8 +16,9 @@ pub(super) struct LooksAt {
     pub(super) along_hierarchy: Vec<AttributeId>,
     /// In any other way, links included.
     pub(super) otherwise: Vec<AttributeId>,
-    /// Those of these that belong to other entities which a closure reaches.
-    through_closure: Vec<AttributeId>,
+    /// Those of these that must not depend on the attribute again, along hierarchies or not: they belong to all the entities
+    /// that a closure or match joins, or say which ones these are.
+    pub(super) at_once: Vec<AttributeId>,
 }
 
 impl LooksAt {
@@ -36,6 +37,11 @@ impl LooksAt {
             }
             Definition::Closure { link_id, .. } => {
                 out.otherwise.push(*link_id);
+                return out;
+            }
+            Definition::Match { on, .. } => {
+                out.otherwise.extend(on.iter().flat_map(|key| [key.own_id, key.other_id]));
+                out.at_once.clone_from(&out.otherwise);
                 return out;
             }
             Definition::Lookup { link_id, attribute_id, filter, sort, .. } => {
@@ -57,8 +63,9 @@ impl LooksAt {
         if is_hierarchical(schema, collection, link) {
             out.along_hierarchy = source_reads;
         } else {
-            if schema.attribute(link).is_some_and(|link| matches!(link.definition, Definition::Closure { .. })) {
-                out.through_closure.clone_from(&source_reads);
+            let joins_many = |link: &Attribute| matches!(link.definition, Definition::Closure { .. } | Definition::Match { .. });
+            if schema.attribute(link).is_some_and(|link| joins_many(link)) {
+                out.at_once = source_reads.iter().copied().chain([link]).collect();
             }
             out.otherwise.extend(source_reads);
         }
@@ -118,12 +125,12 @@ pub(super) fn forbidden_cycle(
     if leaves {
         return Some(CycleError { path });
     }
-    // What a closure reaches is as deep as the data at once, and not step by step.
-    cycle_through_closure(schema, id, &own).map(|path| CycleError { path })
+    // What joins many at once has no order of steps.
+    cycle_at_once(schema, id, &own).map(|path| CycleError { path })
 }
 
-/// A way from `id`, which looks at `own`, back to it that goes through a closure.
-fn cycle_through_closure(schema: &TenantSchema, id: AttributeId, own: &LooksAt) -> Option<Vec<AttributeId>> {
+/// A way from `id`, which looks at `own`, back to it that goes through what joins many at once.
+fn cycle_at_once(schema: &TenantSchema, id: AttributeId, own: &LooksAt) -> Option<Vec<AttributeId>> {
     let all = |looks_at: LooksAt| looks_at.all().collect();
     let back =
         |from: AttributeId| if from == id { Some(vec![id]) } else { way(schema, from, looked_at(schema, from).all().collect(), id, &all) };
@@ -136,7 +143,7 @@ fn cycle_through_closure(schema: &TenantSchema, id: AttributeId, own: &LooksAt) 
             looks_at = looked_at(schema, at);
             &looks_at
         };
-        for next in &looks_at.through_closure {
+        for next in &looks_at.at_once {
             let there = || if at == id { Some(vec![id]) } else { way(schema, id, own.all().collect(), at, &all) };
             if let Some(back) = back(*next) {
                 return there().map(|there| there.into_iter().chain(back).collect());

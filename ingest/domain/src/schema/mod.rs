@@ -11,7 +11,7 @@ pub mod resolve;
 mod staging;
 
 pub use analysis::{Analyzed, Component, Compute};
-pub use crossing::{ABOVE_MAX, Collect, Crossing, Direction, Finish, Summary, cycle_error, depth_error};
+pub use crossing::{ABOVE_MAX, Collect, Crossing, Direction, Finish, MatchKeys, Summary, cycle_error, depth_error};
 pub use dependencies::CycleError;
 pub use staging::{Shown, Staging};
 

@@ -6,7 +6,7 @@ use ecow::EcoString;
 use super::analysis::{self, Analyzed, CollectionScope, Compute};
 use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
-use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, SelectionInput, SortKey};
+use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, MatchKey, SelectionInput, SortKey};
 use crate::aggregate::format::{NumberFormat, RATING_MAX};
 use crate::formula::{Expression, FormulaError, Program, Scope, Type, functions};
 use crate::id::{AttributeId, CollectionId};
@@ -61,6 +61,22 @@ pub fn definition(
                 return Err(Rejection::InvalidInput("a closure is of a link or backlink that leads to its own collection".into()));
             }
             Definition::Closure { collection_id: collection.id(), link_id }
+        }
+        DefinitionInput::Match { collection_id, on } => {
+            let target = schema.collection(*collection_id).ok_or_else(|| Rejection::not_found("collection", collection_id))?;
+            if on.is_empty() || on.len() > MATCH_KEYS_MAX {
+                return Err(Rejection::InvalidInput(format!("a match is on 1 to {MATCH_KEYS_MAX} attributes")));
+            }
+            let key = |(own, other): &(String, String)| {
+                let (own, other) = (target_attribute(collection, own)?, target_attribute(target, other)?);
+                if own.definition.leads_to() != other.definition.leads_to() {
+                    let message =
+                        format!("`{}` and `{}` do not hold the same: a link equals a link to the same collection", own.key, other.key);
+                    return Err(Rejection::InvalidInput(message));
+                }
+                Ok(MatchKey { own_id: own.id, other_id: other.id })
+            };
+            Definition::Match { collection_id: *collection_id, on: on.iter().map(key).collect::<Result<_, Rejection>>()? }
         }
         DefinitionInput::Autonumber => Definition::Autonumber {},
         DefinitionInput::CreatedTime => Definition::CreatedTime {},
@@ -131,8 +147,8 @@ pub fn changed_definition(
     input: &DefinitionInput,
 ) -> Result<Definition, Rejection> {
     let resolved = match (&attribute.definition, input) {
-        (Definition::Link { .. } | Definition::Backlink { .. } | Definition::Closure { .. }, _)
-        | (_, DefinitionInput::Link { .. } | DefinitionInput::Closure { .. }) => {
+        (Definition::Link { .. } | Definition::Backlink { .. } | Definition::Closure { .. } | Definition::Match { .. }, _)
+        | (_, DefinitionInput::Link { .. } | DefinitionInput::Closure { .. } | DefinitionInput::Match { .. }) => {
             let message = format!("attribute `{}`: a link's definition cannot be changed; delete it and make another", attribute.key);
             return Err(Rejection::InvalidInput(message));
         }
@@ -219,6 +235,9 @@ fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item
 /// The most attributes to sort linked entities by, and the most of them that may be asked for.
 const SORT_MAX: usize = 4;
 const LIMIT_MAX: i64 = 10_000;
+
+/// The most attributes that a match compares.
+const MATCH_KEYS_MAX: usize = 4;
 
 /// What is recorded of which linked entities count: the filter, the order and the limit.
 type Selection = (Option<Expression>, Vec<SortKey>, Option<u32>);

@@ -175,6 +175,9 @@ impl TenantSchema {
     pub(crate) fn touched_by(&self, home: CollectionId, id: AttributeId, definition: Option<&Definition>) -> BTreeSet<CollectionId> {
         let is_computed = definition.is_some_and(Definition::is_computed);
         let mut out = BTreeSet::from_iter(is_computed.then_some(home));
+        if let Some(Definition::Match { collection_id, .. }) = definition {
+            out.insert(*collection_id);
+        }
         let dependents = all_dependents(self.analysis.dependents(), [id]);
         for dependent in dependents.iter().filter_map(|id| self.analyzed(*id)).filter(|a| a.compute != Compute::Stored) {
             out.insert(dependent.collection_id);

@@ -1,0 +1,100 @@
+//! Closures of links, as a client uses them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use serde_json::{Value as Json, json};
+use support::{Api, Tenant};
+
+/// A collection of nodes with a link to the parent, and what lies below each.
+async fn nodes(tenant: &Tenant<'_>) -> String {
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let nodes = tenant.collection(&space, "nodes").await;
+    tenant.attribute(&nodes, "n", json!({ "number": {} })).await;
+    let link = json!({ "collectionId": nodes, "multiple": true, "backlinkKey": "children" });
+    tenant.attribute(&nodes, "parents", json!({ "link": link })).await;
+    tenant.attribute(&nodes, "below", json!({ "closure": { "link": "children" } })).await;
+    let rollup = json!({ "link": "below", "attribute": "n", "function": "SUM", "filter": "{n} > 0" });
+    tenant.attribute(&nodes, "total", json!({ "rollup": rollup })).await;
+    nodes
+}
+
+async fn values(tenant: &Tenant<'_>, id: &str) -> Json {
+    let query = "query($id: ID!) { entity(id: $id) { values(keys: [\"below\", \"total\"]) } }";
+    tenant.ok(query, json!({ "id": id })).await["entity"]["values"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_reached_twice_counts_once() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let nodes = nodes(&tenant).await;
+    let top = tenant.entity(&nodes, json!({ "n": 1 })).await;
+    let left = tenant.entity(&nodes, json!({ "n": 2, "parents": [top] })).await;
+    let right = tenant.entity(&nodes, json!({ "n": 3, "parents": [top] })).await;
+    let leaf = tenant.entity(&nodes, json!({ "n": 4, "parents": [left, right] })).await;
+    assert_eq!(values(&tenant, &top).await, json!({ "below": { "count": 3 }, "total": 9 }));
+    assert_eq!(values(&tenant, &leaf).await, json!({ "below": { "count": 0 }, "total": 0 }));
+    let linked = "query($id: ID!) { entity(id: $id) { linked(attribute: \"below\", filter: \"{n} > 2\") { totalCount nodes { id } } } }";
+    let listed = tenant.ok(linked, json!({ "id": top })).await;
+    assert_eq!(listed["entity"]["linked"], json!({ "totalCount": 2, "nodes": [{ "id": right }, { "id": leaf }] }));
+    // A circle has no end, and what lies in it reaches all the others.
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": top, "v": { "parents": [leaf] } })).await;
+    assert_eq!(values(&tenant, &leaf).await, json!({ "below": { "count": 3 }, "total": 6 }));
+    tenant.ok("mutation($id: ID!) { archiveEntity(id: $id) { id } }", json!({ "id": leaf })).await;
+    assert_eq!(values(&tenant, &top).await, json!({ "below": { "count": 2 }, "total": 5 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closure_is_read_and_never_written() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let nodes = nodes(&tenant).await;
+    let node = tenant.entity(&nodes, json!({})).await;
+    let create =
+        "mutation($c: ID!, $k: String!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: $k, definition: $d) { id } }";
+    let made = |key: &str, definition: Json| json!({ "c": nodes, "k": key, "d": definition });
+    tenant.refused("INVALID_INPUT", create, made("x", json!({ "closure": { "link": "below" } }))).await;
+    tenant.refused("INVALID_INPUT", create, made("x", json!({ "closure": { "link": "n" } }))).await;
+    tenant.refused("UNKNOWN_ATTRIBUTE", create, made("x", json!({ "closure": { "link": "childs" } }))).await;
+    let link = "mutation($id: ID!) { linkEntities(id: $id, attribute: \"below\", targetIds: [$id]) { id } }";
+    tenant.refused("NOT_WRITABLE", link, json!({ "id": node })).await;
+    let set = "mutation($id: ID!) { setValues(id: $id, values: { below: [] }) { id } }";
+    tenant.refused("NOT_WRITABLE", set, json!({ "id": node })).await;
+    // Step by step a total may depend on totals below it; through a closure it would depend on all of them at once.
+    let link = json!({ "collectionId": nodes, "multiple": false, "backlinkKey": "parts", "hierarchical": true });
+    tenant.attribute(&nodes, "whole", json!({ "link": link })).await;
+    tenant.attribute(&nodes, "parts_below", json!({ "closure": { "link": "parts" } })).await;
+    let sum = tenant.attribute(&nodes, "sum", json!({ "formula": { "expression": "{n}" } })).await;
+    tenant.attribute(&nodes, "sums", json!({ "rollup": { "link": "parts_below", "attribute": "sum", "function": "SUM" } })).await;
+    let update = "mutation($id: ID!, $d: AttributeDefinition) { updateAttribute(id: $id, definition: $d) { id } }";
+    let definition = json!({ "formula": { "expression": "{n} + {sums}" } });
+    let error = tenant.refused("FORMULA_CYCLE", update, json!({ "id": sum, "d": definition })).await;
+    assert_eq!(error["extensions"]["path"], json!(["nodes.sum", "nodes.sums", "nodes.sum"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_too_deep_says_so_and_heals() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let nodes = nodes(&tenant).await;
+    let (mut ids, mut parents) = (Vec::new(), vec![]);
+    for n in 0..1_002 {
+        let id = tenant.entity(&nodes, json!({ "n": n, "parents": parents })).await;
+        parents = vec![id.clone()];
+        ids.push(id);
+    }
+    let (top, second, last) = (&ids[0], &ids[1], &ids[1_001]);
+    let deep = |values: &Json| values["below"]["error"]["kind"] == "limit" && values["total"]["error"]["kind"] == "limit";
+    for id in [top, second, last] {
+        let values = values(&tenant, id).await;
+        assert!(deep(&values), "{values}");
+    }
+    let unlink = "mutation($id: ID!, $t: ID!) { unlinkEntities(id: $id, attribute: \"parents\", targetIds: [$t]) { id } }";
+    tenant.ok(unlink, json!({ "id": second, "t": top })).await;
+    assert_eq!(values(&tenant, top).await, json!({ "below": { "count": 0 }, "total": 0 }));
+    assert_eq!(values(&tenant, second).await, json!({ "below": { "count": 1_000 }, "total": (2..1_002).sum::<i64>() }));
+    assert_eq!(values(&tenant, last).await, json!({ "below": { "count": 0 }, "total": 0 }));
+}

@@ -353,3 +353,93 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn months_count_the_same_either_way_round() {
+    for (text, expected) in [
+        ("DATETIME_DIFF('2024-01-31', '2024-02-29', 'months')", "-1"),
+        ("DATETIME_DIFF('2024-02-29', '2024-01-31', 'months')", "1"),
+        ("DATETIME_DIFF('2023-01-29', '2023-02-28', 'months')", "-1"),
+        ("DATETIME_DIFF('2024-01-31', '2024-04-30', 'months')", "-3"),
+        ("DATETIME_DIFF('2024-02-29', '2025-02-28', 'years')", "-1"),
+        ("DATETIME_DIFF('2023-11-30', '2024-02-29', 'quarters')", "-1"),
+        ("DATETIME_DIFF('2024-01-31', '2024-02-28', 'months')", "0"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn regular_expressions_are_those_of_re2() {
+    for (text, expected) in [
+        (r"REGEX_REPLACE('5kg', '(\d+)kg', '$1lb')", "5lb"),
+        (r"REGEX_REPLACE('2024-01-05', '(\d+)-(\d+)-(\d+)', '$3_$2_$1')", "05_01_2024"),
+        (r"REGEX_REPLACE('abc', '(b)', '<$&$$$10$2>')", "a<b$b0$2>c"),
+        (r"REGEX_REPLACE('abc', '(?P<x>b)', '$<x>$<y>')", "ab$<y>c"),
+        (r"REGEX_EXTRACT('{abc}', '{([^}]*)}')", "abc"),
+        (r"REGEX_MATCH('a{,2}', '^a{,2}$')", "true"),
+        (r"REGEX_MATCH('aa', '^a{2}$')", "true"),
+        (r"REGEX_MATCH('[', '[[]')", "true"),
+        (r"REGEX_MATCH(']', '^[]]$')", "true"),
+        (r"REGEX_REPLACE('a&b', '[a&&b]', 'x')", "xxx"),
+        (r"REGEX_REPLACE('café', '\w', 'x')", "xxxé"),
+        (r"REGEX_REPLACE('a1 ٣', '[\d\s]', 'x')", "axx٣"),
+        (r"REGEX_REPLACE('ab!', '[^\w]|[\W]', '?')", "ab?"),
+        (r"REGEX_MATCH('x', '\bx\b')", "true"),
+        (r"REGEX_MATCH('a.b', '\Qa.b\E')", "true"),
+        (r"REGEX_MATCH('é', '[[:alpha:]]')", "false"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn lists_beside_texts_are_what_they_show() {
+    for (text, expected) in [
+        ("{numbers} = '3, 1, 2'", "true"),
+        ("'3, 1' = {numbers}", "false"),
+        ("FILTER({numbers}, value > 9) = ''", "true"),
+        ("AND(FILTER({numbers}, value > 9))", "false"),
+        ("IF(1, 'a', 2) + 1", "a1"),
+        ("IF(1, 2, 'a') + 1", "3"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn weeks_at_the_end_of_a_year() {
+    for (text, expected) in [
+        ("WEEKNUM('2024-12-31')", "1"),
+        ("WEEKNUM('2024-12-28')", "52"),
+        ("DATETIME_FORMAT('2024-12-30', 'gggg-ww')", "2025-01"),
+        ("DATETIME_FORMAT('2023-12-31', 'w gggg')", "1 2024"),
+        ("DATETIME_FORMAT(SET_LOCALE('2021-01-03', 'de'), 'w')", "53"),
+        ("DATETIME_FORMAT(SET_LOCALE('2024-12-30', 'fr'), 'w gggg')", "1 2025"),
+        ("DATETIME_FORMAT(SET_LOCALE('2024-01-31', 'en-gb'), 'L')", "31/01/2024"),
+        ("DATETIME_PARSE('Q3 2024', '[Q]Q YYYY')", "2024-07-01T00:00:00Z"),
+        ("DATETIME_PARSE('2024-W05-3', 'GGGG-[W]WW-E')", "2024-01-31T00:00:00Z"),
+        ("DATETIME_PARSE('2024-5', 'gggg-w')", "#value"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn what_takes_long_or_much_ends_early() {
+    let long = "REPT('a', 100000)";
+    for (text, expected) in [
+        ("REPT('', 1000000000000000000000000000)".to_owned(), ""),
+        (format!("LEN(REGEX_REPLACE({long}, '(.*)', '{}'))", "$1".repeat(5_000)), "#limit"),
+        ("UPPER(REPT('ΐ', 40000))".into(), "#limit"),
+        (format!("DATETIME_FORMAT({{day}}, {long})"), "#limit"),
+        (format!("LET(s, {long}, COUNTALL(FILTER(SPLIT(REPT('x,', 9999), ','), LEN(UPPER(s)) > 1)))"), "#limit"),
+        ("VAR(100000000000000000000, 0 - 100000000000000000000)".into(), "#range"),
+        ("ROUNDUP(1.5, 0 - 40)".into(), "#range"),
+        ("ROUNDDOWN(1.5, 0 - 40)".into(), "0"),
+        ("VALUE('1_000')".into(), "#value"),
+        ("SUBSTITUTE('aa', 'a', 'b', 100000000000000000000)".into(), "aa"),
+    ] {
+        check(&text, expected);
+    }
+}

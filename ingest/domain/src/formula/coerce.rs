@@ -59,7 +59,8 @@ pub fn number(value: &Value) -> Outcome<Decimal> {
             if trimmed.is_empty() {
                 return Ok(Decimal::ZERO);
             }
-            let parsed = trimmed.parse().or_else(|_| Decimal::from_scientific(trimmed));
+            let parsed = if trimmed.contains('_') { Err(()) } else { Ok(()) };
+            let parsed = parsed.and_then(|()| trimmed.parse().or_else(|_| Decimal::from_scientific(trimmed)).map_err(drop));
             parsed.map_err(|_| error(ErrorKind::Value, format!("\"{}\" is not a number", excerpt(t))))
         }
         Value::List(items) => number(only(items, "number")?),
@@ -123,12 +124,15 @@ pub fn moment(value: &Value, zone: &TimeZone) -> Outcome<Option<Moment>> {
     }
 }
 
-/// `=`: of unlike types never; blank equals blank and empty text.
+/// `=`: of unlike types never, but for numbers and conditions; blank equals blank and empty text.
 pub fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::List(a), b) if a.len() == 1 && !matches!(b, Value::List(_)) => equal(&a[0], b),
         (a, Value::List(b)) if b.len() == 1 && !matches!(a, Value::List(_)) => equal(a, &b[0]),
         (Value::Blank, Value::Text(t)) | (Value::Text(t), Value::Blank) => t.is_empty(),
+        // Beside a text a list is the text that it shows.
+        (Value::List(_), Value::Text(t)) => text(left) == *t,
+        (Value::Text(t), Value::List(_)) => text(right) == *t,
         (Value::Link(id), Value::Text(t)) | (Value::Text(t), Value::Link(id)) => ecow::eco_format!("{id}") == *t,
         (Value::Bool(_), Value::Number(_)) | (Value::Number(_), Value::Bool(_)) => number(left).ok() == number(right).ok(),
         (Value::Date(_) | Value::DateTime(_), Value::Date(_) | Value::DateTime(_) | Value::Text(_))

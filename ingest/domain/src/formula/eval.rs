@@ -250,6 +250,7 @@ impl<'a> Evaluation<'a> {
             }
             Expr::Binary(operator, operands, span) => {
                 let (left, right) = (self.expr(&operands.0)?, self.expr(&operands.1)?);
+                self.step(weight(&left) + weight(&right))?;
                 self.at(*span, binary(*operator, &left, &right))
             }
             Expr::Call(function, arguments, span) => self.call(function, arguments, *span),
@@ -280,7 +281,7 @@ impl<'a> Evaluation<'a> {
                 &many
             }
         };
-        self.step(values.iter().map(|value| if let Value::List(items) = value { items.len() } else { 0 }).sum())?;
+        self.step(values.iter().map(weight).sum())?;
         let outcome = match function.call {
             Call::Strict(call) => call(values),
             Call::Dated(call) => match self.own_context(arguments.first()) {
@@ -290,6 +291,9 @@ impl<'a> Evaluation<'a> {
             },
             Call::Lazy(_) => Err(misplaced(function)),
         };
+        if let Ok(value) = &outcome {
+            self.step(weight(value))?;
+        }
         self.at(span, outcome)
     }
 
@@ -336,6 +340,17 @@ impl<'a> Evaluation<'a> {
     }
 }
 
+/// How many steps it takes to look at a value, beside the one for the operation: as many as a list has items, and one for
+/// so many bytes of a text.
+fn weight(value: &Value) -> usize {
+    const BYTES_PER_STEP: usize = 32;
+    match value {
+        Value::List(items) => items.len(),
+        Value::Text(text) => text.len() / BYTES_PER_STEP,
+        _ => 0,
+    }
+}
+
 /// An error as a value becomes an error on its way.
 fn flows(value: Value) -> Outcome {
     match value {
@@ -364,6 +379,8 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Outcome {
         LessEqual => Value::Bool(compare(left, right)? != Ordering::Greater),
         Greater => Value::Bool(compare(left, right)? == Ordering::Greater),
         GreaterEqual => Value::Bool(compare(left, right)? != Ordering::Less),
+        // Of a type that is known only now: text is joined, as where it is known before.
+        Add if matches!(left, Value::Text(_)) || matches!(right, Value::Text(_)) => return binary(Join, left, right),
         Add | Subtract | Multiply | Divide | Modulo | Power => {
             let (a, b) = (number(left)?, number(right)?);
             let result = match operator {

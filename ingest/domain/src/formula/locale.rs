@@ -8,6 +8,7 @@ use crate::value::ErrorKind;
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Locale {
     English,
+    British,
     German,
     French,
     Spanish,
@@ -23,8 +24,11 @@ pub(super) const MONTHS_ENGLISH: &[&str; 12] =
 impl Locale {
     /// The language that a code names, as in "de" or "de-AT".
     pub fn named(code: &str) -> Outcome<Locale> {
+        let region = code.split(['-', '_']).nth(1).unwrap_or_default().to_ascii_lowercase();
         let language = code.split(['-', '_']).next().unwrap_or(code).to_ascii_lowercase();
         Ok(match language.as_str() {
+            // Everywhere else the day comes first.
+            "en" if !matches!(region.as_str(), "" | "us" | "ca" | "ph") => Locale::British,
             "en" => Locale::English,
             "de" => Locale::German,
             "fr" => Locale::French,
@@ -43,7 +47,7 @@ impl Locale {
     /// The months, from January.
     pub fn months(self) -> &'static [&'static str; 12] {
         match self {
-            Locale::English => MONTHS_ENGLISH,
+            Locale::English | Locale::British => MONTHS_ENGLISH,
             Locale::German => {
                 &["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"]
             }
@@ -115,7 +119,7 @@ impl Locale {
     /// The months in short.
     pub fn months_short(self) -> &'static [&'static str; 12] {
         match self {
-            Locale::English => &["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+            Locale::English | Locale::British => &["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
             Locale::German => &["Jan.", "Feb.", "März", "Apr.", "Mai", "Juni", "Juli", "Aug.", "Sep.", "Okt.", "Nov.", "Dez."],
             Locale::French => &["janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."],
             Locale::Spanish => &["ene.", "feb.", "mar.", "abr.", "may.", "jun.", "jul.", "ago.", "sep.", "oct.", "nov.", "dic."],
@@ -129,7 +133,7 @@ impl Locale {
     /// The days of the week, from Sunday.
     pub fn days(self) -> &'static [&'static str; 7] {
         match self {
-            Locale::English => &["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
+            Locale::English | Locale::British => &["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
             Locale::German => &["Sonntag", "Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag"],
             Locale::French => &["dimanche", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi"],
             Locale::Spanish => &["domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"],
@@ -143,7 +147,7 @@ impl Locale {
     /// The days in short, from Sunday.
     pub fn days_short(self) -> &'static [&'static str; 7] {
         match self {
-            Locale::English => &["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"],
+            Locale::English | Locale::British => &["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"],
             Locale::German => &["So.", "Mo.", "Di.", "Mi.", "Do.", "Fr.", "Sa."],
             Locale::French => &["dim.", "lun.", "mar.", "mer.", "jeu.", "ven.", "sam."],
             Locale::Spanish => &["dom.", "lun.", "mar.", "mié.", "jue.", "vie.", "sáb."],
@@ -152,6 +156,12 @@ impl Locale {
             Locale::Dutch => &["zo.", "ma.", "di.", "wo.", "do.", "vr.", "za."],
             Locale::Swedish => &["sön", "mån", "tis", "ons", "tor", "fre", "lör"],
         }
+    }
+
+    /// Whether the first week of a year is the one with its first Thursday, and weeks begin on Monday; else it is the one
+    /// with 1 January, and they begin on Sunday.
+    pub fn has_iso_weeks(self) -> bool {
+        self != Locale::English
     }
 
     /// The format that a shorthand (`LT`, `LL` …) stands for.
@@ -209,6 +219,7 @@ impl Locale {
                 Locale::German => "dddd, D. MMMM YYYY HH:mm",
                 Locale::Spanish => "dddd, D [de] MMMM [de] YYYY H:mm",
                 Locale::Portuguese => "dddd, D [de] MMMM [de] YYYY HH:mm",
+                Locale::British => "dddd, D MMMM YYYY HH:mm",
                 _ => "dddd D MMMM YYYY HH:mm",
             },
             "llll" => match self {
@@ -216,6 +227,7 @@ impl Locale {
                 Locale::German => "ddd, D. MMM YYYY HH:mm",
                 Locale::Spanish => "ddd, D [de] MMM [de] YYYY H:mm",
                 Locale::Portuguese => "ddd, D [de] MMM [de] YYYY HH:mm",
+                Locale::British => "ddd, D MMM YYYY HH:mm",
                 _ => "ddd D MMM YYYY HH:mm",
             },
             _ => return None,
@@ -225,7 +237,7 @@ impl Locale {
     /// A number as one says which of several: 1st.
     pub fn ordinal(self, n: i64) -> String {
         match self {
-            Locale::English => {
+            Locale::English | Locale::British => {
                 let ending = match (n % 10, n % 100) {
                     (1, 11) | (2, 12) | (3, 13) => "th",
                     (1, _) => "st",

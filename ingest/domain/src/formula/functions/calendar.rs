@@ -39,10 +39,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Number,
         call: Call::Dated(|context, values| {
             let Some(date) = day(context, &values[0])? else { return Ok(Value::Blank) };
-            Ok(Value::from(week_of_year(date, first_day(values.get(1))?)))
+            Ok(Value::from(week_of_year(date, first_day(values.get(1))?).1))
         }),
-        doc: "The week of the year. The first holds 1 January; weeks begin on Sunday, or on Monday if that is the first day.",
-        examples: &[("WEEKNUM(\"2021-01-02\")", "1"), ("WEEKNUM(\"2021-01-03\")", "2"), ("WEEKNUM(\"2021-01-03\", \"Monday\")", "1")],
+        doc: "The week of the year. The first is the one that holds 1 January, wherever it begins; weeks begin on Sunday, or on Monday if that is the first day.",
+        examples: &[
+            ("WEEKNUM(\"2024-12-31\")", "1"),
+            ("WEEKNUM(\"2021-01-02\")", "1"),
+            ("WEEKNUM(\"2021-01-03\")", "2"),
+            ("WEEKNUM(\"2021-01-03\", \"Monday\")", "1"),
+        ],
     },
     Function {
         name: "ISOWEEKNUM",
@@ -131,10 +136,16 @@ fn first_day(value: Option<&Value>) -> Outcome<Weekday> {
     }
 }
 
-/// The week that holds 1 January is the first.
-pub(super) fn week_of_year(date: Date, first: Weekday) -> i64 {
-    let january = date.first_of_year();
-    (i64::from(january.weekday().since(first)) + i64::from(date.day_of_year()) - 1) / 7 + 1
+/// The year and the week in it, where the week that holds 1 January is the first of its year.
+pub(super) fn week_of_year(date: Date, first: Weekday) -> (i16, i64) {
+    let last_of_week = date.checked_add((6 - i64::from(date.weekday().since(first))).days());
+    match last_of_week {
+        Ok(last) if last.year() > date.year() => (last.year(), 1),
+        _ => {
+            let before = i64::from(date.first_of_year().weekday().since(first)) + i64::from(date.day_of_year()) - 1;
+            (date.year(), before / 7 + 1)
+        }
+    }
 }
 
 fn is_weekday(date: Date) -> bool {

@@ -88,7 +88,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         doc: "The first date minus the second in whole units, cut off toward zero; seconds if no unit is given. Months and years are those of the calendar.",
         examples: &[
             ("DATETIME_DIFF(\"2024-03-01\", {day}, \"days\")", "30"),
-            ("DATETIME_DIFF({day}, \"2024-02-29\", \"months\")", "0"),
+            ("DATETIME_DIFF({day}, \"2024-02-29\", \"months\")", "-1"),
             ("DATETIME_DIFF(\"2025-02-28\", \"2024-02-29\", \"years\")", "1"),
         ],
     },
@@ -248,12 +248,13 @@ fn difference(end: Moment, start: Moment, unit: Unit, context: &Context) -> Outc
         Unit::Seconds(n) => elapsed()?.as_secs() / n,
         Unit::Days(n) => civil_end.duration_since(civil_start).as_secs() / (n * 86_400),
         Unit::Months(n) => {
-            let sign = if civil_end < civil_start { -1 } else { 1 };
+            // Counted from the earlier one, so that either way round gives the same number.
+            let (sign, from, to) = if civil_end < civil_start { (-1, civil_end, civil_start) } else { (1, civil_start, civil_end) };
             let month = |d: civil::DateTime| i64::from(d.year()) * 12 + i64::from(d.month());
-            let mut months = (month(civil_end) - month(civil_start)).abs();
-            // One month too many if that many from the start overshoots the end.
-            let reached = Span::new().try_months(months * sign).and_then(|span| civil_start.checked_add(span));
-            if months > 0 && reached.is_ok_and(|reached| if sign > 0 { reached > civil_end } else { reached < civil_end }) {
+            let mut months = month(to) - month(from);
+            // One month too many if that many overshoot the later one.
+            let reached = Span::new().try_months(months).and_then(|span| from.checked_add(span));
+            if months > 0 && reached.is_ok_and(|reached| reached > to) {
                 months -= 1;
             }
             sign * months / n

@@ -58,6 +58,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
                     if written.trim().is_empty() {
                         return Ok(Value::Blank);
                     }
+                    if format.len() > FORMAT_LENGTH_MAX {
+                        let message = format!("the format has {} bytes; {FORMAT_LENGTH_MAX} are the most", format.len());
+                        return Err(error(ErrorKind::Limit, message));
+                    }
                     let parsed = read(written.trim(), &format, locale, &context.zone);
                     let unreadable =
                         || error(ErrorKind::Value, format!("\"{}\" is not a date of the form {}", excerpt(&written), excerpt(&format)));
@@ -65,7 +69,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 }
             }
         }),
-        doc: "The instant that a text shows in this format, of tokens as DATETIME_FORMAT has them; without a format in any common form. It is in the formula's zone if it names none.",
+        doc: "The instant that a text shows in this format, of tokens as DATETIME_FORMAT has them, but for `w`, `gggg`, `d`, `e` and the zone's name, which it does not read; without a format in any common form. It is in the formula's zone if it names none.",
         examples: &[
             ("DATETIME_PARSE(\"4 Mar 2017 23:00\", \"D MMM YYYY HH:mm\")", "2017-03-04T23:00:00Z"),
             ("DATETIME_PARSE(\"4 März 2017\", \"D MMMM YYYY\", \"de\")", "2017-03-04T00:00:00Z"),
@@ -105,7 +109,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: Parameters::exactly(&[Kind::Moment, Kind::Locale]),
         returns: |types| types[0].item().clone(),
         call: Call::Dated(|context, values| Ok(moment(&values[0], &context.zone)?.map_or(Value::Blank, value))),
-        doc: "The same date, which DATETIME_FORMAT shows in this language: en, de, fr, es, it, pt, nl or sv.",
+        doc: "The same date, which DATETIME_FORMAT shows in this language: en, en-gb, de, fr, es, it, pt, nl or sv.",
         examples: &[("DATETIME_FORMAT(SET_LOCALE({day}, \"fr\"), \"dddd D MMMM\")", "\"mercredi 31 janvier\"")],
     },
     Function {
@@ -163,9 +167,12 @@ enum Piece<'a> {
 /// The pieces of a format. What stands in brackets or behind a backslash is literal, and so is what is no token.
 fn pieces(format: &str) -> Vec<Piece<'_>> {
     let (mut out, mut at) = (Vec::new(), 0);
+    // Behind the last closing bracket no bracket opens anything.
+    let last_end = format.rfind(']').unwrap_or(0);
     while let Some(c) = format[at..].chars().next() {
         let rest = &format[at..];
         let (piece, length) = if c == '['
+            && at < last_end
             && let Some(end) = rest.find(']')
         {
             (Piece::Literal(&rest[1..end]), end + 1)
@@ -186,7 +193,14 @@ fn pieces(format: &str) -> Vec<Piece<'_>> {
     out
 }
 
+/// The longest format, in bytes.
+const FORMAT_LENGTH_MAX: usize = 1_000;
+
 fn write(out: &mut EcoString, at: &ZonedDateTime, format: &str, locale: Locale, depth: u8) -> Outcome<()> {
+    if format.len() > FORMAT_LENGTH_MAX {
+        let message = format!("the format has {} bytes; {FORMAT_LENGTH_MAX} are the most", format.len());
+        return Err(error(ErrorKind::Limit, message));
+    }
     for piece in pieces(format) {
         match piece {
             Piece::Literal(literal) => out.push_str(literal),
@@ -208,13 +222,18 @@ fn shown(token: &str, at: &ZonedDateTime, locale: Locale) -> String {
     };
     let weekday = usize::from(date.weekday().to_sunday_zero_offset().unsigned_abs());
     let month = usize::from(date.month().unsigned_abs()) - 1;
-    let local_week = || week_of_year(date, Weekday::Sunday);
     let iso = date.iso_week_date();
+    let (week_year, local_week) = match locale.has_iso_weeks() {
+        true => (iso.year(), i64::from(iso.week())),
+        false => week_of_year(date, Weekday::Sunday),
+    };
     match token {
-        "YYYY" | "gggg" => format!("{:04}", date.year()),
+        "YYYY" => format!("{:04}", date.year()),
+        "gggg" => format!("{week_year:04}"),
+        "gg" => format!("{:02}", week_year.rem_euclid(100)),
         "YYYYY" => format!("{:05}", date.year()),
         "YYYYYY" => format!("{:+07}", date.year()),
-        "YY" | "gg" => format!("{:02}", date.year().rem_euclid(100)),
+        "YY" => format!("{:02}", date.year().rem_euclid(100)),
         "Y" => date.year().to_string(),
         "GGGG" => format!("{:04}", iso.year()),
         "GG" => format!("{:02}", iso.year().rem_euclid(100)),
@@ -237,9 +256,9 @@ fn shown(token: &str, at: &ZonedDateTime, locale: Locale) -> String {
         "do" => locale.ordinal(weekday as i64),
         "d" | "e" => weekday.to_string(),
         "E" => date.weekday().to_monday_one_offset().to_string(),
-        "ww" => format!("{:02}", local_week()),
-        "wo" => locale.ordinal(local_week()),
-        "w" => local_week().to_string(),
+        "ww" => format!("{local_week:02}"),
+        "wo" => locale.ordinal(local_week),
+        "w" => local_week.to_string(),
         "WW" => format!("{:02}", iso.week()),
         "Wo" => locale.ordinal(iso.week().into()),
         "W" => iso.week().to_string(),
@@ -280,6 +299,10 @@ struct Said {
     month: Option<i8>,
     day: Option<i8>,
     day_of_year: Option<i16>,
+    quarter: Option<i8>,
+    iso_year: Option<i16>,
+    iso_week: Option<i8>,
+    weekday: Option<i8>,
     hour: Option<i8>,
     minute: i8,
     second: i8,
@@ -329,7 +352,7 @@ impl Said {
     fn take<'a>(&mut self, token: &str, text: &'a str, locale: Locale) -> Option<&'a str> {
         if text.is_empty() {
             // What is not said has its least value.
-            return (self.year.is_some() || self.instant.is_some()).then_some(text);
+            return (self.year.is_some() || self.iso_year.is_some() || self.instant.is_some()).then_some(text);
         }
         let digits = |most: usize| {
             let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
@@ -342,13 +365,17 @@ impl Said {
             range.contains(&n).then_some(n as i8)
         };
         match token {
-            "YYYY" | "gggg" | "GGGG" | "Y" => {
+            "YYYY" | "GGGG" | "Y" => {
                 let (n, left) = digits(4)?;
                 let length = text.len() - left.len();
-                self.year = Some(if length == 2 { year(&text[..2])? } else { n as i16 });
+                let said = if length == 2 { year(&text[..2])? } else { n as i16 };
+                *if token == "GGGG" { &mut self.iso_year } else { &mut self.year } = Some(said);
                 rest = left;
             }
-            "YY" | "gg" | "GG" => {
+            "Q" => self.quarter = Some(small(1, 1..=4)?),
+            "WW" | "W" => self.iso_week = Some(small(2, 1..=53)?),
+            "E" => self.weekday = Some(small(1, 1..=7)?),
+            "YY" => {
                 let (_, left) = digits(if text.len() >= 4 && text.as_bytes()[..4].iter().all(u8::is_ascii_digit) { 4 } else { 2 })?;
                 self.year = Some(year(&text[..text.len() - left.len()])?);
                 rest = left;
@@ -406,10 +433,8 @@ impl Said {
                 self.nanosecond = format!("{:0<9}", &text[..length]).parse().ok()?;
                 rest = text[length..].trim_start_matches(|c: char| c.is_ascii_digit());
             }
-            _ => {
-                let (_, left) = digits(4)?;
-                rest = left;
-            }
+            // It says nothing that makes a date.
+            _ => return None,
         }
         Some(rest)
     }
@@ -424,12 +449,21 @@ impl Said {
             (hour, _) => hour,
         };
         let date = match self.day_of_year {
+            None if let Some(year) = self.iso_year => {
+                let day = civil::Weekday::from_monday_one_offset(self.weekday.unwrap_or(1)).ok()?;
+                civil::ISOWeekDate::new(year, self.iso_week.unwrap_or(1), day).ok()?.date()
+            }
             Some(day) => {
                 let first = civil::Date::new(self.year?, 1, 1).ok()?;
                 let date = first.checked_add(jiff::Span::new().try_days(i64::from(day) - 1).ok()?).ok()?;
                 if date.year() == first.year() { date } else { return None }
             }
-            None => civil::Date::new(self.year?, self.month.unwrap_or(1), self.day.unwrap_or(1)).ok()?,
+            None => civil::Date::new(
+                self.year?,
+                self.month.unwrap_or_else(|| self.quarter.map_or(1, |quarter| quarter * 3 - 2)),
+                self.day.unwrap_or(1),
+            )
+            .ok()?,
         };
         let at = date.to_datetime(civil::Time::new(hour, self.minute, self.second, self.nanosecond).ok()?);
         match self.offset {

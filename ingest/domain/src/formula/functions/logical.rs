@@ -82,7 +82,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Bool,
         call: Call::Strict(|values| conditions(values).map(|all| Value::Bool(all.iter().all(|c| *c)))),
         doc: "Whether all are true. Lists are taken apart; blank counts as false.",
-        examples: &[("AND(1, \"x\", TRUE())", "true"), ("AND(1, BLANK())", "false")],
+        examples: &[("AND(1, \"x\", TRUE())", "true"), ("AND(1, BLANK())", "false"), ("AND(1, FILTER({nums}, value > 9))", "false")],
     },
     Function {
         name: "OR",
@@ -229,9 +229,16 @@ fn bindings(evaluation: &mut Evaluation<'_>, arguments: &[Expr]) -> Outcome {
 /// The truth of every argument, lists taken apart.
 fn conditions(values: &[Value]) -> Outcome<Vec<bool>> {
     let mut out = Vec::with_capacity(values.len());
-    flattened(values, &mut |value| {
-        out.push(truth(value));
-        Ok(())
-    })?;
+    for value in values {
+        if value.is_blank() {
+            // Of a list without items too.
+            out.push(false);
+        } else {
+            flattened(std::slice::from_ref(value), &mut |value| {
+                out.push(truth(value));
+                Ok(())
+            })?;
+        }
+    }
     Ok(out)
 }

@@ -70,21 +70,140 @@ pub(super) const FUNCTIONS: &[Function] = &[
             for found in regex.captures_iter(&old) {
                 let Some(whole) = found.get(0) else { continue };
                 out.push_str(&old[copied..whole.start()]);
-                found.expand(&replacement, &mut out);
-                bounded(out.len())?;
+                expand(&found, &replacement, &mut out)?;
                 copied = whole.end();
             }
             out.push_str(&old[copied..]);
             bounded(out.len())?;
             Ok(Value::text(out))
         }),
-        doc: "The text with every match replaced; `$1` is the first group.",
+        doc: "The text with every match replaced. In the replacement `$1` is the first group, `$&` the whole match, `$<name>` a group with a name, and `$$` a dollar sign.",
         examples: &[
+            ("REGEX_REPLACE(\"5kg\", \"(\\\\d+)kg\", \"$1lb\")", "\"5lb\""),
             ("REGEX_REPLACE(\"a-b-c\", \"-\", \"+\")", "\"a+b+c\""),
             ("REGEX_REPLACE(\"Ada Lovelace\", \"(\\\\w+) (\\\\w+)\", \"$2, $1\")", "\"Lovelace, Ada\""),
         ],
     },
 ];
+
+/// Appends a replacement with what it refers to.
+fn expand(found: &regex::Captures<'_>, replacement: &str, out: &mut String) -> Outcome<()> {
+    let group = |i: usize| found.get(i).map_or("", |group| group.as_str());
+    let mut rest = replacement;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let behind = &rest[at + 1..];
+        let digits = behind.bytes().take(2).take_while(u8::is_ascii_digit).count();
+        // Two digits if there is such a group, else one.
+        let number = (1..=digits).rev().map(|length| (behind[..length].parse::<usize>(), length));
+        let number =
+            number.filter_map(|(number, length)| Some((number.ok()?, length))).find(|(number, _)| (1..found.len()).contains(number));
+        let name = behind.strip_prefix('<').and_then(|name| name.split_once('>')).and_then(|(name, left)| Some((found.name(name)?, left)));
+        rest = match (number, name) {
+            (Some((number, length)), _) => {
+                out.push_str(group(number));
+                &behind[length..]
+            }
+            (None, Some((named, left))) => {
+                out.push_str(named.as_str());
+                left
+            }
+            (None, None) if behind.starts_with('$') => {
+                out.push('$');
+                &behind[1..]
+            }
+            (None, None) if behind.starts_with('&') => {
+                out.push_str(group(0));
+                &behind[1..]
+            }
+            (None, None) => {
+                out.push('$');
+                behind
+            }
+        };
+        bounded(out.len())?;
+    }
+    out.push_str(rest);
+    bounded(out.len())
+}
+
+/// The expression as this engine writes what RE2 means: `\d`, `\s`, `\w` and `\b` are of ASCII, braces that count nothing
+/// are themselves, brackets within brackets too, and sets have no operators.
+fn translated(expression: &str) -> String {
+    let mut out = String::with_capacity(expression.len() + 16);
+    let mut in_set = false;
+    let mut rest = expression;
+    while let Some(c) = rest.chars().next() {
+        let behind = &rest[c.len_utf8()..];
+        let next = behind.chars().next();
+        let mut taken = c.len_utf8();
+        match (c, next) {
+            ('\\', Some('Q')) => {
+                let (literal, left) = behind[1..].split_once("\\E").unwrap_or((&behind[1..], ""));
+                out.push_str(&regex::escape(literal));
+                taken = rest.len() - left.len();
+            }
+            ('\\', Some(class @ ('d' | 'D' | 'w' | 'W' | 's' | 'S'))) => {
+                let (set, negated) = match class {
+                    'd' | 'D' => ("0-9", class == 'D'),
+                    'w' | 'W' => ("0-9A-Za-z_", class == 'W'),
+                    _ => (r"\t\n\f\r ", class == 'S'),
+                };
+                match (in_set, negated) {
+                    (true, false) => out.push_str(set),
+                    (_, negated) => out.extend(["[", if negated { "^" } else { "" }, set, "]"]),
+                }
+                taken += 1;
+            }
+            ('\\', Some('b')) if !in_set => {
+                out.push_str(r"(?-u:\b)");
+                taken += 1;
+            }
+            ('\\', Some(other)) => {
+                out.extend([c, other]);
+                taken += other.len_utf8();
+            }
+            ('[', _) if !in_set => {
+                in_set = true;
+                out.push('[');
+                // What comes first in a set is no bracket that ends it.
+                let negated = behind.strip_prefix('^');
+                if let Some(left) = negated {
+                    out.push('^');
+                    taken = rest.len() - left.len();
+                }
+                if let Some(left) = negated.unwrap_or(behind).strip_prefix(']') {
+                    out.push_str(r"\]");
+                    taken = rest.len() - left.len();
+                }
+            }
+            ('[', _) if !behind.starts_with(':') => out.push_str(r"\["),
+            (']', _) if in_set => {
+                in_set = false;
+                out.push(']');
+            }
+            ('&' | '~', Some(same)) if in_set && same == c => {
+                out.extend([c, '\\', c]);
+                taken += 1;
+            }
+            ('-', Some('-')) if in_set => {
+                out.push_str(r"-\-");
+                taken += 1;
+            }
+            ('{', _) if !in_set && !is_repetition(behind) => out.push_str(r"\{"),
+            _ => out.push(c),
+        }
+        rest = &rest[taken..];
+    }
+    out
+}
+
+/// Whether what follows a brace says how often something comes: `2}`, `2,}` or `2,5}`.
+fn is_repetition(behind: &str) -> bool {
+    let Some((inside, _)) = behind.split_once('}') else { return false };
+    let (least, most) = inside.split_once(',').unwrap_or((inside, ""));
+    !least.is_empty() && least.bytes().chain(most.bytes()).all(|b| b.is_ascii_digit())
+}
 
 /// The expression ready to run.
 pub(super) fn compiled(expression: &str) -> Outcome<Regex> {
@@ -95,7 +214,7 @@ pub(super) fn compiled(expression: &str) -> Outcome<Regex> {
         if let Some(regex) = kept.get(expression) {
             return Ok(regex.clone());
         }
-        let built = RegexBuilder::new(expression).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
+        let built = RegexBuilder::new(&translated(expression)).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
         let regex = built.map_err(|cause| match cause {
             regex::Error::CompiledTooBig(_) => error(ErrorKind::Limit, "the regular expression is too large"),
             _ => error(ErrorKind::Value, format!("\"{}\" is not a regular expression", excerpt(expression))),

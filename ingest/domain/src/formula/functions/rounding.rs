@@ -131,7 +131,9 @@ fn places(values: &[Value], round: Rounding) -> Outcome {
             let rounded = n.checked_div(unit).map(|n| round(n, 0)).and_then(|n| n.checked_mul(unit));
             rounded.ok_or_else(|| error(ErrorKind::Range, "the rounded number has more digits than a number may have"))?
         }
-        _ => Decimal::ZERO,
+        // To a multiple of more than any number has room for.
+        _ if n.is_zero() || round(Decimal::new(if n.is_sign_negative() { -1 } else { 1 }, 1), 0).is_zero() => Decimal::ZERO,
+        _ => return Err(error(ErrorKind::Range, "the rounded number has more digits than a number may have")),
     }))
 }
 

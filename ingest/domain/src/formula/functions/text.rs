@@ -82,7 +82,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "text",
         parameters: ONE,
         returns: |_| Type::Text,
-        call: Call::Strict(|values| Ok(Value::text(text(&values[0]).to_lowercase()))),
+        call: Call::Strict(|values| cased(&text(&values[0]).to_lowercase())),
         doc: "In small letters.",
         examples: &[("LOWER(\"ÄbC\")", "\"äbc\"")],
     },
@@ -91,7 +91,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "text",
         parameters: ONE,
         returns: |_| Type::Text,
-        call: Call::Strict(|values| Ok(Value::text(text(&values[0]).to_uppercase()))),
+        call: Call::Strict(|values| cased(&text(&values[0]).to_uppercase())),
         doc: "In capitals.",
         examples: &[("UPPER(\"äbc\")", "\"ÄBC\"")],
     },
@@ -111,7 +111,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 }
                 after_letter = c.is_alphabetic();
             }
-            Ok(Value::Text(out))
+            cased(&out)
         }),
         doc: "Each word with a capital in front and small letters behind.",
         examples: &[("PROPER(\"jOHN o'neil-smith\")", "\"John O'Neil-Smith\"")],
@@ -133,10 +133,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Strict(|values| {
             let (text, count) = (text(&values[0]), count(values.get(1))?);
             bounded(text.len().saturating_mul(count))?;
-            Ok(Value::Text(text.repeat(count)))
+            // Nothing is not repeated, however often.
+            Ok(Value::Text(if text.is_empty() { text } else { text.repeat(count) }))
         }),
         doc: "So many times.",
-        examples: &[("REPT(\"ab\", 3)", "\"ababab\""), ("REPT(\"ab\", 1000000)", "#limit")],
+        examples: &[("REPT(\"ab\", 3)", "\"ababab\""), ("REPT(\"ab\", 1000000)", "#limit"), ("REPT(\"\", 1000000)", "\"\"")],
     },
     Function {
         name: "REPLACE",
@@ -250,6 +251,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
 ];
 
+/// A text in other letters, of which there may be more.
+fn cased(text: &str) -> Outcome {
+    bounded(text.len())?;
+    Ok(Value::text(text))
+}
+
 /// How many code points are wanted: 1 if not said, none if negative, the whole part of a fraction.
 pub(super) fn count(value: Option<&Value>) -> Outcome<usize> {
     let Some(value) = value else { return Ok(1) };
@@ -260,7 +267,7 @@ pub(super) fn count(value: Option<&Value>) -> Outcome<usize> {
 /// A place in a text, counted from 1.
 fn place(value: &Value, function: &str) -> Outcome<usize> {
     let place = number(value)?.trunc();
-    let place = place.to_usize().filter(|place| *place > 0);
+    let place = if place > rust_decimal::Decimal::ZERO { Some(place.to_usize().unwrap_or(usize::MAX)) } else { None };
     place.ok_or_else(|| error(ErrorKind::Value, format!("{function} counts places from 1")))
 }
 

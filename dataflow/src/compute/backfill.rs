@@ -19,7 +19,8 @@ use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Outbox;
-use super::store::{Record, Store};
+use super::record::Record;
+use super::store::Store;
 use crate::message::Message;
 use crate::plan::{Plan, Question, Round, is_iteration};
 

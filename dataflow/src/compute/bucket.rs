@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::Outbox;
 use super::backfill::Taken;
-use super::store::{Held, Record, Store, Touched};
+use super::record::{Held, Record, Touched};
+use super::store::Store;
 use super::visit::{Visit, held};
 use crate::message::{BucketChange, Contribution, Message};
 use crate::plan::CrossingPlan;

@@ -27,6 +27,7 @@ mod bucket;
 mod clock;
 mod closure;
 mod graph;
+mod record;
 mod schema_change;
 mod store;
 mod topology;

@@ -11,7 +11,8 @@ use rustc_hash::FxHashSet;
 use super::Outbox;
 use super::backfill::{Backfill, Taken};
 use super::clock::Clock;
-use super::store::{Held, Members, Record, Store, Touched, View, collection_plan};
+use super::record::{Held, Record, Touched, View};
+use super::store::{Members, Store, collection_plan};
 use crate::message::{Contribution, Message};
 use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
 

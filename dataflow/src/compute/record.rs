@@ -1,0 +1,305 @@
+//! One entity on its worker: what is known of it, and what a timestamp did to it.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use decidr_domain::aggregate::entity::Entity;
+use decidr_domain::delta::Row;
+use decidr_domain::formula::Cells;
+use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::rollup::list_of;
+use decidr_domain::schema::Summary;
+use decidr_domain::value::Value;
+use jiff::Timestamp;
+
+use crate::message::Contribution;
+use crate::plan::CrossingPlan;
+use crate::rollup::Group;
+
+/// No place among the touched.
+pub(super) const UNTOUCHED: usize = usize::MAX;
+
+/// One entity.
+pub(super) struct Record {
+    /// Its state after all events.
+    pub(super) entity: Option<Arc<Entity>>,
+    /// Its row as of the last complete timestamp.
+    pub(super) row: Option<Arc<Row>>,
+    /// Who links here, by link; and the hosts from which a closure reaches it.
+    pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
+    /// What its sources contribute, by lookup or rollup.
+    pub(super) held: Vec<(AttributeId, Held)>,
+    /// The components in which it depends on itself and the closures in which it lies too deep, with the errors that say so.
+    pub(super) cycles: Vec<(AttributeId, Value)>,
+    /// Its place among the entities of its collection on this worker.
+    pub(super) place: usize,
+    /// Its place among the entities that this timestamp touched.
+    pub(super) touched: usize,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), place: 0, touched: UNTOUCHED }
+    }
+}
+
+impl Record {
+    /// The entities that have this link to it.
+    pub(super) fn holders(&self, link: AttributeId) -> impl Iterator<Item = &EntityId> {
+        self.incoming.iter().filter(move |(id, _)| *id == link).flat_map(|(_, holders)| holders)
+    }
+
+    /// Notes a holder of a link to it, or a host of a closure that reaches it.
+    pub(super) fn meet(&mut self, link: AttributeId, holder: EntityId, added: bool) {
+        let place = match self.incoming.iter().position(|(id, _)| *id == link) {
+            Some(place) => place,
+            None => {
+                self.incoming.push((link, BTreeSet::new()));
+                self.incoming.len() - 1
+            }
+        };
+        let holders = &mut self.incoming[place].1;
+        let changed = if added { holders.insert(holder) } else { holders.remove(&holder) };
+        debug_assert!(changed, "each change is announced once");
+    }
+
+    /// What says that it has no say in this component or closure, if something does.
+    pub(super) fn error_of(&self, component: AttributeId) -> Option<&Value> {
+        self.cycles.iter().find(|(there, _)| *there == component).map(|(_, error)| error)
+    }
+}
+
+/// What the sources of one cell contribute.
+pub(super) enum Held {
+    /// The one source of a lookup through a single link, and its value.
+    Only(Option<(EntityId, Value)>),
+    /// How many contribute.
+    Count(u64),
+    /// The values of a list, by source.
+    List(BTreeMap<EntityId, Value>),
+    /// A rollup's state.
+    Group(Box<Group>),
+}
+
+/// What a timestamp did to one entity.
+pub(super) struct Touched {
+    /// Its row before.
+    pub(super) before: Option<Arc<Row>>,
+    /// Its computed cells, sorted by attribute, blanks left out, once they are others than before.
+    pub(super) changed_cells: Option<Vec<(AttributeId, Value)>>,
+    /// The attributes whose cells changed so far.
+    pub(super) changed: Vec<AttributeId>,
+    /// The lookups and rollups to which sources contributed since the last visit.
+    pub(super) contributed: Vec<AttributeId>,
+    /// What it contributed last in this timestamp, for what it may contribute to several times.
+    pub(super) sent: Vec<(AttributeId, Option<Value>)>,
+    /// The components and closures of which it has an error now and had none before, or the other way round, with the error
+    /// before.
+    pub(super) cycles_changed: Vec<(AttributeId, Option<Value>)>,
+    /// Links to it, and closures that reach it, that came (`true`) or went, with their holders and hosts.
+    pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
+    /// Hosts that take up a cell to which it contributes, with the attribute of the cell.
+    pub(super) wanted: Vec<(AttributeId, EntityId)>,
+    /// Whether an event of its own was folded.
+    pub(super) folded: bool,
+    /// Whether it comes out otherwise because time passed.
+    pub(super) is_due: bool,
+}
+
+impl Touched {
+    /// Nothing yet.
+    pub(super) fn new(before: Option<Arc<Row>>) -> Self {
+        Self {
+            before,
+            changed_cells: None,
+            changed: Vec::new(),
+            contributed: Vec::new(),
+            sent: Vec::new(),
+            cycles_changed: Vec::new(),
+            linked: Vec::new(),
+            wanted: Vec::new(),
+            folded: false,
+            is_due: false,
+        }
+    }
+
+    /// Whether it was not there before this timestamp.
+    pub(super) fn is_new(&self) -> bool {
+        self.before.is_none()
+    }
+
+    /// The error that it had of a component or closure before, if it has another or none now.
+    pub(super) fn cycle_changed(&self, component: AttributeId) -> Option<&Option<Value>> {
+        self.cycles_changed.iter().find(|(there, _)| *there == component).map(|(_, before)| before)
+    }
+
+    /// Its computed cells so far, sorted by attribute, blanks left out.
+    pub(super) fn cells(&self) -> &[(AttributeId, Value)] {
+        match (&self.changed_cells, &self.before) {
+            (Some(cells), _) => cells,
+            (None, Some(row)) => &row.computed,
+            (None, None) => &[],
+        }
+    }
+
+    /// Sets a computed cell; returns whether that changed it.
+    pub(super) fn set(&mut self, attribute: AttributeId, value: Value) -> bool {
+        let cells = self.cells();
+        let place = cells.binary_search_by_key(&attribute, |(id, _)| *id);
+        let is_same = match place {
+            Ok(at) => cells[at].1 == value,
+            Err(_) => value.is_blank(),
+        };
+        if is_same {
+            return false;
+        }
+        let cells = self.changed_cells.get_or_insert_with(|| self.before.as_ref().map_or_else(Vec::new, |row| with_room(&row.computed)));
+        match place {
+            Ok(at) if value.is_blank() => drop(cells.remove(at)),
+            Ok(at) => cells[at].1 = value,
+            Err(at) => {
+                // Rows are kept for long and hold just what they need.
+                cells.reserve_exact(1);
+                cells.insert(at, (attribute, value));
+            }
+        }
+        if !self.changed.contains(&attribute) {
+            self.changed.push(attribute);
+        }
+        true
+    }
+}
+
+/// An entity's cells in the middle of a timestamp.
+pub(super) struct View<'a> {
+    pub(super) entity: &'a Entity,
+    pub(super) cells: &'a [(AttributeId, Value)],
+    pub(super) now: Option<Timestamp>,
+}
+
+impl Cells for View<'_> {
+    fn cell(&self, attribute: AttributeId) -> Value {
+        match self.entity.values.get(attribute) {
+            Value::Blank => self.cells.binary_search_by_key(&attribute, |(id, _)| *id).map_or(Value::Blank, |at| self.cells[at].1.clone()),
+            stored => stored.clone(),
+        }
+    }
+
+    fn entity(&self) -> Option<&Entity> {
+        Some(self.entity)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.now
+    }
+}
+
+impl Held {
+    pub(super) fn new(summary: &Summary) -> Self {
+        match summary {
+            Summary::Only => Held::Only(None),
+            Summary::Count => Held::Count(0),
+            Summary::List | Summary::Collect(_) => Held::List(BTreeMap::new()),
+            Summary::Rollup(rollup, argument) => Held::Group(Box::new(Group::new(rollup, argument))),
+        }
+    }
+
+    pub(super) fn take_in(&mut self, Contribution { source, old, new, .. }: Contribution) {
+        match self {
+            Held::Only(only) => match new {
+                Some(value) => *only = Some((source, value)),
+                // Another source may have come before this one went.
+                None if only.as_ref().is_some_and(|(there, _)| *there == source) => *only = None,
+                None => {}
+            },
+            Held::Count(count) => match (old, new) {
+                (None, Some(_)) => *count += 1,
+                (Some(_), None) => *count -= 1,
+                _ => {}
+            },
+            Held::List(list) => match new {
+                Some(value) => drop(list.insert(source, value)),
+                None => drop(list.remove(&source)),
+            },
+            Held::Group(group) => {
+                if let Some(old) = old {
+                    group.remove(&old);
+                }
+                if let Some(new) = new {
+                    group.add(&new);
+                }
+            }
+        }
+    }
+
+    /// What it makes of the contributions, in the order of the sources' ids.
+    pub(super) fn in_order_of_sources(&self) -> Value {
+        match self {
+            Held::Only(only) => only.as_ref().map_or(Value::Blank, |(_, value)| value.clone()),
+            Held::Count(0) => Value::Blank,
+            Held::Count(count) => Value::number((*count).into()),
+            Held::List(list) => list_of(list.values()),
+            Held::Group(group) => group.summary(),
+        }
+    }
+
+    /// The cell that it makes.
+    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
+        match self {
+            // A bucket told what there is.
+            Held::Only(Some((_, Value::List(all)))) if crossing.crossing.keys.is_some() && crossing.crossing.looks_at_host() => {
+                match &crossing.crossing.summary {
+                    Summary::Collect(collect) => collect.summary(all.iter(), host),
+                    _ => Value::Blank,
+                }
+            }
+            Held::Only(None) if crossing.crossing.keys.is_some() => Held::new(&crossing.crossing.summary).summary(crossing, host),
+            Held::List(list) => {
+                let in_link_order: Vec<&Value>;
+                let values: &mut dyn Iterator<Item = &Value> = if crossing.is_list_in_link_order() {
+                    in_link_order =
+                        host.entity.values.get(crossing.link()).targets().iter().filter_map(|source| list.get(source)).collect();
+                    &mut in_link_order.into_iter()
+                } else {
+                    &mut list.values()
+                };
+                if let Summary::Collect(collect) = &crossing.crossing.summary {
+                    return collect.summary(values, host);
+                }
+                list_of(values)
+            }
+            held => held.in_order_of_sources(),
+        }
+    }
+}
+
+/// A copy with room for one more, which is what most changes of a row need.
+fn with_room(cells: &[(AttributeId, Value)]) -> Vec<(AttributeId, Value)> {
+    let mut copy = Vec::with_capacity(cells.len() + 1);
+    copy.extend_from_slice(cells);
+    copy
+}
+
+/// The stored values that differ, as (attribute, before, after).
+pub(super) fn differences<'a>(before: Option<&'a Entity>, after: &'a Entity) -> Vec<(AttributeId, &'a Value, &'a Value)> {
+    static BLANK: Value = Value::Blank;
+    let mut old = before.into_iter().flat_map(|entity| entity.values.iter()).peekable();
+    let mut new = after.values.iter().peekable();
+    let mut out = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return out,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let a = if order != Ordering::Greater { old.next() } else { None };
+        let b = if order != Ordering::Less { new.next() } else { None };
+        let attribute = a.or(b).map(|(id, _)| *id);
+        let (a, b) = (a.map_or(&BLANK, |(_, value)| value), b.map_or(&BLANK, |(_, value)| value));
+        if a != b {
+            out.extend(attribute.map(|attribute| (attribute, a, b)));
+        }
+    }
+}

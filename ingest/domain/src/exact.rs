@@ -92,6 +92,11 @@ impl ExactSquares {
         self.sum -= number;
     }
 
+    /// Whether there are more than `less`, so that they have a variance, though a decimal may have no room for it.
+    pub fn is_enough(&self, less: u64) -> bool {
+        self.count > less
+    }
+
     /// The mean squared distance from the mean, divided by the count less `less`: 1 for a sample, 0 for a population. Rounded
     /// once, to 28 digits at most; `None` of too few, or if it is too large for a decimal.
     pub fn variance(&self, less: u64) -> Option<Decimal> {

@@ -58,12 +58,21 @@ fn squares(values: &[Value]) -> ExactSquares {
 
 /// The variance as a value; `less` is 1 for a sample and 0 for a population.
 pub fn variance(squares: &ExactSquares, less: u64) -> Value {
-    squares.variance(less).map_or(Value::Blank, Value::number)
+    shown(squares, less, squares.variance(less))
 }
 
 /// The standard deviation as a value.
 pub fn deviation(squares: &ExactSquares, less: u64) -> Value {
-    squares.variance(less).and_then(|variance| variance.sqrt()).map_or(Value::Blank, Value::number)
+    shown(squares, less, squares.variance(less).and_then(|variance| variance.sqrt()))
+}
+
+/// Blank of too few; an error if a number has no room for it.
+fn shown(squares: &ExactSquares, less: u64, spread: Option<Decimal>) -> Value {
+    match spread {
+        Some(spread) => Value::number(spread),
+        None if squares.is_enough(less) => Value::error(ErrorKind::Range, "the variance has more digits than a number may have"),
+        None => Value::Blank,
+    }
 }
 
 /// How far the most lies from the least: numbers by their difference, dates by whole days.

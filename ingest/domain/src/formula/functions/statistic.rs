@@ -276,11 +276,9 @@ fn ranked(values: &[Value], from_largest: bool) -> Outcome {
 /// The variance; `less` is 1 for a sample and 0 for a population.
 fn spread(values: &[Value], less: u64) -> Outcome<Option<Decimal>> {
     let mut squares = ExactSquares::default();
-    let numbers = numbers(values)?;
-    let is_enough = numbers.len() as u64 > less;
-    numbers.into_iter().for_each(|n| squares.add(n));
+    numbers(values)?.into_iter().for_each(|n| squares.add(n));
     match squares.variance(less) {
-        None if is_enough => Err(error(ErrorKind::Range, "the variance has more digits than a number may have")),
+        None if squares.is_enough(less) => Err(error(ErrorKind::Range, "the variance has more digits than a number may have")),
         variance => Ok(variance),
     }
 }

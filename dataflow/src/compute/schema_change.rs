@@ -45,7 +45,9 @@ impl Store {
             let mut emptied: BTreeSet<CollectionId> = BTreeSet::new();
             for (component, collection) in &change.gone_components {
                 self.topologies.remove(component);
-                if self.closures.remove(component).is_some() || !plan.components.contains_key(component) {
+                self.closures.remove(component);
+                if !plan.components.contains_key(component) {
+                    // On every worker: each has entities that the closure reached. Components may be here too, which hold none.
                     self.gone_closures.insert(*component);
                 }
                 emptied.insert(*collection);

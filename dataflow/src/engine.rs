@@ -38,6 +38,7 @@ use tokio::sync::watch;
 use crate::compute::{Backlog, Due, Progress, SharedBacklog, SharedDue, Store};
 use crate::message::{Message, WireEvent};
 use crate::render::{Batches, Input, Traces, render};
+use crate::rows::SharedRowTable;
 use crate::snapshot::Arranged;
 use crate::types::{Time, slice_after, time_of};
 
@@ -240,6 +241,7 @@ struct Graph<'a> {
     probe: ProbeHandle<Time>,
     traces: Traces,
     changes: Rc<RefCell<Vec<Change>>>,
+    rows: SharedRowTable,
     backlog: SharedBacklog,
     due: SharedDue,
 }
@@ -249,16 +251,16 @@ impl<'a> Graph<'a> {
         // Activating the empty path schedules no operator, but wakes the thread.
         shared.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
         let (mut input, probe) = (Input::new_with_builder(), ProbeHandle::new());
-        let (changes, backlog, due) = (Rc::default(), Rc::default(), Rc::default());
-        let store = Store::new(Rc::clone(&changes), Rc::clone(&backlog), Rc::clone(&due));
+        let (changes, rows, backlog, due) = (Rc::default(), SharedRowTable::default(), Rc::default(), Rc::default());
+        let store = Store::new(Rc::clone(&changes), Rc::clone(&rows), Rc::clone(&backlog), Rc::clone(&due));
         let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store, &probe));
-        Self { worker, input, probe, traces, changes, backlog, due }
+        Self { worker, input, probe, traces, changes, rows, backlog, due }
     }
 
     /// What this worker has when `time` is through.
     fn publish(&mut self, index: usize, time: Time) -> Through {
         let upper = Antichain::from_elem(time + 1);
-        let batches = self.traces.publish(upper.borrow());
+        let batches = self.traces.publish(upper.borrow(), self.rows.borrow_mut().publish(time));
         let (changes, due) = (self.changes.take(), self.due.take());
         Through { worker: index, time, batches, changes, backlog: self.backlog.borrow().clone(), due }
     }

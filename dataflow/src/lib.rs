@@ -19,6 +19,7 @@ pub mod oracle;
 mod plan;
 mod render;
 mod rollup;
+mod rows;
 pub mod snapshot;
 mod types;
 

@@ -138,14 +138,28 @@ impl Message {
     pub(crate) fn route(&self) -> u64 {
         match self {
             Message::Schema { worker, .. } | Message::Slice { worker, .. } => *worker,
-            Message::Wanted { source, .. } | Message::Reached { source, .. } => route(*source),
-            Message::Entity { id, .. } => route(*id),
-            Message::Linked { target, .. } => route(*target),
             Message::Hierarchy { component, .. } => route(EntityId(component.0)),
-            Message::Cycle { entity, .. } => route(*entity),
-            Message::Contribution(contribution) => route(contribution.host),
             // The same in every process, for all run the same program.
             Message::Bucket { attribute, key, .. } => FxBuildHasher.hash_one((attribute, key)),
+            Message::Wanted { source: id, .. }
+            | Message::Reached { source: id, .. }
+            | Message::Entity { id, .. }
+            | Message::Linked { target: id, .. }
+            | Message::Cycle { entity: id, .. }
+            | Message::Contribution(Contribution { host: id, .. }) => route(*id),
+        }
+    }
+
+    /// The entity that it is to, if it is to one.
+    pub(crate) fn recipient(&self) -> Option<EntityId> {
+        match self {
+            Message::Schema { .. } | Message::Slice { .. } | Message::Hierarchy { .. } | Message::Bucket { .. } => None,
+            Message::Wanted { source: id, .. }
+            | Message::Reached { source: id, .. }
+            | Message::Entity { id, .. }
+            | Message::Linked { target: id, .. }
+            | Message::Cycle { entity: id, .. }
+            | Message::Contribution(Contribution { host: id, .. }) => Some(*id),
         }
     }
 }

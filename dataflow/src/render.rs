@@ -11,9 +11,10 @@ use timely::dataflow::{InputHandle, Scope};
 use timely::order::Product;
 use timely::progress::frontier::AntichainRef;
 
-use crate::compute::{Outputs, RowRef, Store, compute};
+use crate::compute::{Outputs, Store, compute};
 use crate::message::Message;
 use crate::plan::Round;
+use crate::rows::{RowId, Rows};
 use crate::types::{Diff, KeyBatch, KeySpine, Time, ValBatch, ValSpine};
 
 /// The input of one worker.
@@ -21,7 +22,7 @@ pub(crate) type Input = InputHandle<Time, timely::container::CapacityContainerBu
 
 /// The traces of one worker.
 pub(crate) struct Traces {
-    rows: TraceAgent<ValSpine<EntityId, RowRef>>,
+    rows: TraceAgent<ValSpine<EntityId, RowId>>,
     members: TraceAgent<KeySpine<(CollectionId, EntityId)>>,
     counts: TraceAgent<ValSpine<CollectionId, u64>>,
     links: TraceAgent<ValSpine<(AttributeId, EntityId), EntityId>>,
@@ -30,7 +31,9 @@ pub(crate) struct Traces {
 /// The sealed batches of one worker's traces, as of one timestamp.
 #[derive(Clone, Default)]
 pub(crate) struct Batches {
-    pub(crate) rows: Vec<ValBatch<EntityId, RowRef>>,
+    /// What the numbers stand for that `rows` holds.
+    pub(crate) table: Rows,
+    pub(crate) rows: Vec<ValBatch<EntityId, RowId>>,
     pub(crate) members: Vec<KeyBatch<(CollectionId, EntityId)>>,
     pub(crate) counts: Vec<ValBatch<CollectionId, u64>>,
     pub(crate) links: Vec<ValBatch<(AttributeId, EntityId), EntityId>>,
@@ -46,7 +49,7 @@ pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, stor
         (rows.leave(scope), members.leave(scope), counts.leave(scope), links.leave(scope))
     });
     let rows =
-        arrange_core::<_, _, _, ValSpine<EntityId, RowRef>>(rows, Pipeline, "Rows", OrdValBatcher::<EntityId, RowRef, Time, Diff>::new);
+        arrange_core::<_, _, _, ValSpine<EntityId, RowId>>(rows, Pipeline, "Rows", OrdValBatcher::<EntityId, RowId, Time, Diff>::new);
     let members = arrange_core::<_, _, _, KeySpine<(CollectionId, EntityId)>>(
         members,
         Pipeline,
@@ -73,9 +76,10 @@ pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, stor
 }
 
 impl Traces {
-    /// What is sealed up to `upper`; earlier times may be forgotten from now on.
-    pub(crate) fn publish(&mut self, upper: AntichainRef<'_, Time>) -> Batches {
+    /// What is sealed up to `upper`, with the rows as of then; earlier times may be forgotten from now on.
+    pub(crate) fn publish(&mut self, upper: AntichainRef<'_, Time>, table: Rows) -> Batches {
         Batches {
+            table,
             rows: sealed(&mut self.rows, upper),
             members: sealed(&mut self.members, upper),
             counts: sealed(&mut self.counts, upper),

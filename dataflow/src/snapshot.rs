@@ -12,9 +12,10 @@ use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 use rpds::HashTrieMapSync;
 
-use crate::compute::{Progress, RowRef};
+use crate::compute::Progress;
 use crate::message::route;
 use crate::render::Batches;
+use crate::rows::{RowId, Rows};
 use crate::types::Diff;
 
 /// Everything arranged, as of one position. Immutable; holding it keeps what it shows.
@@ -45,12 +46,13 @@ impl Arranged {
 
     /// The row of an entity, of whatever tenant, archived or not.
     pub fn row(&self, id: EntityId) -> Option<Arc<Row>> {
-        let (mut cursor, storage) = cursor_list(self.worker(id).rows.clone());
+        let worker = self.worker(id);
+        let (mut cursor, storage) = cursor_list(worker.rows.clone());
         cursor.seek_key(&storage, &id);
         if cursor.get_key(&storage) != Some(&id) {
             return None;
         }
-        current(&mut cursor, &storage)
+        current(&mut cursor, &storage, &worker.table)
     }
 
     /// Up to `limit` entities of a collection that are in sight, in the order of their ids, those after `after`.
@@ -87,11 +89,12 @@ impl Arranged {
             let ids = self.members(collection, after, PAGE);
             let mut cursors: Vec<_> = self.workers.iter().map(|worker| cursor_list(worker.rows.clone())).collect();
             for id in &ids {
-                let (cursor, storage) = &mut cursors[(route(*id) % self.workers.len() as u64) as usize];
+                let worker = (route(*id) % self.workers.len() as u64) as usize;
+                let (cursor, storage) = &mut cursors[worker];
                 // Ids come in order, so that the cursor only ever moves on.
                 cursor.seek_key(storage, id);
                 if cursor.get_key(storage) == Some(id)
-                    && let Some(row) = current(cursor, storage)
+                    && let Some(row) = current(cursor, storage, &self.workers[worker].table)
                     && !visit(&row)
                 {
                     return;
@@ -169,16 +172,15 @@ impl Arranged {
 }
 
 /// The row that is there now, of the key that the cursor is at.
-fn current<C>(cursor: &mut C, storage: &C::Storage) -> Option<Arc<Row>>
+fn current<C>(cursor: &mut C, storage: &C::Storage, table: &Rows) -> Option<Arc<Row>>
 where
-    C: for<'a> Cursor<Val<'a> = &'a RowRef, DiffGat<'a> = &'a Diff>,
+    C: for<'a> Cursor<Val<'a> = &'a RowId, DiffGat<'a> = &'a Diff>,
 {
-    while let Some(row) = cursor.get_val(storage) {
-        let row = row.0.clone();
+    while let Some(&row) = cursor.get_val(storage) {
         let mut count = 0;
         cursor.map_times(storage, |_, diff| count += diff);
         if count > 0 {
-            return Some(row);
+            return table.get(row);
         }
         cursor.step_val(storage);
     }

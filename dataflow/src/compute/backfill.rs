@@ -15,11 +15,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, TenantId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Outbox;
 use super::record::Record;
+use super::records::Slot;
 use super::store::Store;
 use crate::message::Message;
 use crate::plan::{Plan, Question, Round, is_iteration};
@@ -165,7 +166,7 @@ impl Backfill {
     }
 
     /// Ends a timestamp.
-    pub(super) fn finish(&mut self, members: &FxHashMap<CollectionId, Vec<EntityId>>, backlog: &SharedBacklog) {
+    pub(super) fn finish(&mut self, members: &FxHashMap<CollectionId, Vec<Slot>>, backlog: &SharedBacklog) {
         if self.items.is_empty() && self.sweeps.is_empty() && backlog.borrow().tenants.is_empty() {
             backlog.borrow_mut().is_sweeping = false;
             return;
@@ -222,7 +223,7 @@ impl Store {
             turns.to = if end == members.len() { ALL } else { end.max(turns.to) };
         }
         if round == GRAPH_ROUND {
-            for entity in members[start..end].iter().filter_map(|id| self.records.get(id)?.entity.as_ref()) {
+            for entity in members[start..end].iter().filter_map(|slot| self.records[*slot].entity.as_ref()) {
                 for component in keys.iter().filter_map(|(closure, _)| plan.components.get(closure)) {
                     Self::speak(entity, &component.component, outbox);
                 }
@@ -231,20 +232,21 @@ impl Store {
         }
         let joins = keys.iter().filter(|(_, part)| *part == Part::Cells).filter_map(|(attribute, _)| plan.crossing(*attribute));
         let joins: Vec<Round> = joins.filter(|crossing| crossing.crossing.keys.is_some()).map(|crossing| crossing.export_round).collect();
-        for (place, member) in members.iter().enumerate().take(end).skip(start) {
-            outbox.marks.extend(joins.iter().map(|join| (*join, *member)));
-            outbox.marks.push((round, *member));
-            let entity = if asked.is_empty() { None } else { self.records.get(member).and_then(|record| record.entity.as_ref()) };
+        for (place, slot) in members.iter().enumerate().take(end).skip(start) {
+            outbox.marks.extend(joins.iter().map(|join| (*join, *slot)));
+            outbox.marks.push((round, *slot));
+            let entity = if asked.is_empty() { None } else { self.records[*slot].entity.as_ref() };
             for (attribute, link, from) in &asked {
-                for source in entity.filter(|_| place >= *from).map_or(&[][..], |entity| entity.values.get(*link).targets()) {
-                    (outbox.send)(Message::Wanted { source: *source, host: *member, attribute: *attribute });
+                let Some(entity) = entity.filter(|_| place >= *from) else { continue };
+                for source in entity.values.get(*link).targets() {
+                    (outbox.send)(Message::Wanted { source: *source, host: entity.id, attribute: *attribute });
                 }
             }
         }
         if is_iteration(round) {
             let components = plan.components.values().filter(|component| component.collection == collection && component.round == round);
             for component in components.filter(|component| plan.staged.contains(&component.component.id)) {
-                for entity in members.iter().filter_map(|id| self.records.get(id)?.entity.as_ref()) {
+                for entity in members.iter().filter_map(|slot| self.records[*slot].entity.as_ref()) {
                     Self::speak(entity, &component.component, outbox);
                 }
             }
@@ -256,11 +258,11 @@ impl Store {
         let members = self.members.get(collection).map_or(&[][..], Vec::as_slice);
         let end = members.len().min(place.saturating_add(limit));
         self.some_are_gone = true;
-        for id in &members[*place..end] {
-            let Some(record) = self.records.get_mut(id) else { continue };
+        for slot in &members[*place..end] {
+            let record = &mut self.records[*slot];
             let Some(plan) = record.entity.as_ref().and_then(|entity| self.plans.get(&entity.tenant_id)) else { continue };
             clear(record, plan, &self.gone_closures);
-            Self::touch(&mut self.touched, record, *id);
+            self.touched.touch(*slot, record);
         }
         *place = end;
     }

@@ -118,7 +118,7 @@ impl Visit<'_, '_> {
             }
             // Buckets were emptied when a definition changed.
             let is_dirty = taken == Taken::Now || self.dirty.contains(&join.attribute);
-            let before = touched.before.as_deref().filter(|_| !is_dirty).and_then(|row| keys.of_host(row));
+            let before = touched.row_before().filter(|_| !is_dirty).and_then(|row| keys.of_host(row));
             let now = keys.of_host(&self.view(touched));
             if before == now && !is_dirty {
                 continue;
@@ -135,7 +135,7 @@ impl Visit<'_, '_> {
                 // Nobody tells it anything any more.
                 None => *held(record, join) = Held::Only(None),
             }
-            self.outbox.marks.push((join.round, self.id));
+            self.outbox.marks.push((join.round, self.slot));
         }
     }
 

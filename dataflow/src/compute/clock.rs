@@ -11,12 +11,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use decidr_domain::aggregate::entity::Entity;
-use decidr_domain::formula::Cells;
-use decidr_domain::id::{EntityId, TenantId};
+use decidr_domain::id::{AttributeId, EntityId, TenantId};
+use decidr_domain::value::Value;
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Outbox;
+use super::record::View;
 use super::store::{Store, collection_plan};
 use crate::plan::CollectionPlan;
 
@@ -61,11 +62,14 @@ impl Clocks {
     }
 
     /// Notes when an entity is due, after a change of it.
-    pub(super) fn schedule(&mut self, entity: &Entity, plan: &CollectionPlan, cells: &dyn Cells) {
-        let next = if plan.timed_rounds.is_empty() { None } else { plan.next_change(cells) };
+    pub(super) fn schedule(&mut self, entity: &Entity, plan: &CollectionPlan, cells: &[(AttributeId, Value)]) {
+        if plan.timed_rounds.is_empty() && self.due.is_empty() {
+            return;
+        }
+        let view = View { entity, cells, now: self.of(entity.tenant_id).now };
+        let next = if plan.timed_rounds.is_empty() { None } else { plan.next_change(&view) };
         let before = match next {
             Some(next) => self.due.insert(entity.id, next),
-            None if self.due.is_empty() => None,
             None => self.due.remove(&entity.id),
         };
         if before == next {
@@ -101,10 +105,10 @@ impl Store {
         for tenant in &self.clocks.advanced {
             let (Some(now), Some(schedule)) = (self.clocks.of(*tenant).now, self.clocks.schedule.get(tenant)) else { continue };
             for (_, id) in schedule.iter().take_while(|(at, _)| *at <= now) {
-                let Some(record) = self.records.get_mut(id) else { continue };
-                Self::touch(&mut self.touched, record, *id).is_due = true;
+                let Some((slot, record)) = self.records.get_mut(*id) else { continue };
+                self.touched.touch(slot, record).is_due = true;
                 let plan = record.entity.as_ref().and_then(|entity| collection_plan(&self.plans, entity));
-                outbox.marks.extend(plan.map_or(&[][..], |plan| &plan.timed_rounds).iter().map(|round| (*round, *id)));
+                outbox.marks.extend(plan.map_or(&[][..], |plan| &plan.timed_rounds).iter().map(|round| (*round, slot)));
             }
         }
     }

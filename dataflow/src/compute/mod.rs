@@ -13,6 +13,11 @@
 //! A definition from which many cells follow is computed a slice of entities at a time, each slice at a timestamp of its
 //! own: [`backfill`]. Rows hold these cells beside those that are shown.
 //!
+//! # Messages
+//! What one entity tells another arrives in a later round. To another worker it goes round the loop; to the worker that it
+//! comes from it goes by hand, which spares the trip. A lone worker, to which nobody else can send, goes through all rounds
+//! of a timestamp at once.
+//!
 //! # State
 //! The state has one version: the next timestamp must not enter before the last has left (the engine sees to that). It is
 //! spread by entity, so that a row, its kernels and its links are all on one worker. Within a timestamp every touched
@@ -28,6 +33,7 @@ mod clock;
 mod closure;
 mod graph;
 mod record;
+mod records;
 mod schema_change;
 mod store;
 mod topology;
@@ -46,12 +52,14 @@ use timely::order::Product;
 
 use crate::message::Message;
 use crate::plan::{Round, arrival};
+use crate::rows::RowId;
 use crate::types::{Diff, Time};
 
 pub use backfill::Progress;
 pub(crate) use backfill::{Backlog, SharedBacklog};
 pub(crate) use clock::{Due, SharedDue};
-pub(crate) use store::{RowRef, Store};
+use records::Slot;
+pub(crate) use store::Store;
 
 /// The time inside the loop.
 pub(crate) type LoopTime = Product<Time, Round>;
@@ -63,8 +71,8 @@ pub(crate) type Updates<K, V> = Vec<((K, V), Time, Diff)>;
 pub(crate) struct Outputs<'scope> {
     /// News for other entities; goes round the loop.
     pub(crate) messages: Stream<'scope, LoopTime, Vec<Message>>,
-    /// Rows by entity.
-    pub(crate) rows: Stream<'scope, LoopTime, Updates<EntityId, RowRef>>,
+    /// Rows by entity, as numbers in the worker's table.
+    pub(crate) rows: Stream<'scope, LoopTime, Updates<EntityId, RowId>>,
     /// The entities in sight, by collection.
     pub(crate) members: Stream<'scope, LoopTime, Updates<(CollectionId, EntityId), ()>>,
     /// How many entities of a collection are in sight on this worker.
@@ -78,13 +86,13 @@ pub(crate) struct Outbox<'a> {
     /// Takes what arrives in the round that follows.
     send: &'a mut dyn FnMut(Message),
     /// Entities to be visited in a later round.
-    marks: Vec<(Round, EntityId)>,
+    marks: Vec<(Round, Slot)>,
 }
 
 /// What a finished timestamp gives.
 #[derive(Default)]
 pub(crate) struct Finished {
-    rows: Updates<EntityId, RowRef>,
+    rows: Updates<EntityId, RowId>,
     members: Updates<(CollectionId, EntityId), ()>,
     counts: Updates<CollectionId, u64>,
     links: Updates<(AttributeId, EntityId), EntityId>,
@@ -95,7 +103,51 @@ struct Waiting {
     capability: Capability<LoopTime>,
     /// As they came: there may be hundreds of thousands, and they are read once.
     messages: Vec<Vec<Message>>,
-    visits: Vec<EntityId>,
+    visits: Vec<Slot>,
+}
+
+impl Waiting {
+    fn new(capability: Capability<LoopTime>) -> Self {
+        Self { capability, messages: Vec::new(), visits: Vec::new() }
+    }
+}
+
+impl Finished {
+    /// Lets go of memory that only an unusual timestamp needs.
+    fn shrink(&mut self) {
+        const KEPT: usize = 1 << 16;
+        self.rows.shrink_to(KEPT);
+        self.members.shrink_to(KEPT);
+        self.counts.shrink_to(KEPT);
+        self.links.shrink_to(KEPT);
+    }
+}
+
+/// Memory for messages that need not go round the loop: what one round has read a later one fills again.
+#[derive(Default)]
+struct Spare(Vec<Vec<Message>>);
+
+impl Spare {
+    /// How many messages are together.
+    const CHUNK: usize = 1 << 12;
+    /// How many chunks are kept.
+    const KEPT: usize = 32;
+
+    fn push(&mut self, messages: &mut Vec<Vec<Message>>, message: Message) {
+        match messages.last_mut() {
+            Some(last) if last.len() < Self::CHUNK => last.push(message),
+            _ => {
+                let mut next = self.0.pop().unwrap_or_default();
+                next.push(message);
+                messages.push(next);
+            }
+        }
+    }
+
+    fn keep(&mut self, messages: Vec<Vec<Message>>) {
+        let room = Self::KEPT.saturating_sub(self.0.len());
+        self.0.extend(messages.into_iter().filter(|messages| messages.capacity() <= Self::CHUNK).take(room));
+    }
 }
 
 /// Builds the operator.
@@ -104,6 +156,9 @@ pub(crate) fn compute<'scope>(
     input: Stream<'scope, LoopTime, Vec<Message>>,
     mut store: Store,
 ) -> Outputs<'scope> {
+    let (index, peers) = (scope.index() as u64, scope.peers() as u64);
+    // Behind round 0 a lone worker waits for nobody.
+    let last_awaited = if peers == 1 { 0 } else { Round::MAX };
     let mut builder = OperatorBuilder::new("Compute".to_owned(), scope);
     let mut input = builder.new_input(input, Exchange::new(Message::route));
     let (messages_out, messages) = builder.new_output();
@@ -112,7 +167,7 @@ pub(crate) fn compute<'scope>(
     let (counts_out, counts) = builder.new_output();
     let (links_out, links) = builder.new_output();
     let mut messages_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Message>>>::from(messages_out);
-    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<EntityId, RowRef>>>::from(rows_out);
+    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<EntityId, RowId>>>::from(rows_out);
     let mut members_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<(CollectionId, EntityId), ()>>>::from(members_out);
     let mut counts_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<CollectionId, u64>>>::from(counts_out);
     let mut links_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<(AttributeId, EntityId), EntityId>>>::from(links_out);
@@ -120,6 +175,7 @@ pub(crate) fn compute<'scope>(
     builder.build(move |_| {
         let mut waiting: BTreeMap<(Time, Round), Waiting> = BTreeMap::new();
         // Held until a timestamp is complete, one for each output but the first.
+        let (mut own, mut spare, mut done) = (Vec::new(), Spare::default(), Finished::default());
         let mut ends: BTreeMap<Time, Vec<Capability<LoopTime>>> = BTreeMap::new();
         move |frontiers| {
             let frontier = &frontiers[0];
@@ -129,43 +185,44 @@ pub(crate) fn compute<'scope>(
                 }
                 // The engine lets in one timestamp at a time, so that what comes together is of one round.
                 if let Some(time) = capability.stamp().iter().next() {
-                    let round = waiting.entry((time.outer, time.inner)).or_insert_with(|| Waiting {
-                        capability: capability.delayed(time, 0),
-                        messages: Vec::new(),
-                        visits: Vec::new(),
-                    });
+                    let round = waiting.entry((time.outer, time.inner)).or_insert_with(|| Waiting::new(capability.delayed(time, 0)));
                     round.messages.push(std::mem::take(data));
                 }
             });
             while let Some((&(time, round), _)) = waiting.first_key_value() {
-                if frontier.less_equal(&Product::new(time, round)) {
+                if frontier.less_equal(&Product::new(time, round.min(last_awaited))) {
                     break;
                 }
-                let Some((_, Waiting { capability, messages, visits })) = waiting.pop_first() else { break };
+                let Some((_, Waiting { capability, mut messages, visits })) = waiting.pop_first() else { break };
+                let arrival = arrival(round);
                 let marks = {
                     let mut output = messages_out.activate();
                     // The loop adds one round to what goes through it.
-                    let departure = capability.delayed(&Product::new(time, arrival(round) - 1));
+                    let departure = capability.delayed(&Product::new(time, arrival - 1));
                     let mut session = output.session(&departure);
-                    let mut outbox = Outbox { send: &mut |message| session.give(message), marks: Vec::new() };
-                    store.round(round, messages.into_iter().flatten(), visits, &mut outbox);
+                    let mut send = |message: Message| match peers == 1 || message.route() % peers == index {
+                        true => spare.push(&mut own, message),
+                        false => session.give(message),
+                    };
+                    let mut outbox = Outbox { send: &mut send, marks: Vec::new() };
+                    store.round(round, &mut messages, visits, &mut outbox);
                     outbox.marks
                 };
-                for (later, id) in marks {
-                    let later = waiting.entry((time, later)).or_insert_with(|| Waiting {
-                        capability: capability.delayed(&Product::new(time, later)),
-                        messages: Vec::new(),
-                        visits: Vec::new(),
-                    });
-                    later.visits.push(id);
+                spare.keep(messages);
+                let waits = |later| Waiting::new(capability.delayed(&Product::new(time, later)));
+                if !own.is_empty() {
+                    waiting.entry((time, arrival)).or_insert_with(|| waits(arrival)).messages.append(&mut own);
+                }
+                for (later, slot) in marks {
+                    waiting.entry((time, later)).or_insert_with(|| waits(later)).visits.push(slot);
                 }
             }
             while let Some((&time, _)) = ends.first_key_value() {
-                if frontier.less_equal(&Product::new(time, Round::MAX)) || waiting.keys().any(|(waiting, _)| *waiting == time) {
+                if frontier.less_equal(&Product::new(time, last_awaited)) || waiting.keys().any(|(waiting, _)| *waiting == time) {
                     break;
                 }
                 let Some((_, end)) = ends.pop_first() else { break };
-                let mut done = store.finish(time);
+                store.finish(time, &mut done);
                 if !done.rows.is_empty() {
                     rows_out.activate().session(&end[0]).give_iterator(done.rows.drain(..));
                 }
@@ -178,6 +235,7 @@ pub(crate) fn compute<'scope>(
                 if !done.links.is_empty() {
                     links_out.activate().session(&end[3]).give_iterator(done.links.drain(..));
                 }
+                done.shrink();
             }
         }
     });

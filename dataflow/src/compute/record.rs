@@ -12,20 +12,25 @@ use decidr_domain::rollup::list_of;
 use decidr_domain::schema::Summary;
 use decidr_domain::value::Value;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
+use super::records::Slot;
 use crate::message::Contribution;
 use crate::plan::CrossingPlan;
 use crate::rollup::Group;
+use crate::rows::RowId;
 
 /// No place among the touched.
 pub(super) const UNTOUCHED: usize = usize::MAX;
 
 /// One entity.
 pub(super) struct Record {
+    /// Which entity.
+    pub(super) id: EntityId,
     /// Its state after all events.
     pub(super) entity: Option<Arc<Entity>>,
-    /// Its row as of the last complete timestamp.
-    pub(super) row: Option<Arc<Row>>,
+    /// Its row as of the last complete timestamp, with its number; once it is touched, [`Touched`] has it.
+    pub(super) row: Option<(RowId, Arc<Row>)>,
     /// Who links here, by link; and the hosts from which a closure reaches it.
     pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
     /// What its sources contribute, by lookup or rollup.
@@ -38,13 +43,12 @@ pub(super) struct Record {
     pub(super) touched: usize,
 }
 
-impl Default for Record {
-    fn default() -> Self {
-        Self { entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), place: 0, touched: UNTOUCHED }
-    }
-}
-
 impl Record {
+    /// Nothing is known of it yet.
+    pub(super) fn new(id: EntityId) -> Self {
+        Self { id, entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), place: 0, touched: UNTOUCHED }
+    }
+
     /// The entities that have this link to it.
     pub(super) fn holders(&self, link: AttributeId) -> impl Iterator<Item = &EntityId> {
         self.incoming.iter().filter(move |(id, _)| *id == link).flat_map(|(_, holders)| holders)
@@ -84,14 +88,32 @@ pub(super) enum Held {
 
 /// What a timestamp did to one entity.
 pub(super) struct Touched {
-    /// Its row before.
-    pub(super) before: Option<Arc<Row>>,
+    /// Where its record is.
+    pub(super) slot: Slot,
+    /// Its row before, with its number.
+    pub(super) before: Option<(RowId, Arc<Row>)>,
     /// Its computed cells, sorted by attribute, blanks left out, once they are others than before.
     pub(super) changed_cells: Option<Vec<(AttributeId, Value)>>,
     /// The attributes whose cells changed so far.
-    pub(super) changed: Vec<AttributeId>,
+    pub(super) changed: Few,
     /// The lookups and rollups to which sources contributed since the last visit.
-    pub(super) contributed: Vec<AttributeId>,
+    pub(super) contributed: Few,
+    /// What most entities have nothing of.
+    seldom: Option<Box<Seldom>>,
+    /// Whether an event of its own was folded.
+    pub(super) folded: bool,
+    /// Whether it comes out otherwise because time passed.
+    pub(super) is_due: bool,
+    /// Whether a cell was set twice, and so may be again what it was.
+    pub(super) is_set_again: bool,
+}
+
+/// Attributes, mostly one or two.
+pub(super) type Few = SmallVec<[AttributeId; 2]>;
+
+/// What a timestamp does to few entities.
+#[derive(Default)]
+pub(super) struct Seldom {
     /// What it contributed last in this timestamp, for what it may contribute to several times.
     pub(super) sent: Vec<(AttributeId, Option<Value>)>,
     /// The components and closures of which it has an error now and had none before, or the other way round, with the error
@@ -101,27 +123,38 @@ pub(super) struct Touched {
     pub(super) linked: Vec<(AttributeId, EntityId, bool)>,
     /// Hosts that take up a cell to which it contributes, with the attribute of the cell.
     pub(super) wanted: Vec<(AttributeId, EntityId)>,
-    /// Whether an event of its own was folded.
-    pub(super) folded: bool,
-    /// Whether it comes out otherwise because time passed.
-    pub(super) is_due: bool,
 }
 
 impl Touched {
     /// Nothing yet.
-    pub(super) fn new(before: Option<Arc<Row>>) -> Self {
+    pub(super) fn new(slot: Slot, before: Option<(RowId, Arc<Row>)>) -> Self {
         Self {
+            slot,
             before,
             changed_cells: None,
-            changed: Vec::new(),
-            contributed: Vec::new(),
-            sent: Vec::new(),
-            cycles_changed: Vec::new(),
-            linked: Vec::new(),
-            wanted: Vec::new(),
+            changed: Few::new(),
+            contributed: Few::new(),
+            seldom: None,
             folded: false,
             is_due: false,
+            is_set_again: false,
         }
+    }
+
+    /// What most entities have nothing of.
+    pub(super) fn seldom(&self) -> &Seldom {
+        static NOTHING: Seldom = Seldom { sent: Vec::new(), cycles_changed: Vec::new(), linked: Vec::new(), wanted: Vec::new() };
+        self.seldom.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// The same, to add to it.
+    pub(super) fn seldom_mut(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
+    }
+
+    /// Its row before, if it was there.
+    pub(super) fn row_before(&self) -> Option<&Row> {
+        self.before.as_ref().map(|(_, row)| &**row)
     }
 
     /// Whether it was not there before this timestamp.
@@ -131,14 +164,14 @@ impl Touched {
 
     /// The error that it had of a component or closure before, if it has another or none now.
     pub(super) fn cycle_changed(&self, component: AttributeId) -> Option<&Option<Value>> {
-        self.cycles_changed.iter().find(|(there, _)| *there == component).map(|(_, before)| before)
+        self.seldom().cycles_changed.iter().find(|(there, _)| *there == component).map(|(_, before)| before)
     }
 
     /// Its computed cells so far, sorted by attribute, blanks left out.
     pub(super) fn cells(&self) -> &[(AttributeId, Value)] {
         match (&self.changed_cells, &self.before) {
             (Some(cells), _) => cells,
-            (None, Some(row)) => &row.computed,
+            (None, Some((_, row))) => &row.computed,
             (None, None) => &[],
         }
     }
@@ -154,7 +187,9 @@ impl Touched {
         if is_same {
             return false;
         }
-        let cells = self.changed_cells.get_or_insert_with(|| self.before.as_ref().map_or_else(Vec::new, |row| with_room(&row.computed)));
+        let more = usize::from(place.is_err());
+        let before = self.before.as_ref();
+        let cells = self.changed_cells.get_or_insert_with(|| before.map_or_else(Vec::new, |(_, row)| with_room(&row.computed, more)));
         match place {
             Ok(at) if value.is_blank() => drop(cells.remove(at)),
             Ok(at) => cells[at].1 = value,
@@ -164,7 +199,9 @@ impl Touched {
                 cells.insert(at, (attribute, value));
             }
         }
-        if !self.changed.contains(&attribute) {
+        if self.changed.contains(&attribute) {
+            self.is_set_again = true;
+        } else {
             self.changed.push(attribute);
         }
         true
@@ -202,6 +239,15 @@ impl Held {
             Summary::Count => Held::Count(0),
             Summary::List | Summary::Collect(_) => Held::List(BTreeMap::new()),
             Summary::Rollup(rollup, argument) => Held::Group(Box::new(Group::new(rollup, argument))),
+        }
+    }
+
+    /// Something of it that lies elsewhere in memory.
+    pub(super) fn look(&self) -> u64 {
+        match self {
+            Held::Only(_) | Held::Count(_) => 0,
+            Held::List(list) => list.len() as u64,
+            Held::Group(group) => group.errors() as u64,
         }
     }
 
@@ -274,9 +320,9 @@ impl Held {
     }
 }
 
-/// A copy with room for one more, which is what most changes of a row need.
-fn with_room(cells: &[(AttributeId, Value)]) -> Vec<(AttributeId, Value)> {
-    let mut copy = Vec::with_capacity(cells.len() + 1);
+/// A copy with room for so many more.
+fn with_room(cells: &[(AttributeId, Value)], more: usize) -> Vec<(AttributeId, Value)> {
+    let mut copy = Vec::with_capacity(cells.len() + more);
     copy.extend_from_slice(cells);
     copy
 }

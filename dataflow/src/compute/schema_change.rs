@@ -53,10 +53,8 @@ impl Store {
                 emptied.insert(*collection);
                 if plan.components.contains_key(component) {
                     // There is one of that name again, of other links.
-                    for id in self.members.get(collection).into_iter().flatten() {
-                        if let Some(record) = self.records.get_mut(id) {
-                            record.cycles.retain(|(there, _)| there != component);
-                        }
+                    for slot in self.members.get(collection).into_iter().flatten() {
+                        self.records[*slot].cycles.retain(|(there, _)| there != component);
                     }
                 }
             }
@@ -69,16 +67,16 @@ impl Store {
                     continue;
                 }
                 self.some_are_gone = true;
-                for id in members {
-                    let Some(record) = self.records.get_mut(id) else { continue };
+                for slot in members {
+                    let record = &mut self.records[*slot];
                     clear(record, plan, &self.gone_closures);
-                    Self::touch(&mut self.touched, record, *id);
+                    self.touched.touch(*slot, record);
                 }
             }
             for component in change.new_components.iter().filter(|component| !plan.staged.contains(component)) {
                 let Some(component) = plan.components.get(component) else { continue };
-                for id in self.members.get(&component.collection).into_iter().flatten() {
-                    if let Some(entity) = self.records.get(id).and_then(|record| record.entity.as_ref()) {
+                for slot in self.members.get(&component.collection).into_iter().flatten() {
+                    if let Some(entity) = &self.records[*slot].entity {
                         Self::speak(entity, &component.component, outbox);
                     }
                 }
@@ -96,10 +94,11 @@ impl Store {
                 if !rounds.is_empty() {
                     self.touched.reserve(members.len());
                 }
-                for member in members {
-                    outbox.marks.extend(rounds.iter().map(|round| (*round, *member)));
-                    if let (false, Some(record)) = (crossings.is_empty(), self.records.get_mut(member)) {
-                        record.held.retain(|(held, _)| crossings.iter().all(|crossing| crossing.attribute != *held));
+                for slot in members {
+                    outbox.marks.extend(rounds.iter().map(|round| (*round, *slot)));
+                    if !crossings.is_empty() {
+                        let held = &mut self.records[*slot].held;
+                        held.retain(|(held, _)| crossings.iter().all(|crossing| crossing.attribute != *held));
                     }
                 }
             }

@@ -1,7 +1,6 @@
 //! What one worker knows, and how it goes through a timestamp: rounds, and at the end the new rows.
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,34 +18,14 @@ use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
-use super::record::{Record, Touched, UNTOUCHED, View, differences};
+use super::record::{UNTOUCHED, differences};
+use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
 use super::{Finished, Outbox};
 use crate::message::{Message, WireEvent};
 use crate::plan::{CollectionPlan, Plan, Question, Round};
+use crate::rows::SharedRowTable;
 use crate::types::Time;
-
-/// A row in an arrangement. Two rows of one entity are the same if they are so since the same position, for a timestamp
-/// gives an entity at most one new row; so that differential need never compare what is in them.
-#[derive(Clone, Debug)]
-pub(crate) struct RowRef(pub(crate) Arc<Row>);
-
-impl PartialEq for RowRef {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.since == other.0.since
-    }
-}
-impl Eq for RowRef {}
-impl PartialOrd for RowRef {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for RowRef {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.since.cmp(&other.0.since)
-    }
-}
 
 /// The rows that changed in the timestamps that are complete, for whoever publishes them.
 pub(crate) type Changes = Rc<RefCell<Vec<Change>>>;
@@ -55,12 +34,13 @@ pub(crate) type Changes = Rc<RefCell<Vec<Change>>>;
 pub(crate) struct Store {
     pub(super) catalog: Catalog,
     pub(super) plans: FxHashMap<TenantId, Plan>,
-    pub(super) records: FxHashMap<EntityId, Record>,
-    pub(super) members: FxHashMap<CollectionId, Vec<EntityId>>,
+    pub(super) records: Records,
+    pub(super) members: FxHashMap<CollectionId, Vec<Slot>>,
     in_sight: FxHashMap<CollectionId, u64>,
     changes: Changes,
+    rows: SharedRowTable,
     /// Of this timestamp: the entities that it touched; their records know the place.
-    pub(super) touched: Vec<(EntityId, Touched)>,
+    pub(super) touched: TouchedEntities,
     /// Of this timestamp: attributes whose definition changed, so that every cell is computed anew.
     pub(super) dirty: FxHashSet<AttributeId>,
     /// Of this timestamp: whether some attributes are not computed any more.
@@ -84,15 +64,16 @@ pub(crate) struct Store {
 const WARMED: usize = 32;
 
 impl Store {
-    pub(crate) fn new(changes: Changes, backlog: SharedBacklog, due: SharedDue) -> Self {
+    pub(crate) fn new(changes: Changes, rows: SharedRowTable, backlog: SharedBacklog, due: SharedDue) -> Self {
         Self {
             catalog: Catalog::default(),
             plans: FxHashMap::default(),
-            records: FxHashMap::default(),
+            records: Records::default(),
             members: FxHashMap::default(),
             in_sight: FxHashMap::default(),
             changes,
-            touched: Vec::new(),
+            rows,
+            touched: TouchedEntities::default(),
             dirty: FxHashSet::default(),
             some_are_gone: false,
             links: Vec::new(),
@@ -108,23 +89,29 @@ impl Store {
     }
 
     /// Computes one round: takes its messages in, and visits the entities that were marked for it.
-    pub(super) fn round(
-        &mut self,
-        round: Round,
-        messages: impl Iterator<Item = Message>,
-        mut visits: Vec<EntityId>,
-        outbox: &mut Outbox<'_>,
-    ) {
+    pub(super) fn round(&mut self, round: Round, messages: &mut [Vec<Message>], mut visits: Vec<Slot>, outbox: &mut Outbox<'_>) {
         let (mut schema, mut folded, mut spoken, mut slice) = (Vec::new(), Vec::new(), Vec::new(), None);
-        let mut buckets = Vec::new();
-        for message in messages {
+        let (mut buckets, mut crossing) = (Vec::new(), None);
+        let mut batches = messages.iter_mut().map(|batch| batch.drain(..));
+        let mut batch = batches.next();
+        let mut warmed = 0;
+        while let Some(messages) = &mut batch {
+            if warmed == 0 {
+                let next = &messages.as_slice()[..messages.len().min(WARMED)];
+                warmed = next.len();
+                self.warm(next.iter().filter_map(|message| self.records.find(message.recipient()?)));
+            }
+            let Some(message) = messages.next() else {
+                batch = batches.next();
+                continue;
+            };
+            warmed -= 1;
             match message {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
                 Message::Slice { limit, .. } => slice = Some(limit),
                 Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
                 Message::Entity { id, event, stamp, number } => {
-                    self.fold(id, &event, &stamp, number);
-                    folded.push(id);
+                    folded.extend(self.fold(id, &event, &stamp, number));
                 }
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
                 Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
@@ -145,7 +132,7 @@ impl Store {
                         buckets.push((tenant, attribute, key));
                     }
                 }
-                Message::Contribution(contribution) => visits.extend(self.take_in(contribution)),
+                Message::Contribution(contribution) => visits.extend(self.take_in(contribution, &mut crossing)),
             }
         }
         if round == 0 {
@@ -153,8 +140,8 @@ impl Store {
             self.visit_due(outbox);
             folded.sort_unstable();
             folded.dedup();
-            for id in folded {
-                self.announce(id, outbox);
+            for slot in folded {
+                self.announce(slot, outbox);
             }
             if let Some(limit) = slice {
                 self.slice(limit, outbox);
@@ -181,38 +168,32 @@ impl Store {
         visits.sort_unstable();
         visits.dedup();
         for some in visits.chunks(WARMED) {
-            self.warm(some);
-            for id in some {
-                self.visit(*id, round, outbox);
-            }
+            self.warm(some.iter().copied());
+            self.visit_all(some, round, outbox);
         }
     }
 
-    /// Looks at entities that are about to be visited. Each look waits for memory, and these do so together, where one visit
-    /// after the other would wait one after the other.
-    fn warm(&self, ids: &[EntityId]) {
-        let look = |id: &EntityId| {
-            let record = self.records.get(id)?;
-            let stored = record.entity.as_ref()?.values.iter().next().map_or(0, |(id, _)| id.0.as_u128() as u64);
-            Some(stored ^ record.row.as_ref()?.since)
+    /// Looks at entities that are about to be visited or told something. Each look waits for memory, and these do so together,
+    /// where one after the other would wait one after the other.
+    fn warm(&self, slots: impl Iterator<Item = Slot>) {
+        let look = |slot: Slot| {
+            let record = &self.records[slot];
+            let held = record.held.first().map_or(0, |(_, held)| held.look());
+            let (entity, (_, row)) = (record.entity.as_ref()?, record.row.as_ref()?);
+            let stored = entity.values.iter().next().map_or(0, |(id, _)| id.0.as_u128() as u64);
+            let computed = row.computed.first().map_or(0, |(id, _)| id.0.as_u128() as u64);
+            let home = (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;
+            Some(stored ^ computed ^ row.since ^ held ^ entity.version as u64 ^ home)
         };
-        std::hint::black_box(ids.iter().filter_map(look).fold(0, |all, one| all ^ one));
-    }
-
-    /// The entity's entry among those that this timestamp touched.
-    pub(super) fn touch<'a>(touched: &'a mut Vec<(EntityId, Touched)>, record: &mut Record, id: EntityId) -> &'a mut Touched {
-        if record.touched == UNTOUCHED {
-            record.touched = touched.len();
-            touched.push((id, Touched::new(record.row.clone())));
-        }
-        &mut touched[record.touched].1
+        std::hint::black_box(slots.filter_map(look).fold(0, |all, one| all ^ one));
     }
 
     /// Applies one event to its entity, as the write side does.
-    fn fold(&mut self, id: EntityId, event: &WireEvent, stamp: &Stamp, number: u64) {
-        let Some(event) = event.entity() else { return };
-        let record = self.records.entry(id).or_default();
-        Self::touch(&mut self.touched, record, id).folded = true;
+    fn fold(&mut self, id: EntityId, event: &WireEvent, stamp: &Stamp, number: u64) -> Option<Slot> {
+        let event = event.entity()?;
+        let slot = self.records.find_or_insert(id);
+        let record = &mut self.records[slot];
+        self.touched.touch(slot, record).folded = true;
         let is_new = record.entity.is_none();
         let state = record.entity.take().map(Arc::unwrap_or_clone);
         record.entity = entity::evolve(state, event, stamp).map(|mut entity| {
@@ -224,16 +205,17 @@ impl Store {
         if let (true, Some(entity)) = (is_new, &record.entity) {
             let members = self.members.entry(entity.collection_id).or_default();
             record.place = members.len();
-            members.push(id);
+            members.push(slot);
         }
+        Some(slot)
     }
 
     /// After all events of a timestamp: what changed about this entity, and who must hear of it.
-    fn announce(&mut self, id: EntityId, outbox: &mut Outbox<'_>) {
-        let Some(record) = self.records.get_mut(&id) else { return };
-        let touched = Self::touch(&mut self.touched, record, id);
+    fn announce(&mut self, slot: Slot, outbox: &mut Outbox<'_>) {
+        let record = &mut self.records[slot];
+        let touched = self.touched.touch(slot, record);
         let Some(entity) = &record.entity else { return };
-        let before = touched.before.as_ref().map(|row| &*row.entity);
+        let (id, before) = (record.id, touched.before.as_ref().map(|(_, row)| &*row.entity));
         for (attribute, old, new) in differences(before, entity) {
             touched.changed.push(attribute);
             let (old, new) = (old.targets(), new.targets());
@@ -257,11 +239,11 @@ impl Store {
         }
         let in_sight_changed = before.is_none_or(|before| before.archived != entity.archived);
         if in_sight_changed {
-            outbox.marks.extend(plan.rounds.iter().map(|round| (*round, id)));
+            outbox.marks.extend(plan.rounds.iter().map(|round| (*round, slot)));
         } else {
             for attribute in &touched.changed {
                 let rounds = plan.readers(*attribute).iter().chain(plan.through(*attribute));
-                outbox.marks.extend(rounds.map(|round| (*round, id)));
+                outbox.marks.extend(rounds.map(|round| (*round, slot)));
             }
         }
         for component in &plan.components {
@@ -284,92 +266,101 @@ impl Store {
 
     /// An entity depends on itself now or lies too deep, or does not any more.
     fn cycle(&mut self, id: EntityId, component: AttributeId, error: Option<Value>, outbox: &mut Outbox<'_>) {
-        let Some(record) = self.records.get_mut(&id) else { return };
+        let Some((slot, record)) = self.records.get_mut(id) else { return };
         let before = record.cycles.iter().position(|(there, _)| *there == component).map(|place| record.cycles.swap_remove(place).1);
         record.cycles.extend(error.map(|error| (component, error)));
         let Some(entity) = record.entity.as_ref() else { return };
         let (plan, tenant) = (collection_plan(&self.plans, entity), self.plans.get(&entity.tenant_id));
         let round = tenant.and_then(|plan| plan.components.get(&component)).map(|plan| plan.round);
         let through = plan.map_or(&[][..], |plan| plan.through_graph(component));
-        outbox.marks.extend(round.iter().chain(through).map(|round| (*round, id)));
-        Self::touch(&mut self.touched, record, id).cycles_changed.push((component, before));
+        outbox.marks.extend(round.iter().chain(through).map(|round| (*round, slot)));
+        self.touched.touch(slot, record).seldom_mut().cycles_changed.push((component, before));
     }
 
     /// A closure reaches this entity from another host, or one host less.
     fn reached(&mut self, source: EntityId, closure: AttributeId, host: EntityId, added: bool, outbox: &mut Outbox<'_>) {
-        let Some(record) = self.records.get_mut(&source) else { return };
+        let Some((slot, record)) = self.records.get_mut(source) else { return };
         record.meet(closure, host, added);
-        Self::touch(&mut self.touched, record, source).linked.push((closure, host, added));
+        self.touched.touch(slot, record).seldom_mut().linked.push((closure, host, added));
         let plan = record.entity.as_ref().and_then(|entity| collection_plan(&self.plans, entity));
-        outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(closure)).iter().map(|round| (*round, source)));
+        outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(closure)).iter().map(|round| (*round, slot)));
     }
 
     /// A host takes up a cell to which this entity contributes.
     fn wanted(&mut self, source: EntityId, host: EntityId, attribute: AttributeId, outbox: &mut Outbox<'_>) {
-        let Some(record) = self.records.get_mut(&source) else { return };
+        let Some((slot, record)) = self.records.get_mut(source) else { return };
         let Some(entity) = &record.entity else { return };
         let Some(crossing) = self.plans.get(&entity.tenant_id).and_then(|plan| plan.crossing(attribute)) else { return };
-        outbox.marks.push((crossing.export_round, source));
-        Self::touch(&mut self.touched, record, source).wanted.push((attribute, host));
+        outbox.marks.push((crossing.export_round, slot));
+        self.touched.touch(slot, record).seldom_mut().wanted.push((attribute, host));
     }
 
     /// A link to this entity came or went.
     fn linked(&mut self, target: EntityId, link: AttributeId, holder: EntityId, added: bool, outbox: &mut Outbox<'_>) {
-        let Some(record) = self.records.get_mut(&target) else { return };
+        let Some((slot, record)) = self.records.get_mut(target) else { return };
         record.meet(link, holder, added);
         self.links.push(((link, target), holder, if added { 1 } else { -1 }));
-        let touched = Self::touch(&mut self.touched, record, target);
-        touched.linked.push((link, holder, added));
+        let touched = self.touched.touch(slot, record);
+        touched.seldom_mut().linked.push((link, holder, added));
         let plan = record.entity.as_ref().and_then(|entity| collection_plan(&self.plans, entity));
-        outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(link)).iter().map(|round| (*round, target)));
+        outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(link)).iter().map(|round| (*round, slot)));
     }
 
-    /// Ends a timestamp: makes the new rows, and forgets what only the timestamp needed.
-    pub(super) fn finish(&mut self, time: Time) -> Finished {
-        let mut finished = Finished::default();
-        let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_unstable_by_key(|(id, _)| *id);
+    /// Ends a timestamp: adds the new rows to `finished`, and forgets what only the timestamp needed.
+    pub(super) fn finish(&mut self, time: Time, finished: &mut Finished) {
+        let mut order: Vec<(EntityId, Slot)> = self.touched.slots().map(|slot| (self.records[slot].id, slot)).collect();
+        order.sort_unstable();
         let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
-        let mut changes = self.changes.borrow_mut();
-        for (id, touched) in touched {
-            let Some(record) = self.records.get_mut(&id) else { continue };
+        let (mut changes, mut rows) = (self.changes.borrow_mut(), self.rows.borrow_mut());
+        let mut plans = PlanFinder::new(&self.plans);
+        for (id, slot) in order {
+            let record = &mut self.records[slot];
+            let touched = self.touched.touch(slot, record);
             record.touched = UNTOUCHED;
             let Some(entity) = &record.entity else { continue };
-            let plan = collection_plan(&self.plans, entity);
+            let plan = plans.find(entity);
             if let Some(plan) = plan {
-                let now = self.clocks.of(entity.tenant_id).now;
-                self.clocks.schedule(entity, plan, &View { entity, cells: touched.cells(), now });
+                self.clocks.schedule(entity, plan, touched.cells());
             }
-            let Touched { before, mut changed_cells, folded, .. } = touched;
-            let computed = plan.map(|plan| &plan.computed);
+            let (before, mut changed_cells) = (touched.before.take(), touched.changed_cells.take());
+            let (folded, is_set_again) = (touched.folded, touched.is_set_again);
             if self.some_are_gone {
-                let is_there = |attribute: &AttributeId| computed.is_some_and(|computed| computed.contains(attribute));
-                let old = before.as_ref().map_or(&[][..], |row| &row.computed);
+                let is_there = |attribute: &AttributeId| plan.is_some_and(|plan| plan.computed.contains(attribute));
+                let old = before.as_ref().map_or(&[][..], |(_, row)| &row.computed);
                 if changed_cells.is_some() || old.iter().any(|(attribute, _)| !is_there(attribute)) {
                     changed_cells.get_or_insert_with(|| old.to_vec()).retain(|(attribute, _)| is_there(attribute));
                 }
             }
             let computed = match (changed_cells, &before) {
-                (Some(cells), Some(row)) if !folded && *row.computed == *cells => continue,
-                (Some(cells), _) => cells.into_boxed_slice(),
-                (None, Some(_)) if !folded => continue,
-                (None, Some(row)) => row.computed.clone(),
+                (Some(cells), Some((_, row))) if folded || !(is_set_again || self.some_are_gone) || *row.computed != *cells => {
+                    cells.into_boxed_slice()
+                }
+                (Some(cells), None) => cells.into_boxed_slice(),
+                (None, Some((_, row))) if folded => row.computed.clone(),
                 (None, None) => Box::default(),
+                (_, Some(_)) => {
+                    record.row = before;
+                    continue;
+                }
             };
             let row = Arc::new(Row { since: time, entity: entity.clone(), computed });
-            if let Some(before) = &before {
-                finished.rows.push(((id, RowRef(before.clone())), time, -1));
-            }
-            finished.rows.push(((id, RowRef(row.clone())), time, 1));
+            let before = before.map(|(number, before)| {
+                rows.replace(number, before.since);
+                finished.rows.push(((id, number), time, -1));
+                before
+            });
+            let number = rows.insert(row.clone());
+            finished.rows.push(((id, number), time, 1));
             let was_in_sight = before.as_ref().is_some_and(|row| !row.entity.archived);
             if was_in_sight == entity.archived {
                 let diff = if entity.archived { -1 } else { 1 };
                 finished.members.push((((entity.collection_id, id), ()), time, diff));
                 *counted.entry(entity.collection_id).or_default() += diff as i64;
             }
-            record.row = Some(row.clone());
+            record.row = Some((number, row.clone()));
             changes.push(Change { entity_id: id, old: before, new: row });
         }
+        self.touched.clear();
         for (collection, difference) in counted {
             let count = self.in_sight.entry(collection).or_default();
             if *count > 0 {
@@ -385,7 +376,6 @@ impl Store {
         self.some_are_gone = false;
         self.backfill.finish(&self.members, &self.backlog);
         self.clocks.finish(&self.due);
-        finished
     }
 }
 
@@ -411,4 +401,28 @@ impl<'a> Members<'a> {
 /// The plan for an entity's collection.
 pub(super) fn collection_plan<'a>(plans: &'a FxHashMap<TenantId, Plan>, entity: &Entity) -> Option<&'a CollectionPlan> {
     plans.get(&entity.tenant_id)?.collections.get(&entity.collection_id)
+}
+
+/// Finds the plans for the collections of entities of which many in a row are of one collection.
+pub(super) struct PlanFinder<'a> {
+    plans: &'a FxHashMap<TenantId, Plan>,
+    last: Option<(CollectionId, Option<&'a CollectionPlan>)>,
+}
+
+impl<'a> PlanFinder<'a> {
+    pub(super) fn new(plans: &'a FxHashMap<TenantId, Plan>) -> Self {
+        Self { plans, last: None }
+    }
+
+    /// As [`collection_plan`].
+    pub(super) fn find(&mut self, entity: &Entity) -> Option<&'a CollectionPlan> {
+        match self.last {
+            Some((collection, plan)) if collection == entity.collection_id => plan,
+            _ => {
+                let plan = collection_plan(self.plans, entity);
+                self.last = Some((entity.collection_id, plan));
+                plan
+            }
+        }
+    }
 }

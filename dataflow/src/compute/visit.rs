@@ -1,9 +1,10 @@
 //! One visit to one entity: makes its cells of one level final, and tells other entities what that changes for them.
 
+use std::sync::Arc;
+
 use decidr_domain::aggregate::entity::Entity;
-use decidr_domain::delta::Row;
 use decidr_domain::formula::At;
-use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::id::{AttributeId, EntityId, TenantId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;
 use rustc_hash::FxHashSet;
@@ -12,17 +13,23 @@ use super::Outbox;
 use super::backfill::{Backfill, Taken};
 use super::clock::Clock;
 use super::record::{Held, Record, Touched, View};
-use super::store::{Members, Store, collection_plan};
+use super::records::Slot;
+use super::store::{Members, PlanFinder, Store};
 use crate::message::{Contribution, Message};
 use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
 
 impl Store {
     /// Takes in what a source contributes; returns the host if it must be visited for it and was not before.
-    pub(super) fn take_in(&mut self, contribution: Contribution) -> Option<EntityId> {
-        let host = contribution.host;
-        let record = self.records.get_mut(&host)?;
-        let tenant = self.plans.get(&record.entity.as_ref()?.tenant_id)?;
-        let crossing = tenant.crossing(contribution.attribute)?;
+    ///
+    /// `last` is what it was about last: many in a row are about one.
+    pub(super) fn take_in(&mut self, contribution: Contribution, last: &mut Option<(TenantId, Arc<CrossingPlan>)>) -> Option<Slot> {
+        let (slot, record) = self.records.get_mut(contribution.host)?;
+        let tenant = record.entity.as_ref()?.tenant_id;
+        let is_last = last.as_ref().is_some_and(|(of, crossing)| *of == tenant && crossing.attribute == contribution.attribute);
+        if !is_last {
+            *last = Some((tenant, self.plans.get(&tenant)?.crossing(contribution.attribute)?.clone()));
+        }
+        let (_, crossing) = last.as_ref()?;
         if self.backfill.cells(contribution.attribute, record.place) == Taken::NotYet {
             // It asks for what there is when its turn comes, or else is told now and looks at it then.
             if !crossing.is_asked_for() {
@@ -30,28 +37,33 @@ impl Store {
             }
             return None;
         }
-        let touched = Self::touch(&mut self.touched, record, host);
+        let touched = self.touched.touch(slot, record);
         let is_first = touched.contributed.is_empty();
         if touched.contributed.last() != Some(&contribution.attribute) && !touched.contributed.contains(&contribution.attribute) {
             touched.contributed.push(contribution.attribute);
         }
         held(record, crossing).take_in(contribution);
-        is_first.then_some(host)
+        is_first.then_some(slot)
     }
 
-    /// Computes the cells of a round.
-    pub(super) fn visit(&mut self, id: EntityId, round: Round, outbox: &mut Outbox<'_>) {
-        let Some(record) = self.records.get_mut(&id) else { return };
-        let touched = Self::touch(&mut self.touched, record, id);
-        let Some(entity) = record.entity.clone() else { return };
-        let Some(plan) = collection_plan(&self.plans, &entity) else { return };
-        let (dirty, backfill, clock) = (&self.dirty, &self.backfill, self.clocks.of(entity.tenant_id));
-        let mut visit =
-            Visit { id, round, phase: phase(round), place: record.place, entity: &entity, plan, dirty, backfill, clock, outbox };
-        visit.cross(record, touched);
-        visit.evaluate(touched);
-        visit.join(record, touched);
-        visit.export(record, touched);
+    /// Computes the cells of a round, of these entities.
+    pub(super) fn visit_all(&mut self, slots: &[Slot], round: Round, outbox: &mut Outbox<'_>) {
+        let (dirty, backfill, phase) = (&self.dirty, &self.backfill, phase(round));
+        let mut plans = PlanFinder::new(&self.plans);
+        for slot in slots {
+            let (slot, record) = (*slot, &mut self.records[*slot]);
+            let touched = self.touched.touch(slot, record);
+            let Some(entity) = &record.entity else { continue };
+            let Some(plan) = plans.find(entity) else { continue };
+            let clock = self.clocks.of(entity.tenant_id);
+            let entity = entity.clone();
+            let (id, place) = (record.id, record.place);
+            let mut visit = Visit { id, slot, round, phase, place, entity: &entity, plan, dirty, backfill, clock, outbox };
+            visit.cross(record, touched);
+            visit.evaluate(touched);
+            visit.join(record, touched);
+            visit.export(record, touched);
+        }
     }
 }
 
@@ -74,6 +86,7 @@ pub(super) fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a m
 /// A visit under way.
 pub(super) struct Visit<'a, 'b> {
     pub(super) id: EntityId,
+    pub(super) slot: Slot,
     round: Round,
     /// The round whose items are computed: in iterations they are the same again and again.
     pub(super) phase: Round,
@@ -150,13 +163,13 @@ impl Visit<'_, '_> {
         if changed && !touched.is_new() {
             // What reads it in this phase comes later in this visit; a new entity is visited in every round as it is.
             let later = self.plan.readers(attribute).iter().filter(|round| **round > self.phase);
-            self.outbox.marks.extend(later.map(|round| (*round, self.id)));
+            self.outbox.marks.extend(later.map(|round| (*round, self.slot)));
         }
         // What this entity made of its sources in this very phase may have looked at the cell as it was before.
         let is_host_read =
             || self.plan.crossings.iter().any(|crossing| crossing.round == self.phase && crossing.host_reads.contains(&attribute));
         if changed && is_iteration(self.round) && is_host_read() {
-            self.outbox.marks.push((self.round + 1, self.id));
+            self.outbox.marks.push((self.round + 1, self.slot));
         }
     }
 
@@ -170,28 +183,28 @@ impl Visit<'_, '_> {
             }
             if !export.iterates {
                 self.export_once(export, record, touched);
-            } else if let Some(place) = touched.sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
+            } else if let Some(place) = touched.seldom().sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
                 self.export_again(export, record, touched, place);
             } else if let Some(new) = self.export_once(export, record, touched) {
-                touched.sent.push((export.attribute, new));
+                touched.seldom_mut().sent.push((export.attribute, new));
             }
         }
     }
 
     /// Sends the difference to before the timestamp, if there may be one; returns what is contributed now.
     fn export_once(&mut self, export: &CrossingPlan, record: &Record, touched: &Touched) -> Option<Option<Value>> {
-        let before = touched.before.as_deref().filter(|row| !row.entity.archived);
+        let before = touched.row_before().filter(|row| !row.entity.archived);
         let link = export.link();
         let dirty = self.dirty.contains(&export.attribute) || self.backfill.exports(export.attribute, self.place) == Taken::Now;
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
-            Direction::Forward(_) | Direction::Reach { .. } => touched.linked.iter().any(|(id, ..)| *id == link),
+            Direction::Forward(_) | Direction::Reach { .. } => touched.seldom().linked.iter().any(|(id, ..)| *id == link),
             Direction::Match(_) => false,
         };
         let depth_changed = if export.is_reach() { touched.cycle_changed(link) } else { None };
         let in_sight_changed = before.is_some() == self.entity.archived;
         let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
-        let is_wanted = touched.wanted.iter().any(|(attribute, _)| *attribute == export.attribute);
+        let is_wanted = touched.seldom().wanted.iter().any(|(attribute, _)| *attribute == export.attribute);
         let is_due = touched.is_due && export.crossing.is_timed();
         if !(dirty
             || link_changed
@@ -226,7 +239,7 @@ impl Visit<'_, '_> {
             Direction::Backward(_) => {
                 let after = self.entity.values.get(link).targets();
                 // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
-                let was: &[EntityId] = touched.before.as_deref().map_or(&[], |row: &Row| row.entity.values.get(link).targets());
+                let was: &[EntityId] = touched.row_before().map_or(&[], |row| row.entity.values.get(link).targets());
                 let (is_after, is_was) = (Members::of(after), Members::of(was));
                 for host in after {
                     let old = if is_was.has(host) { &old } else { &None };
@@ -237,11 +250,11 @@ impl Visit<'_, '_> {
                 }
             }
             Direction::Forward(_) | Direction::Reach { .. } => {
-                let changed = || touched.linked.iter().filter(|(id, ..)| *id == link);
+                let changed = || touched.seldom().linked.iter().filter(|(id, ..)| *id == link);
                 for (_, host, _) in changed().filter(|(.., added)| !added) {
                     self.send(export, *host, &old, &None);
                 }
-                let wanted = touched.wanted.iter().filter(|(attribute, _)| *attribute == export.attribute).map(|(_, host)| *host);
+                let wanted = touched.seldom().wanted.iter().filter(|(attribute, _)| *attribute == export.attribute).map(|(_, host)| *host);
                 let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).chain(wanted).collect();
                 if old == new && !dirty {
                     // Only links changed: those who stay have it already.
@@ -264,7 +277,7 @@ impl Visit<'_, '_> {
     /// Sends the difference to what was sent last in this timestamp; links were seen to then.
     fn export_again(&mut self, export: &CrossingPlan, record: &Record, touched: &mut Touched, place: usize) {
         let new = self.contribution(export, touched);
-        let old = std::mem::replace(&mut touched.sent[place].1, new.clone());
+        let old = std::mem::replace(&mut touched.seldom_mut().sent[place].1, new.clone());
         match export.crossing.direction {
             Direction::Backward(link) => {
                 for host in self.entity.values.get(link).targets() {

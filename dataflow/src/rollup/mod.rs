@@ -96,6 +96,11 @@ impl Group {
         Self { rollup, kernel, errors: BTreeMap::new() }
     }
 
+    /// How many different errors are in it.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
     /// Takes a contribution in.
     pub(crate) fn add(&mut self, contribution: &Value) {
         self.rollup.each_item(contribution, &mut |item| match (self.rollup.admit)(item) {

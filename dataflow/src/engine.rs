@@ -317,7 +317,7 @@ fn conduct(
             None => 0,
         };
         if end > 0 {
-            let events = batch.drain(..end).collect();
+            let events = if end == batch.len() { std::mem::take(&mut batch) } else { batch.drain(..end).collect() };
             if conductor.events(events, accepted).is_none() {
                 return;
             }
@@ -363,8 +363,8 @@ struct Conductor<'a> {
 
 impl Conductor<'_> {
     /// Lets events in as one timestamp; `None` if another worker has ended.
-    fn events(&mut self, events: Vec<Recorded>, accepted: Instant) -> Option<()> {
-        let last = events.last()?.position;
+    fn events(&mut self, events: VecDeque<Recorded>, accepted: Instant) -> Option<()> {
+        let last = events.back()?.position;
         let started = Instant::now();
         metrics::histogram!("decidr_dataflow_batch_size").record(events.len() as f64);
         self.begin(time_of(last));

@@ -10,13 +10,16 @@ use dbsp::{DBSPHandle, OrdIndexedZSet, OutputHandle, Runtime};
 
 use crate::workload::{Batch, Peer, Tables, Update, Workload, score};
 
+/// Ids have 128 bits and amounts as many as decimals of 28 digits need, as everywhere where tables are made at run time.
+type Id = u128;
+type Number = i128;
 /// Customer, amount, quantity.
-type Row = Tup3<u64, i64, i64>;
-type Table = OutputHandle<SpineSnapshot<OrdIndexedZSet<u64, i64>>>;
+type Row = Tup3<Id, Number, Number>;
+type Table = OutputHandle<SpineSnapshot<OrdIndexedZSet<Id, Number>>>;
 
 struct Circuit {
     circuit: DBSPHandle,
-    orders: MapHandle<u64, Row, i64>,
+    orders: MapHandle<Id, Row, Number>,
     totals: Table,
     scores: Table,
     looked_up: Table,
@@ -27,10 +30,10 @@ struct Circuit {
 
 pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     let (circuit, (orders, totals, scores, looked_up)) = Runtime::init_circuit(1, |circuit| {
-        let (rows, orders) = circuit.add_input_map::<u64, Row, i64, _>(|row, amount| row.1 = *amount);
+        let (rows, orders) = circuit.add_input_map::<Id, Row, Number, _>(|row, amount| row.1 = *amount);
         let totals = rows.map_index(|(order, row)| (*order, row.1 * row.2));
         let sums = rows.map_index(|(_, row)| (row.0, row.1 * row.2)).aggregate_linear(|total| *total);
-        let scores = sums.map_index(|(customer, sum)| (*customer, score(*sum)));
+        let scores = sums.map_index(|(customer, sum)| (*customer, score(*sum as i64) as Number));
         let by_customer = rows.map_index(|(order, row)| (row.0, *order));
         let looked_up = by_customer.join_index(&scores, |_, order, score| Some((*order, *score)));
         // All that a transaction gives, and not what its last step does.
@@ -39,8 +42,8 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     .map_err(|error| anyhow!("{error}"))?;
     let (tables, total_of) = (Tables::empty(workload), vec![0; workload.orders.len()]);
     let mut peer = Circuit { circuit, orders, totals, scores, looked_up, tables, total_of };
-    let row = |order: &crate::workload::Order| Tup3(order.customer as u64, order.amount, order.quantity);
-    let mut rows = workload.orders.iter().enumerate().map(|(id, order)| Tup2(id as u64, Upsert::Insert(row(order)))).collect();
+    let row = |order: &crate::workload::Order| Tup3(order.customer as Id, order.amount.into(), order.quantity.into());
+    let mut rows = workload.orders.iter().enumerate().map(|(id, order)| Tup2(id as Id, Upsert::Insert(row(order)))).collect();
     peer.orders.append(&mut rows);
     peer.step()?;
     Ok(Box::new(peer))
@@ -54,7 +57,7 @@ impl Circuit {
         for (output, table) in tables {
             for (key, value, weight) in output.concat().consolidate().iter() {
                 if weight > 0 {
-                    table[key as usize] = value;
+                    table[key as usize] = value as i64;
                 }
             }
         }
@@ -71,7 +74,7 @@ impl Peer for Circuit {
 
     fn apply(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch::Updates(updates) = batch else { anyhow::bail!("a batch of another peer") };
-        let mut rows = updates.iter().map(|update| Tup2(update.order as u64, Upsert::Update(update.amount))).collect();
+        let mut rows = updates.iter().map(|update| Tup2(update.order as Id, Upsert::Update(update.amount.into()))).collect();
         self.orders.append(&mut rows);
         self.step()
     }

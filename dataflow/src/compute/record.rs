@@ -95,9 +95,9 @@ pub(super) struct Touched {
     /// Its computed cells, sorted by attribute, blanks left out, once they are others than before.
     pub(super) changed_cells: Option<Vec<(AttributeId, Value)>>,
     /// The attributes whose cells changed so far.
-    pub(super) changed: Few,
+    pub(super) changed: SmallVec<[AttributeId; 4]>,
     /// The lookups and rollups to which sources contributed since the last visit.
-    pub(super) contributed: Few,
+    pub(super) contributed: SmallVec<[AttributeId; 2]>,
     /// What most entities have nothing of.
     seldom: Option<Box<Seldom>>,
     /// Whether an event of its own was folded.
@@ -107,9 +107,6 @@ pub(super) struct Touched {
     /// Whether a cell was set twice, and so may be again what it was.
     pub(super) is_set_again: bool,
 }
-
-/// Attributes, mostly one or two.
-pub(super) type Few = SmallVec<[AttributeId; 2]>;
 
 /// What a timestamp does to few entities.
 #[derive(Default)]
@@ -132,8 +129,8 @@ impl Touched {
             slot,
             before,
             changed_cells: None,
-            changed: Few::new(),
-            contributed: Few::new(),
+            changed: SmallVec::new(),
+            contributed: SmallVec::new(),
             seldom: None,
             folded: false,
             is_due: false,

@@ -83,6 +83,11 @@ impl TouchedEntities {
         &mut self.0[record.touched]
     }
 
+    /// What the timestamp did to the entity of this record, if it touched it.
+    pub(super) fn get(&self, record: &Record) -> Option<&Touched> {
+        self.0.get(record.touched)
+    }
+
     /// Makes room.
     pub(super) fn reserve(&mut self, more: usize) {
         self.0.reserve(more);

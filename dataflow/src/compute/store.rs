@@ -179,7 +179,8 @@ impl Store {
         let look = |slot: Slot| {
             let record = &self.records[slot];
             let held = record.held.first().map_or(0, |(_, held)| held.look());
-            let (entity, (_, row)) = (record.entity.as_ref()?, record.row.as_ref()?);
+            let (_, row) = record.row.as_ref().or_else(|| self.touched.get(record)?.before.as_ref())?;
+            let entity = record.entity.as_ref()?;
             let stored = entity.values.iter().next().map_or(0, |(id, _)| id.0.as_u128() as u64);
             let computed = row.computed.first().map_or(0, |(id, _)| id.0.as_u128() as u64);
             let home = (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;

@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let started = Instant::now();
     let (mut seed, mut batches, mut events, mut histories, mut circular) = (options.seed, 0, 0, 0_u64, 0_u64);
-    let (mut closures, mut matches) = (0, 0);
+    let (mut closures, mut matches, mut conversions) = (0, 0, 0);
     while batches < options.count {
         let mut words = Words(seed);
         let (length, pieces) = (100 + words.next() % 1_400, 1 + words.next() % 20);
@@ -49,6 +49,7 @@ fn main() -> anyhow::Result<()> {
                 (batches, events, histories) = (batches + extent.batches, events + extent.events, histories + 1);
                 circular += u64::from(extent.cycles > 0);
                 (closures, matches) = (closures + extent.closures, matches + extent.matches);
+                conversions += extent.conversions;
             }
             Err(_) => anyhow::bail!("a difference: run again with --seed {seed} --count 1"),
         }
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     }
     let report = serde_json::json!({
         "batches": batches, "histories": histories, "events": events, "with_circles": circular,
-        "cells_through_closures": closures, "cells_through_matches": matches, "differences": 0,
+        "cells_through_closures": closures, "cells_through_matches": matches, "cells_converted": conversions, "differences": 0,
         "next_seed": seed, "seconds": started.elapsed().as_secs_f64(),
     });
     println!("{report}");

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::aggregate::entity::EntityCommand;
+use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::id::{CollectionId, CommandId, EntityId, TenantId};
 use decidr_domain::schema::CollectionSchema;
@@ -258,8 +259,10 @@ fn json(attribute: &Attribute, text: &str) -> Json {
 /// The entities of a collection by the text of one attribute; of several alike the first.
 pub fn index(platform: &Platform, collection: CollectionId, attribute: &Attribute) -> KeyIndex {
     let mut index = KeyIndex::default();
-    platform.arranged().scan(collection, None, |row| {
-        let text = decidr_domain::formula::coerce::text(row.entity.values.get(attribute.id));
+    let arranged = platform.arranged();
+    let Some(schema) = arranged.catalog().tenant(attribute.tenant_id) else { return index };
+    arranged.scan(collection, None, |row| {
+        let text = decidr_domain::formula::coerce::text(&schema.shown_value(row, attribute.id));
         if !text.is_empty() {
             index.entry(text.to_string()).or_insert(row.entity.id);
         }

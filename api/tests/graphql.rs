@@ -459,13 +459,14 @@ async fn what_values_stand_for_is_checked() {
     tenant.ok(set, json!({ "i": ada, "v": { "took": "1:30:00" } })).await;
     let values = tenant.ok("query($i: ID!) { entity(id: $i) { values(keys: [\"all\", \"took\"]) } }", json!({ "i": ada })).await;
     assert_eq!(values["entity"]["values"], json!({ "all": "50 2 ada@example.com", "took": 5400 }));
-    // A format may be widened and not narrowed.
+    // A format may be widened, and narrowed if all that is stored is of it.
     let attributes = tenant.ok("query($c: ID) { collection(id: $c) { attributes { key id } } }", json!({ "c": people })).await;
     let id = |key: &str| attributes["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == key).unwrap()["id"].clone();
     let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
     tenant.ok(update, json!({ "i": id("mail"), "d": { "text": {} } })).await;
-    tenant.refused("INVALID_INPUT", update, json!({ "i": id("mail"), "d": { "email": {} } })).await;
-    tenant.refused("INVALID_INPUT", update, json!({ "i": id("stars"), "d": { "rating": { "max": 3 } } })).await;
+    tenant.ok(update, json!({ "i": id("mail"), "d": { "email": {} } })).await;
+    tenant.refused("VALUE_TYPE_MISMATCH", update, json!({ "i": id("notes"), "d": { "email": {} } })).await;
+    tenant.refused("VALUE_TYPE_MISMATCH", update, json!({ "i": id("stars"), "d": { "rating": { "max": 3 } } })).await;
     let create = "mutation($c: ID!, $d: AttributeDefinition!) { createAttribute(collectionId: $c, key: \"x\", definition: $d) { id } }";
     tenant.refused("INVALID_INPUT", create, json!({ "c": people, "d": { "currency": { "code": "euro" } } })).await;
     tenant.refused("INVALID_INPUT", create, json!({ "c": people, "d": { "rating": { "max": 50 } } })).await;

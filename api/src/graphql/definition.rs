@@ -3,6 +3,7 @@
 use async_graphql::resolver_utils::EnumType;
 use async_graphql::{Enum, ID, InputObject, OneofObject};
 use decidr_domain::aggregate::attribute::{DefinitionInput, SelectionInput};
+use decidr_domain::aggregate::choice::ChoiceInput;
 use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
 use decidr_domain::formula::eval::approximate;
 use decidr_domain::id::{AttributeId, Key};
@@ -95,9 +96,35 @@ pub(crate) struct UserOptions {
     multiple: bool,
 }
 
+/// Options by name, or as `choices` by name, id and colour: one of the two. An option keeps its id for good; entities hold the
+/// id, so that an option that is given with its id and another name is renamed everywhere. Their order is that in which values
+/// are sorted.
 #[derive(InputObject)]
 pub(crate) struct SelectOptions {
+    #[graphql(default)]
     options: Vec<String>,
+    choices: Option<Vec<SelectChoice>>,
+}
+
+/// Without an id it is the option of that name, or a new one. `color` is a word or as "#1a2b3c"; left out, it stays as it is.
+#[derive(InputObject)]
+pub(crate) struct SelectChoice {
+    id: Option<ID>,
+    name: String,
+    color: Option<String>,
+}
+
+impl SelectOptions {
+    fn into_input(self) -> Result<Vec<ChoiceInput>, Refusal> {
+        match self.choices {
+            None => Ok(self.options.iter().map(|name| name.as_str().into()).collect()),
+            Some(choices) if self.options.is_empty() => {
+                let choice = |SelectChoice { id, name, color }| ChoiceInput { id: id.map(|id| id.0), name, color };
+                Ok(choices.into_iter().map(choice).collect())
+            }
+            Some(_) => Err(Refusal::new("INVALID_INPUT", "a select has `options` or `choices`, and not both")),
+        }
+    }
 }
 
 /// The backlink attribute is created in the target collection, always multiple.
@@ -257,8 +284,8 @@ impl AttributeDefinition {
             Self::Checkbox(_) => DefinitionInput::Checkbox,
             Self::Date(_) => DefinitionInput::Date,
             Self::Datetime(_) => DefinitionInput::Datetime,
-            Self::SingleSelect(options) => DefinitionInput::SingleSelect { options: options.options },
-            Self::MultiSelect(options) => DefinitionInput::MultiSelect { options: options.options },
+            Self::SingleSelect(options) => DefinitionInput::SingleSelect { options: options.into_input()? },
+            Self::MultiSelect(options) => DefinitionInput::MultiSelect { options: options.into_input()? },
             Self::Autonumber(_) => DefinitionInput::Autonumber,
             Self::CreatedTime(_) => DefinitionInput::CreatedTime,
             Self::CreatedBy(_) => DefinitionInput::CreatedBy,

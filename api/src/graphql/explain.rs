@@ -4,18 +4,16 @@
 use std::sync::Arc;
 
 use async_graphql::{ID, Scalar, ScalarType, SimpleObject, Value as Json};
-use decidr_domain::aggregate::attribute::{Attribute, Definition, DefinitionInput};
+use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::delta::Row;
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::formula::Cells;
 use decidr_domain::id::{AttributeId, EntityId, StreamId};
-use decidr_domain::schema::{Compute, Crossing, Direction, Summary, resolve};
-use decidr_domain::value::Value;
+use decidr_domain::schema::{Compute, Crossing, Direction};
 
-use super::scalars::{cell, json};
+use super::scalars::cell;
 use super::traverse::joined;
-use super::{Refusal, Request, ScanBudget, TenantView};
+use super::{Refusal, Request, TenantView};
 
 /// How far down an explanation goes, how many sources of a crossing it shows, and how much it says in all.
 const DEPTH_MAX: i32 = 10;
@@ -27,7 +25,7 @@ const EVENTS_MAX: usize = 10_000;
 const EVENTS_PAGE: usize = 1_000;
 
 /// The value of one cell, in the form that it has in Values.
-pub(crate) struct Cell(Json);
+pub(crate) struct Cell(pub(crate) Json);
 
 impl Cell {
     pub(crate) fn of(value: Json) -> Self {
@@ -103,7 +101,9 @@ pub(crate) async fn explain(
     let mut open = vec![&mut explanation];
     while let Some(node) = open.pop() {
         if let Some((entity, attribute)) = node.stored {
-            node.set_by = set_by(request, entity, attribute).await?;
+            let attributes = view.schema.attribute(attribute);
+            let stored_as: Vec<_> = attributes.iter().flat_map(|attribute| attribute.all_stored_as()).collect();
+            node.set_by = set_by(request, entity, attribute, &stored_as).await?;
         }
         open.extend(node.inputs.iter_mut());
     }
@@ -142,6 +142,7 @@ impl Walk<'_> {
             out.expression = Some(expression.to_user(&schema.keys(attribute.collection_id)).to_string());
         }
         match schema.shown_analyzed(attribute.id).map(|analyzed| (&analyzed.compute, analyzed)) {
+            Some((_, analyzed)) if analyzed.is_converted() => out.stored = Some((row.entity.id, attribute.id)),
             Some((Compute::Formula(program), _)) => self.own(row, &program.references, depth, &mut out),
             Some((Compute::Crossing(crossing), analyzed)) => {
                 out.strategy = Some(decidr_dataflow::strategy(&crossing.summary));
@@ -182,7 +183,7 @@ impl Walk<'_> {
 }
 
 /// The entities that contribute to a cell of `host`, in the order of the link, at most so many.
-fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> Vec<Arc<Row>> {
+pub(crate) fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> Vec<Arc<Row>> {
     let ids = match crossing.direction {
         Direction::Forward(link) => host.entity.values.get(link).targets().to_vec(),
         Direction::Backward(link) => view.arranged.holders(link, host.entity.id, None, usize::MAX),
@@ -194,22 +195,27 @@ fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> 
 }
 
 /// The last event that set a stored value.
-async fn set_by(request: &Request<'_>, entity: EntityId, attribute: AttributeId) -> Result<Option<SetBy>, Refusal> {
+async fn set_by(
+    request: &Request<'_>,
+    entity: EntityId,
+    attribute: AttributeId,
+    stored_as: &[AttributeId],
+) -> Result<Option<SetBy>, Refusal> {
     let (mut found, mut from, mut seen) = (None, 1, 0);
     while seen < EVENTS_MAX {
         let events = request.platform.stream(StreamId::from(entity), from, EVENTS_PAGE).await?;
         seen += events.len();
         let Some(last) = events.last() else { break };
         from = last.version + 1;
-        found = events.iter().rev().find(|recorded| sets(recorded, attribute)).map(described).or(found);
+        found = events.iter().rev().find(|recorded| sets(recorded, attribute, stored_as)).map(described).or(found);
     }
     Ok(found)
 }
 
-fn sets(recorded: &Recorded, attribute: AttributeId) -> bool {
+fn sets(recorded: &Recorded, attribute: AttributeId, stored_as: &[AttributeId]) -> bool {
     let Event::Entity(event) = &recorded.event else { return false };
     match event {
-        EntityEvent::EntityCreated { values, .. } => !values.get(attribute).is_blank(),
+        EntityEvent::EntityCreated { values, .. } => stored_as.iter().any(|id| !values.get(*id).is_blank()),
         EntityEvent::AttributeValueSet { attribute_id, .. }
         | EntityEvent::EntitiesLinked { attribute_id, .. }
         | EntityEvent::EntitiesUnlinked { attribute_id, .. } => *attribute_id == attribute,
@@ -226,82 +232,5 @@ fn described(recorded: &Recorded) -> SetBy {
         actor: metadata.actor.to_string(),
         recorded_at: metadata.recorded_at.to_string(),
         version: recorded.version,
-    }
-}
-
-/// What another definition would make of an attribute's cells. What depends on them is not looked at.
-#[derive(SimpleObject)]
-pub(crate) struct Preview {
-    /// How many cells would be otherwise than they are.
-    changed: i64,
-    /// How many would be as they are.
-    unchanged: i64,
-    /// How many would hold an error and do not now.
-    new_errors: i64,
-    /// Some that would change.
-    sample: Vec<PreviewedCell>,
-}
-
-/// One cell that would change.
-#[derive(SimpleObject)]
-pub(crate) struct PreviewedCell {
-    entity_id: ID,
-    before: Cell,
-    after: Cell,
-}
-
-/// The most cells that a preview shows.
-const SAMPLE_MAX: i32 = 100;
-
-/// What a definition would change, without changing it.
-pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &DefinitionInput, sample: i32) -> Result<Preview, Refusal> {
-    if !(0..=SAMPLE_MAX).contains(&sample) {
-        return Err(Refusal::new("INVALID_INPUT", format!("sample lies between 0 and {SAMPLE_MAX}, and this is {sample}")));
-    }
-    let not_found = || Refusal::new("NOT_FOUND", format!("no attribute `{id}`"));
-    let attribute = view.schema.attribute(id).ok_or_else(not_found)?;
-    let collection = view.schema.collection(attribute.collection_id).ok_or_else(not_found)?;
-    let analyzed = view.schema.shown_over_cells(&resolve::preview(&view.schema, collection, attribute, definition)?);
-    let cell = view.schema.shown_cell(id);
-    let mut out = Preview { changed: 0, unchanged: 0, new_errors: 0, sample: Vec::new() };
-    let mut affordable = true;
-    view.arranged.scan(collection.id(), None, |row| {
-        affordable = view.budget.take();
-        if !affordable {
-            return false;
-        }
-        let (before, after) = (cell.map_or(Value::Blank, |cell| row.cell(cell)), computed(view, row, &analyzed.compute));
-        if before == after {
-            out.unchanged += 1;
-        } else {
-            out.changed += 1;
-            out.new_errors += i64::from(after.is_error() && !before.is_error());
-            if out.sample.len() < sample as usize {
-                let entity_id = row.entity.id.to_string().into();
-                out.sample.push(PreviewedCell { entity_id, before: Cell(json(&before)), after: Cell(json(&after)) });
-            }
-        }
-        true
-    });
-    if affordable { Ok(out) } else { Err(ScanBudget::exhausted()) }
-}
-
-/// A cell by its definition, from the cells that there are.
-fn computed(view: &TenantView, row: &Row, compute: &Compute) -> Value {
-    match compute {
-        Compute::Stored => Value::Blank,
-        Compute::Broken(error) => error.clone(),
-        Compute::Formula(program) => program.evaluate(&view.at(row)),
-        Compute::Crossing(crossing) => {
-            let contributions: Vec<Value> =
-                sources(view, row, crossing, usize::MAX).iter().filter_map(|source| crossing.contribution(&view.at(source))).collect();
-            match &crossing.summary {
-                Summary::Count => Value::from(contributions.len() as i64),
-                Summary::Only => contributions.into_iter().next_back().unwrap_or_default(),
-                Summary::List => decidr_domain::rollup::list_of(contributions.iter()),
-                Summary::Rollup(rollup, argument) => rollup.summary(&contributions, argument),
-                Summary::Collect(collect) => collect.summary(contributions.iter(), row),
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ mod explain;
 mod groups;
 mod mutation;
 mod page;
+mod preview;
 mod query;
 mod reads;
 pub mod scalars;
@@ -20,9 +21,10 @@ use std::time::Duration;
 
 use async_graphql::{Context, Schema};
 use decidr_dataflow::Arranged;
+use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::command::Authority;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{At, Program};
+use decidr_domain::formula::{At, Cells, Program};
 use decidr_domain::id::{AttributeId, Position, TenantId};
 use decidr_domain::schema::{Summary, TenantSchema};
 use decidr_domain::value::Value;
@@ -228,11 +230,22 @@ impl TenantView {
     pub(crate) fn shown_key(&self, row: &Row, attribute: AttributeId) -> Value {
         let Some(cell) = self.schema.shown_cell(attribute) else { return Value::Blank };
         let crossing = self.schema.shown_analyzed(attribute).and_then(|analyzed| analyzed.crossing());
-        match (row.entity.values.get(attribute), row.computed(cell)) {
-            (_, Value::Blank) if crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)) => Value::from(0),
-            (_, count) if crossing.is_some() => count.clone(),
-            (Value::Blank, computed) => computed.clone(),
-            (stored, _) => stored.clone(),
+        match row.computed(cell) {
+            Value::Blank if crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)) => Value::from(0),
+            count if crossing.is_some() => count.clone(),
+            _ => row.cell(cell),
+        }
+    }
+
+    /// The same to sort by: options of a select come in the order in which it has them.
+    pub(crate) fn sort_key(&self, row: &Row, attribute: &Attribute) -> Value {
+        let shown = self.shown_key(row, attribute.id);
+        match (&attribute.definition, &shown) {
+            (Definition::SingleSelect { options }, Value::Text(name)) => {
+                let place = options.iter().position(|choice| choice.name == *name);
+                Value::from(place.unwrap_or(options.len()) as i64)
+            }
+            _ => shown,
         }
     }
 

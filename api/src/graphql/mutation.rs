@@ -12,6 +12,7 @@ use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, SpaceId,
 use uuid::Uuid;
 
 use super::definition::{AttributeDefinition, key};
+use super::preview::check_conversion;
 use super::query::parse;
 use super::scalars::{PositionToken, Values};
 use super::{Refusal, Request};
@@ -165,6 +166,10 @@ impl Mutation {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
+    /// A stored attribute that gets another type converts what is stored; a select whose options get other names renames them.
+    /// If some values do not fit they are counted in a VALUE_TYPE_MISMATCH and nothing is done, but with `force`: then their
+    /// cells hold an error, until the attribute gets a type that they fit or they are set anew. `previewAttribute` shows which.
+    #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
     async fn update_attribute(
         &self,
         ctx: &Context<'_>,
@@ -172,6 +177,7 @@ impl Mutation {
         #[graphql(name = "key")] attribute_key: Option<String>,
         name: Option<String>,
         definition: Option<AttributeDefinition>,
+        force: Option<bool>,
         command_id: Option<ID>,
     ) -> Result<Payload, Refusal> {
         let command = AttributeCommand::UpdateAttribute {
@@ -180,6 +186,12 @@ impl Mutation {
             name,
             definition: definition.map(AttributeDefinition::into_input).transpose()?,
         };
+        if let AttributeCommand::UpdateAttribute { id, definition: Some(definition), .. } = &command
+            && force != Some(true)
+        {
+            let view = Request::of(ctx)?.view(None).await?;
+            tokio::task::block_in_place(|| check_conversion(&view, *id, definition))?;
+        }
         start_clock(ctx, &command).await?;
         execute(ctx, command_id, Command::Attribute(command)).await
     }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
-use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::id::{CollectionId, EntityId};
 use decidr_domain::schema::resolve;
 use decidr_domain::value::Value;
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,7 @@ pub(crate) struct Page {
     view: TenantView,
     collection: CollectionId,
     filter: Option<Program>,
-    order: Vec<(AttributeId, Direction)>,
+    order: Vec<(Arc<Attribute>, Direction)>,
     first: usize,
     after: Option<Cursor>,
 }
@@ -113,7 +113,7 @@ impl Page {
         if order_by.len() > ORDER_MAX {
             return Err(Refusal::new("TOO_LARGE", format!("orderBy takes {ORDER_MAX} attributes at most")));
         }
-        let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.id, order.direction));
+        let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.clone(), order.direction));
         let order: Vec<_> = order_by.iter().map(key).collect::<Result<_, Refusal>>()?;
         let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len());
         let after = match after {
@@ -235,7 +235,7 @@ impl Page {
     }
 
     fn cursor(&self, row: &Row) -> Cursor {
-        Cursor { keys: self.order.iter().map(|(attribute, _)| self.view.shown_key(row, *attribute)).collect(), id: row.entity.id }
+        Cursor { keys: self.order.iter().map(|(attribute, _)| self.view.sort_key(row, attribute)).collect(), id: row.entity.id }
     }
 
     /// Blank comes first when ascending; those alike in all keys are ordered by id.

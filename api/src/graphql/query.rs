@@ -6,9 +6,10 @@ use decidr_domain::id::{CollectionId, EntityId, SpaceId};
 
 use super::definition::AttributeDefinition;
 use super::entity::Entity;
-use super::explain::{Explanation, Preview, explain, preview};
+use super::explain::{Explanation, explain};
 use super::groups::{self, Groups, SummaryInput};
 use super::page::{EntityConnection, OrderBy, Page};
+use super::preview::{Preview, preview};
 use super::scalars::PositionToken;
 use super::schema_types::{Collection, Space};
 use super::traverse::{self, Traversal};

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use async_graphql::{InputValueError, InputValueResult, Name, Number, Scalar, ScalarType, Value as Json};
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::delta::Row;
+use decidr_domain::formula::Cells as _;
 use decidr_domain::schema::TenantSchema;
 use decidr_domain::value::Value;
 use serde_json::Value as Input;
@@ -99,18 +100,19 @@ pub fn cell(schema: &TenantSchema, row: &Row, attribute: &Attribute) -> Json {
             };
             Json::Object([(Name::new("count"), count)].into_iter().collect())
         }
-        Definition::DateRange {} => match row.entity.values.get(attribute.id) {
+        Definition::DateRange {} => match &row.cell(shown) {
             Value::List(days) if days.len() == 2 => {
                 Json::Object([(Name::new("start"), json(&days[0])), (Name::new("end"), json(&days[1]))].into_iter().collect())
             }
             other => json(other),
         },
-        Definition::Json {} | Definition::Attachments {} => match row.entity.values.get(attribute.id) {
-            Value::Text(text) => serde_json::from_str(text).map_or(Json::Null, from_json),
+        Definition::Json {} | Definition::Attachments {} => match &row.cell(shown) {
+            // What is shown of another type, until all is converted, is no JSON.
+            Value::Text(text) => serde_json::from_str(text).map_or_else(|_| Json::String(text.to_string()), from_json),
             other => json(other),
         },
         definition if definition.is_computed() => json(row.computed(shown)),
-        _ => json(row.entity.values.get(attribute.id)),
+        _ => json(&row.cell(shown)),
     }
 }
 

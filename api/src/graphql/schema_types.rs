@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ID, Object};
+use async_graphql::{Enum, ID, Object, SimpleObject};
 use decidr_domain::aggregate::attribute::{self, Definition};
+use decidr_domain::aggregate::choice as domain;
 use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
 use decidr_domain::aggregate::space;
 use decidr_domain::schema::CollectionSchema;
@@ -108,6 +109,16 @@ pub(crate) enum AttributeState {
     Computing,
 }
 
+/// An option of a select.
+#[derive(SimpleObject)]
+pub(crate) struct Choice {
+    /// What stays when it is renamed.
+    id: ID,
+    name: String,
+    /// A word, or as "#1a2b3c".
+    color: Option<String>,
+}
+
 #[Object]
 impl Attribute {
     async fn id(&self) -> ID {
@@ -172,6 +183,16 @@ impl Attribute {
     }
     async fn computed(&self) -> bool {
         self.attribute.definition.is_computed()
+    }
+    /// The options of a select, in their order; null if it is none.
+    async fn choices(&self) -> Option<Vec<Choice>> {
+        let is_select = matches!(self.attribute.definition, Definition::SingleSelect { .. } | Definition::MultiSelect { .. });
+        let choice = |choice: &domain::Choice| Choice {
+            id: choice.id.to_string().into(),
+            name: choice.name.to_string(),
+            color: choice.color.as_ref().map(ToString::to_string),
+        };
+        is_select.then(|| self.attribute.definition.options().iter().map(choice).collect())
     }
     /// The formula of a formula or of a rollup, or the filter of a rollup or lookup, as one would write it today.
     async fn expression(&self) -> Option<String> {

@@ -189,7 +189,7 @@ impl Peer for Decidr {
     fn prepare(&mut self, updates: &[Update]) -> Batch {
         let event = |update: &Update| {
             let id = order_id(update.order);
-            let set = EntityEvent::AttributeValueSet { id, attribute_id: self.amount, value: Value::from(update.amount) };
+            let set = EntityEvent::AttributeValueSet { id, attribute_id: self.amount, stored_as: None, value: Value::from(update.amount) };
             self.log.record(id.into(), Event::Entity(set))
         };
         Batch::Recorded(updates.iter().map(event).collect())

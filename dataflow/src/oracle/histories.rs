@@ -26,19 +26,18 @@ use decidr_domain::rollup::{Argument, ROLLUPS, Rollup};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::{ErrorKind, Value};
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::Oracle;
 use crate::{Arranged, Engine, EngineConfig};
 
 /// Makes commands from words and decides them, so that only events come out which the write side would accept.
-struct World {
-    oracle: Oracle,
+pub(super) struct World {
+    pub(super) oracle: Oracle,
     position: u64,
     ids: u128,
-    tenant: TenantId,
-    collections: Vec<CollectionId>,
+    pub(super) tenant: TenantId,
+    pub(super) collections: Vec<CollectionId>,
     words: std::vec::IntoIter<u32>,
     refused: usize,
 }
@@ -127,11 +126,11 @@ impl World {
         Uuid::from_u128(self.ids)
     }
 
-    fn word(&mut self) -> Option<usize> {
+    pub(super) fn word(&mut self) -> Option<usize> {
         self.words.next().map(|word| word as usize)
     }
 
-    fn pick<T: Clone>(&mut self, items: &[T]) -> Option<T> {
+    pub(super) fn pick<T: Clone>(&mut self, items: &[T]) -> Option<T> {
         let word = self.word()?;
         if items.is_empty() { None } else { Some(items[word % items.len()].clone()) }
     }
@@ -170,7 +169,7 @@ impl World {
 
     /// The events of the next command; `None` when the words are used up.
     fn step(&mut self) -> Option<Vec<Recorded>> {
-        let command = match self.word()? % 31 {
+        let command = match self.word()? % 33 {
             0..2 => self.create_stored()?,
             2..4 => self.create_link()?,
             4..10 => self.create_computed()?,
@@ -224,6 +223,7 @@ impl World {
                 let advance = TenantCommand::AdvanceClock { id: self.tenant, to };
                 return Some(self.execute(Authority::Operator, Command::Tenant(advance)));
             }
+            31 | 32 => self.retype()?,
             22 => Command::Entity(EntityCommand::ArchiveEntity { id: self.entity()?.0 }),
             _ => {
                 let archived: Vec<_> = self.oracle.entities.values().filter(|e| e.archived).map(|e| e.id).collect();
@@ -245,19 +245,9 @@ impl World {
         Key::new(&format!("k{}", self.ids)).unwrap()
     }
 
-    fn create(&mut self, collection_id: CollectionId, definition: DefinitionInput) -> Command {
+    pub(super) fn create(&mut self, collection_id: CollectionId, definition: DefinitionInput) -> Command {
         let (id, key) = (AttributeId(self.id()), self.key());
         AttributeCommand::CreateAttribute { id, collection_id, key, name: None, definition }.into_command()
-    }
-
-    fn create_stored(&mut self) -> Option<Command> {
-        let collection = self.pick(&self.collections.clone())?;
-        let definition = match self.word()? % 4 {
-            0 => DefinitionInput::text(),
-            1 => DefinitionInput::Checkbox,
-            _ => DefinitionInput::number(),
-        };
-        Some(self.create(collection, definition))
     }
 
     fn create_link(&mut self) -> Option<Command> {
@@ -436,7 +426,7 @@ impl World {
         })
     }
 
-    fn attribute(&mut self) -> Option<AttributeId> {
+    pub(super) fn attribute(&mut self) -> Option<AttributeId> {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let all: Vec<_> = schema.collections().flat_map(|c| c.attributes().iter().map(|a| a.id)).collect();
         self.pick(&all)
@@ -446,43 +436,9 @@ impl World {
         let all: Vec<_> = self.oracle.entities.values().map(|e| (e.id, e.collection_id)).collect();
         self.pick(&all)
     }
-
-    fn values(&mut self, collection: CollectionId, most: usize) -> Option<Map<String, Json>> {
-        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
-        let stored = |d: &Definition| {
-            matches!(d, Definition::Text { .. } | Definition::Number { .. } | Definition::Checkbox {} | Definition::Link { .. })
-        };
-        let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().filter(|a| stored(&a.definition)).cloned().collect();
-        let mut out = Map::new();
-        for _ in 0..most.min(attributes.len()) {
-            let attribute = self.pick(&attributes)?;
-            let word = self.word()?;
-            let value = match &attribute.definition {
-                _ if word % 5 == 0 => Json::Null,
-                Definition::Text { .. } => json!(["", "x", "12", "-3.5"][word % 4]),
-                Definition::Checkbox {} => json!(word % 2 == 0),
-                Definition::Link { collection_id, .. } => {
-                    let targets: Vec<_> =
-                        self.oracle.entities.values().filter(|e| e.collection_id == *collection_id && !e.archived).map(|e| e.id).collect();
-                    match self.pick(&targets) {
-                        Some(target) if word % 3 == 0 => {
-                            // Another order of what it leads to, or others in between.
-                            let other = self.pick(&targets)?;
-                            json!([other.to_string(), target.to_string()])
-                        }
-                        Some(target) => json!([target.to_string()]),
-                        None => Json::Null,
-                    }
-                }
-                _ => json!([0, 1, 2, 7, -4][word % 5]),
-            };
-            out.insert(attribute.key.to_string(), value);
-        }
-        Some(out)
-    }
 }
 
-trait IntoCommand {
+pub(super) trait IntoCommand {
     fn into_command(self) -> Command;
 }
 
@@ -579,6 +535,8 @@ pub struct Extent {
     pub closures: u64,
     /// How many cells were compared that come through matches, and not from nothing.
     pub matches: u64,
+    /// How many cells were compared that come from what is stored under another type or by another name.
+    pub conversions: u64,
 }
 
 /// Makes a history from words, and compares after each batch what is arranged, and what somebody has who knows only the
@@ -624,7 +582,9 @@ pub fn run(words: Vec<u32>, splits: Vec<u8>, workers: usize) -> Extent {
         let schema = world.oracle.catalog.tenant(world.oracle.entities[&id].tenant_id).unwrap();
         let nothing = [Value::from(0), Value::from(false)];
         for (attribute, _) in cells.iter().filter(|(_, value)| !nothing.contains(value)) {
-            match schema.shown_analyzed(*attribute).and_then(|analyzed| Some(analyzed.crossing()?.direction)) {
+            let analyzed = schema.shown_analyzed(*attribute);
+            extent.conversions += u64::from(analyzed.is_some_and(|analyzed| analyzed.is_converted()));
+            match analyzed.and_then(|analyzed| Some(analyzed.crossing()?.direction)) {
                 Some(Direction::Reach { .. }) => extent.closures += 1,
                 Some(Direction::Match(_)) => extent.matches += 1,
                 _ => {}

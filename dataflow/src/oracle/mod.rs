@@ -4,6 +4,7 @@
 //! kernels nor deltas.
 
 pub mod histories;
+mod stored;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -96,11 +97,21 @@ impl Cells for OracleCells<'_> {
     }
 }
 
+/// What is stored of one entity.
+struct Stored<'a>(&'a Entity);
+
+impl Cells for Stored<'_> {
+    fn cell(&self, attribute: AttributeId) -> Value {
+        self.0.values.get(attribute).clone()
+    }
+}
+
 impl Computation<'_> {
     fn cell(&self, entity: &Entity, attribute: AttributeId) -> Value {
+        let is_converted = || self.schema.shown_analyzed(attribute).is_some_and(|analyzed| analyzed.is_converted());
         match entity.values.get(attribute) {
-            Value::Blank => self.computed(entity, attribute),
-            stored => stored.clone(),
+            stored if !stored.is_blank() && !is_converted() => stored.clone(),
+            _ => self.computed(entity, attribute),
         }
     }
 
@@ -108,7 +119,11 @@ impl Computation<'_> {
         if let Some(value) = self.memory.borrow().get(&(entity.id, attribute)) {
             return value.clone();
         }
-        let value = match self.schema.shown_analyzed(attribute).map(|analyzed| &analyzed.compute) {
+        let analyzed = self.schema.shown_analyzed(attribute);
+        let value = match analyzed.map(|analyzed| &analyzed.compute) {
+            Some(Compute::Formula(program)) if analyzed.is_some_and(|analyzed| analyzed.is_converted()) => {
+                program.evaluate(&Stored(entity))
+            }
             None | Some(Compute::Stored) => Value::Blank,
             Some(Compute::Broken(error)) => error.clone(),
             Some(Compute::Formula(program)) => program.evaluate(&OracleCells { computation: self, entity }),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use decidr_domain::aggregate::attribute::{AttributeEvent, Definition, MatchKey, SortKey};
+use decidr_domain::aggregate::choice::Choice;
 use decidr_domain::aggregate::collection::CollectionEvent;
 use decidr_domain::aggregate::entity::{EntityEvent, Values};
 use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
@@ -58,6 +59,7 @@ fn examples() -> Vec<(&'static str, Event)> {
     ]
     .into_iter()
     .collect();
+    let choice = |id: &str, name: &str, color: Option<&str>| Choice { id: id.into(), name: name.into(), color: color.map(Into::into) };
     let created = |definition| {
         Event::Attribute(AttributeEvent::AttributeCreated {
             id: attribute,
@@ -115,8 +117,15 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("AttributeCreated.checkbox", created(Definition::Checkbox {})),
         ("AttributeCreated.date", created(Definition::Date {})),
         ("AttributeCreated.datetime", created(Definition::Datetime {})),
-        ("AttributeCreated.singleSelect", created(Definition::SingleSelect { options: vec!["a".into()] })),
-        ("AttributeCreated.multiSelect", created(Definition::MultiSelect { options: vec!["a".into(), "b".into()] })),
+        ("AttributeCreated.singleSelect", created(Definition::SingleSelect { options: vec![choice("a", "a", None)] })),
+        (
+            "AttributeCreated.singleSelect.coloured",
+            created(Definition::SingleSelect { options: vec![choice("a", "b", None), choice("c", "c", Some("red"))] }),
+        ),
+        (
+            "AttributeCreated.multiSelect",
+            created(Definition::MultiSelect { options: vec![choice("a", "a", None), choice("b", "b", None)] }),
+        ),
         (
             "AttributeCreated.link",
             created(Definition::Link { collection_id: collection, multiple: true, backlink_id: id(7), hierarchical: false }),
@@ -206,10 +215,22 @@ fn examples() -> Vec<(&'static str, Event)> {
             Event::Attribute(AttributeEvent::AttributeDeleted { id: attribute, collection_id: collection, staged: false }),
         ),
         ("EntityCreated", Event::Entity(EntityEvent::EntityCreated { id: entity, tenant_id: tenant, collection_id: collection, values })),
-        ("AttributeValueSet", Event::Entity(EntityEvent::AttributeValueSet { id: entity, attribute_id: attribute, value: number("0.1") })),
+        (
+            "AttributeValueSet",
+            Event::Entity(EntityEvent::AttributeValueSet { id: entity, attribute_id: attribute, stored_as: None, value: number("0.1") }),
+        ),
         (
             "AttributeValueSet.blank",
-            Event::Entity(EntityEvent::AttributeValueSet { id: entity, attribute_id: attribute, value: Value::Blank }),
+            Event::Entity(EntityEvent::AttributeValueSet { id: entity, attribute_id: attribute, stored_as: None, value: Value::Blank }),
+        ),
+        (
+            "AttributeValueSet.storedAs",
+            Event::Entity(EntityEvent::AttributeValueSet {
+                id: entity,
+                attribute_id: attribute,
+                stored_as: Some(AttributeId(Uuid::from_u128(99))),
+                value: number("7"),
+            }),
         ),
         (
             "EntitiesLinked",

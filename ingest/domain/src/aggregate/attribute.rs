@@ -9,6 +9,7 @@ use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
+use super::choice::{Choice, ChoiceInput};
 use super::format::{NumberFormat, TextFormat};
 use crate::formula::{Expression, functions};
 use crate::id::{AttributeId, CollectionId, Key, TenantId};
@@ -16,6 +17,7 @@ use crate::rejection::{Rejection, check_name};
 use crate::rollup::Rollup;
 use crate::schema::resolve;
 use crate::value::Value;
+use uuid::Uuid;
 
 /// An attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,41 @@ pub struct Attribute {
     pub definition: Definition,
     /// Whether it is gone.
     pub deleted: bool,
+    /// The types that it had before, the oldest first, with the ids under which values of each are stored.
+    pub former: Vec<(AttributeId, Definition)>,
+    /// Whether what is shown may be something else than what is stored.
+    pub converts: bool,
+    /// Ids of options that it had before and that entities may hold.
+    pub retired: Vec<EcoString>,
+}
+
+impl Attribute {
+    /// The id under which its values are stored: its own, until it changes its type.
+    pub fn stored_as(&self) -> AttributeId {
+        match self.former.len() {
+            0 => self.id,
+            types => AttributeId(Uuid::new_v5(&self.id.0, format!("stored as {types}").as_bytes())),
+        }
+    }
+
+    /// All ids under which values of it may be stored.
+    pub fn all_stored_as(&self) -> impl Iterator<Item = AttributeId> {
+        self.former.iter().map(|(id, _)| *id).chain([self.stored_as()])
+    }
+
+    /// The same with another definition.
+    fn redefined(mut self, definition: &Definition) -> Self {
+        if !(self.definition.is_computed() || definition.is_computed()) {
+            self.converts |= !definition.shows_all_of(&self.definition);
+            if !definition.is_stored_like(&self.definition) {
+                self.former.push((self.stored_as(), self.definition.clone()));
+            }
+            let stays = |id: &EcoString| definition.options().iter().any(|choice| choice.id == *id);
+            self.retired.retain(|id| !stays(id));
+            self.retired.extend(self.definition.options().iter().map(|choice| choice.id.clone()).filter(|id| !stays(id)));
+        }
+        Self { definition: definition.clone(), ..self }
+    }
 }
 
 /// What an attribute holds. Part of the log.
@@ -73,12 +110,12 @@ pub enum Definition {
     /// One of these options.
     SingleSelect {
         /// The options, in order.
-        options: Vec<EcoString>,
+        options: Vec<Choice>,
     },
     /// Some of these options.
     MultiSelect {
         /// The options, in order.
-        options: Vec<EcoString>,
+        options: Vec<Choice>,
     },
     /// Users of the tenant, by id.
     User {
@@ -254,6 +291,31 @@ impl Definition {
         matches!(self, Autonumber {} | CreatedTime {} | CreatedBy {} | ModifiedTime { .. } | ModifiedBy { .. })
     }
 
+    /// The options, if it is a select.
+    pub fn options(&self) -> &[Choice] {
+        match self {
+            Definition::SingleSelect { options } | Definition::MultiSelect { options } => options,
+            _ => &[],
+        }
+    }
+
+    /// Whether values that were stored under the definition `before` are such as are stored under this one.
+    fn is_stored_like(&self, before: &Definition) -> bool {
+        match (before, self) {
+            (Definition::Text { format: before, .. }, Definition::Text { format, .. }) => format.takes_all_of(*before),
+            (Definition::Number { format: before, .. }, Definition::Number { format, .. }) => format.takes_all_of(before),
+            (Definition::User { multiple: before }, Definition::User { multiple }) => before == multiple,
+            (before, this) => std::mem::discriminant(before) == std::mem::discriminant(this),
+        }
+    }
+
+    /// Whether all that was stored under the definition `before` is shown as it is stored.
+    fn shows_all_of(&self, before: &Definition) -> bool {
+        let is_plain = |choice: &Choice| choice.id == choice.name;
+        let is_there = |old: &Choice| self.options().iter().any(|choice| choice.id == old.id);
+        self.is_stored_like(before) && before.options().iter().all(is_there) && self.options().iter().all(is_plain)
+    }
+
     /// The collection that it leads to, if it is a link, stored or computed.
     pub fn leads_to(&self) -> Option<CollectionId> {
         match self {
@@ -290,10 +352,10 @@ pub enum DefinitionInput {
     Json,
     Attachments,
     SingleSelect {
-        options: Vec<String>,
+        options: Vec<ChoiceInput>,
     },
     MultiSelect {
-        options: Vec<String>,
+        options: Vec<ChoiceInput>,
     },
     /// `backlink_id` is the id that the backlink will have.
     Link {
@@ -611,9 +673,12 @@ pub fn evolve(state: Option<Attribute>, event: &AttributeEvent) -> Option<Attrib
             name: name.clone(),
             definition: definition.clone(),
             deleted: false,
+            former: Vec::new(),
+            converts: false,
+            retired: Vec::new(),
         }),
         AttributeEvent::AttributeRenamed { key, name, .. } => state.map(|a| Attribute { key: key.clone(), name: name.clone(), ..a }),
-        AttributeEvent::AttributeDefinitionChanged { definition, .. } => state.map(|a| Attribute { definition: definition.clone(), ..a }),
+        AttributeEvent::AttributeDefinitionChanged { definition, .. } => state.map(|a| a.redefined(definition)),
         AttributeEvent::AttributeDeleted { .. } => state.map(|a| Attribute { deleted: true, ..a }),
     }
 }

@@ -130,6 +130,9 @@ pub enum EntityEvent {
     AttributeValueSet {
         id: EntityId,
         attribute_id: AttributeId,
+        /// Under which id the value is stored, if not under that of the attribute: it changed its type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stored_as: Option<AttributeId>,
         #[serde(with = "crate::event::stored_value")]
         value: Value,
     },
@@ -193,7 +196,7 @@ pub fn decide(
             let attribute = writable(collection, key)?;
             let value = input::value(schema, attribute, json)?;
             check_targets(schema, attribute, value.targets(), facts)?;
-            stored.push((attribute.id, value));
+            stored.push((attribute.stored_as(), value));
         }
         return Ok(vec![EntityEvent::EntityCreated {
             id,
@@ -218,12 +221,22 @@ pub fn decide(
             for (key, json) in values {
                 let attribute = writable(collection, key)?;
                 let value = input::value(schema, attribute, json)?;
-                let before = entity.values.get(attribute.id);
+                let before = entity.values.get(attribute.stored_as());
                 if matches!(attribute.definition, Definition::Link { .. }) {
                     check_targets(schema, attribute, value.targets(), facts)?;
                     events.extend(relink(id, attribute.id, before.targets(), value.targets()));
-                } else if value != *before {
-                    events.push(EntityEvent::AttributeValueSet { id, attribute_id: attribute.id, value });
+                    continue;
+                }
+                let set = |stored_as, value| {
+                    let stored_as = Some(stored_as).filter(|stored_as| *stored_as != attribute.id);
+                    EntityEvent::AttributeValueSet { id, attribute_id: attribute.id, stored_as, value }
+                };
+                // What is stored under a former type goes.
+                let former = attribute.former.iter().map(|(stored_as, _)| *stored_as);
+                let former = former.filter(|stored_as| !entity.values.get(*stored_as).is_blank());
+                events.extend(former.map(|stored_as| set(stored_as, Value::Blank)));
+                if value != *before {
+                    events.push(set(attribute.stored_as(), value));
                 }
             }
             Ok(events)
@@ -390,8 +403,8 @@ pub fn evolve(state: Option<Entity>, event: &EntityEvent, stamp: &Stamp) -> Opti
     entity.version += 1;
     match event {
         EntityEvent::EntityCreated { .. } => {}
-        EntityEvent::AttributeValueSet { attribute_id, value, .. } => {
-            entity.values.set(*attribute_id, value.clone());
+        EntityEvent::AttributeValueSet { attribute_id, stored_as, value, .. } => {
+            entity.values.set(stored_as.unwrap_or(*attribute_id), value.clone());
             entity.change(*attribute_id, stamp);
         }
         EntityEvent::EntitiesLinked { attribute_id, target_ids, .. } => {

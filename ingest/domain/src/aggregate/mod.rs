@@ -5,6 +5,7 @@
 //! reads from [`Facts`].
 
 pub mod attribute;
+pub mod choice;
 pub mod collection;
 pub mod entity;
 pub mod format;

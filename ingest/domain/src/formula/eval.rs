@@ -18,6 +18,7 @@ use super::time;
 use super::types::Type;
 use crate::aggregate::entity::Entity;
 use crate::id::AttributeId;
+use crate::schema::Conversion;
 use crate::value::{ErrorKind, ErrorValue, Value};
 
 /// What a formula refers to that depends on when any attribute of its entity was written to. No attribute has this id.
@@ -119,6 +120,8 @@ pub enum Expr {
     Attribute(AttributeId),
     /// A cell of the host of a crossing.
     HostAttribute(AttributeId),
+    /// What is shown of stored values. It stands alone.
+    Converted(Arc<Conversion>),
     /// A variable, by its place among those that are known there.
     Variable(usize),
     /// Something in which the time is known to the millisecond.
@@ -137,7 +140,7 @@ impl Expr {
     /// Whether it calls a function that passes this test. As deep as formulas may be nested.
     pub fn calls(&self, is_meant: &dyn Fn(&Function) -> bool) -> bool {
         match self {
-            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Variable(_) => false,
+            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => false,
             Expr::Exact(operand) | Expr::Negate(operand, _) => operand.calls(is_meant),
             Expr::Binary(_, operands, _) => operands.0.calls(is_meant) || operands.1.calls(is_meant),
             Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _) => {
@@ -152,7 +155,9 @@ impl Expr {
         match self {
             Expr::Attribute(id) => Expr::Attribute(cells(*id)),
             Expr::HostAttribute(id) => Expr::HostAttribute(cells(*id)),
-            Expr::Constant(_) | Expr::Variable(_) => self.clone(),
+            Expr::Constant(_) | Expr::Converted(_) | Expr::Variable(_) => self.clone(),
+            // When something was written to is known by the attribute, and not by its cells.
+            Expr::Lazy(function, ..) if is_of_writing(function) => self.clone(),
             Expr::Exact(operand) => Expr::Exact(Box::new(operand.with_cells(cells))),
             Expr::Negate(operand, span) => Expr::Negate(Box::new(operand.with_cells(cells)), *span),
             Expr::Binary(operator, operands, span) => {
@@ -162,6 +167,11 @@ impl Expr {
             Expr::Lazy(function, arguments, span) => Expr::Lazy(function, all(arguments), *span),
         }
     }
+}
+
+/// Whether it says when attributes were written to, or by whom.
+fn is_of_writing(function: &Function) -> bool {
+    matches!(function.name, "LAST_MODIFIED_TIME" | "LAST_MODIFIED_BY")
 }
 
 /// The steps that one evaluation may take, each an operation on one value or one item of a list.
@@ -175,10 +185,19 @@ impl Program {
             ids.sort_unstable();
             ids
         };
+        if matches!(self.expr, Expr::Converted(_)) {
+            return self.clone();
+        }
+        let mut references = sorted(&self.references);
+        if self.expr.calls(&is_of_writing) {
+            references.extend(&self.references);
+            references.sort_unstable();
+            references.dedup();
+        }
         Self {
             expr: self.expr.with_cells(cells),
             result: self.result.clone(),
-            references: sorted(&self.references),
+            references,
             host_references: sorted(&self.host_references),
             is_timed: self.is_timed,
         }
@@ -237,6 +256,7 @@ impl<'a> Evaluation<'a> {
             Expr::Constant(value) => flows(value.clone()),
             Expr::Attribute(id) => flows(self.cells.cell(*id)),
             Expr::HostAttribute(id) => flows(self.cells.host_cell(*id)),
+            Expr::Converted(conversion) => flows(conversion.value(self.cells)),
             Expr::Variable(place) => flows(self.variables.get(*place).cloned().unwrap_or_default()),
             Expr::Exact(operand) => {
                 let coarse = std::mem::replace(&mut self.context, self.exact);

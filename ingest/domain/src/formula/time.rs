@@ -65,7 +65,7 @@ impl Trend {
 
 fn trend(expr: &Expr) -> Trend {
     match expr {
-        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) => Trend::Fixed,
+        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) => Trend::Fixed,
         // What it stands for is not at hand here.
         Expr::Variable(_) => Trend::Any,
         Expr::Exact(inner) => trend(inner),
@@ -164,7 +164,7 @@ impl Search<'_> {
         let least = |parts: &[Expr]| parts.iter().filter_map(|part| self.next(part)).min();
         let minute = || self.begin_of(self.step(MINUTE) + 1, MINUTE);
         match expr {
-            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Variable(_) => None,
+            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => None,
             Expr::Exact(inner) => self.first_other(inner, 1),
             Expr::Call(function, _, _) if function.name == "NOW" => minute(),
             Expr::Call(function, _, _) if function.name == "TODAY" => {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::TenantSchema;
+use super::conversion::Conversion;
 use super::crossing::{Collect, Crossing, Direction, Finish, MatchKeys, Summary};
 use super::dependencies::{LooksAt, all_dependents};
 use crate::aggregate::attribute::{Attribute, Definition, MatchKey, SortKey};
@@ -78,6 +79,11 @@ impl Analyzed {
             component: self.component.as_ref().map(|component| Arc::new(Component { id: cells(component.id), ..(**component).clone() })),
             ..self.clone()
         }
+    }
+
+    /// Whether its cells come from what is stored by a conversion.
+    pub fn is_converted(&self) -> bool {
+        matches!(&self.compute, Compute::Formula(Program { expr: Expr::Converted(_), .. }))
     }
 
     /// Whether its cells may change as time passes, though nothing that it reads does.
@@ -255,8 +261,18 @@ fn broken(attribute: &Attribute, error: Value) -> Analyzed {
 
 fn analyze(schema: &TenantSchema, attribute: &Attribute) -> Analyzed {
     match analyze_definition(schema, attribute.collection_id, attribute.id, &attribute.definition) {
-        Ok(analyzed) => analyzed,
+        Ok(analyzed) => stored_otherwise(attribute, analyzed),
         Err(error) => broken(attribute, error),
+    }
+}
+
+/// The same, of cells that come from what is stored by a conversion, if these do.
+pub(super) fn stored_otherwise(attribute: &Attribute, analyzed: Analyzed) -> Analyzed {
+    match Conversion::of(attribute) {
+        Some(conversion) if analyzed.compute == Compute::Stored => {
+            Analyzed { compute: Compute::Formula(conversion.program(analyzed.ty.clone())), ..analyzed }
+        }
+        _ => analyzed,
     }
 }
 

@@ -8,6 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value as Json;
 
 use crate::aggregate::attribute::{Attribute, Definition};
+use crate::aggregate::choice::Choice;
 use crate::aggregate::entity::{TARGETS_MAX, link_value};
 use crate::aggregate::format::{NumberFormat, TextFormat, seconds};
 use crate::id::{EntityId, UserId};
@@ -54,7 +55,7 @@ pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Resul
                 }
             };
             format.check(number).map_err(mismatch)?;
-            Ok(Value::number(scale.map_or(number, |scale| number.round_dp_with_strategy(scale, RoundingStrategy::MidpointAwayFromZero))))
+            Ok(scaled(number, *scale))
         }
         Definition::Checkbox {} => json.as_bool().map(Value::Bool).ok_or_else(|| mismatch("true or false".into())),
         Definition::Date {} => {
@@ -76,24 +77,24 @@ pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Resul
         }
         Definition::Json {} => document(attribute, json),
         Definition::Attachments {} => {
-            let files = json.as_array().filter(|files| files.len() <= ATTACHMENTS_MAX && files.iter().all(is_attachment));
-            files.ok_or_else(|| {
-                mismatch(format!(
+            if !are_attachments(json) {
+                return Err(mismatch(format!(
                     "a list of up to {ATTACHMENTS_MAX} files, as {{\"name\": \"a.pdf\", \"url\": \"https://…\", \"mediaType\", \"size\"}}"
-                ))
-            })?;
+                )));
+            }
             document(attribute, json)
         }
         Definition::SingleSelect { options } => {
-            let chosen = json.as_str().filter(|text| options.iter().any(|option| option == text));
-            chosen.map(Value::text).ok_or_else(|| mismatch(format!("one of {}", list(options))))
+            let chosen = json.as_str().and_then(|name| options.iter().find(|choice| choice.name == name));
+            chosen.map(|choice| Value::Text(choice.id.clone())).ok_or_else(|| mismatch(format!("one of {}", list(options))))
         }
         Definition::MultiSelect { options } => {
             let items = json.as_array().ok_or_else(|| mismatch(format!("a list of {}", list(options))))?;
             let mut chosen: Vec<Value> = Vec::new();
             for item in items {
-                let option = item.as_str().filter(|text| options.iter().any(|option| option == text));
-                let option = Value::text(option.ok_or_else(|| mismatch(format!("a list of {}", list(options))))?);
+                let choice = item.as_str().and_then(|name| options.iter().find(|choice| choice.name == name));
+                let choice = choice.ok_or_else(|| mismatch(format!("a list of {}", list(options))))?;
+                let option = Value::Text(choice.id.clone());
                 if !chosen.contains(&option) {
                     chosen.push(option);
                 }
@@ -153,6 +154,16 @@ fn document(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
     Ok(Value::text(text))
 }
 
+/// Whether it is what a cell of attachments takes.
+pub(super) fn are_attachments(json: &Json) -> bool {
+    json.as_array().is_some_and(|files| files.len() <= ATTACHMENTS_MAX && files.iter().all(is_attachment))
+}
+
+/// A number with as many decimal places as are kept.
+pub(super) fn scaled(number: Decimal, scale: Option<u32>) -> Value {
+    Value::number(scale.map_or(number, |scale| number.round_dp_with_strategy(scale, RoundingStrategy::MidpointAwayFromZero)))
+}
+
 /// Whether it says of a file what must be said, and nothing else.
 fn is_attachment(json: &Json) -> bool {
     let Some(file) = json.as_object() else { return false };
@@ -186,8 +197,8 @@ pub fn decimal(digits: &str) -> Option<Decimal> {
     Decimal::from_str_exact(digits).ok()
 }
 
-fn list(options: &[ecow::EcoString]) -> String {
-    let mut names: Vec<_> = options.iter().take(5).map(|option| format!("`{option}`")).collect();
+fn list(options: &[Choice]) -> String {
+    let mut names: Vec<_> = options.iter().take(5).map(|choice| format!("`{}`", choice.name)).collect();
     if options.len() > names.len() {
         names.push("…".into());
     }

@@ -4,6 +4,7 @@
 //! catalog. It is copied on write: clones are cheap and keep what they saw.
 
 mod analysis;
+mod conversion;
 mod crossing;
 mod dependencies;
 pub mod input;
@@ -11,6 +12,7 @@ pub mod resolve;
 mod staging;
 
 pub use analysis::{Analyzed, Component, Compute};
+pub use conversion::Conversion;
 pub use crossing::{ABOVE_MAX, Collect, Crossing, Direction, Finish, MatchKeys, Summary, cycle_error, depth_error};
 pub use dependencies::CycleError;
 pub use staging::{Shown, Staging};

@@ -1,21 +1,17 @@
 //! From the definition that a user asks for, which names attributes by key, to the one that is recorded, which names them
 //! by id; with everything that can be wrong on the way.
 
-use ecow::EcoString;
-
 use super::analysis::{self, Analyzed, CollectionScope, Compute};
 use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
-use crate::aggregate::attribute::{Attribute, Definition, DefinitionInput, MatchKey, SelectionInput, SortKey};
+use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition, DefinitionInput, MatchKey, SelectionInput, SortKey};
+use crate::aggregate::choice::{self, Choice, ChoiceInput};
 use crate::aggregate::format::{NumberFormat, RATING_MAX};
+use crate::formula::outcome::article;
 use crate::formula::{Expression, FormulaError, Program, Scope, Type, functions};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::value::Value;
-
-/// The most options of a select, and the longest, in bytes.
-pub const OPTIONS_MAX: usize = 1_000;
-const OPTION_LENGTH_MAX: usize = 200;
 
 /// The definition of the new attribute `id` of `collection`.
 pub fn definition(
@@ -44,8 +40,8 @@ pub fn definition(
         DefinitionInput::DateRange => Definition::DateRange {},
         DefinitionInput::Json => Definition::Json {},
         DefinitionInput::Attachments => Definition::Attachments {},
-        DefinitionInput::SingleSelect { options } => Definition::SingleSelect { options: checked_options(options)? },
-        DefinitionInput::MultiSelect { options } => Definition::MultiSelect { options: checked_options(options)? },
+        DefinitionInput::SingleSelect { options } => Definition::SingleSelect { options: choices(schema, id, options)? },
+        DefinitionInput::MultiSelect { options } => Definition::MultiSelect { options: choices(schema, id, options)? },
         DefinitionInput::Link { collection_id, multiple, backlink_id, hierarchical, .. } => {
             schema.collection(*collection_id).ok_or_else(|| Rejection::not_found("collection", collection_id))?;
             if *hierarchical && *collection_id != collection.id() {
@@ -139,7 +135,19 @@ fn written(collection: &CollectionSchema, keys: &[String]) -> Result<Vec<Attribu
     Ok(ids)
 }
 
-/// The new definition of an attribute that is there. Its type may not change, for what is stored has the old one.
+/// The options of a select, in place of those that it has.
+fn choices(schema: &TenantSchema, id: AttributeId, inputs: &[ChoiceInput]) -> Result<Vec<Choice>, Rejection> {
+    match schema.attribute(id) {
+        Some(attribute) => choice::checked(inputs, attribute.definition.options(), &attribute.retired),
+        None => choice::checked(inputs, &[], &[]),
+    }
+}
+
+/// How often an attribute may change the type of what is stored.
+const FORMER_MAX: usize = 16;
+
+/// The new definition of an attribute that is there. What is stored may change its type, as may what is computed; but
+/// neither becomes the other.
 pub fn changed_definition(
     schema: &TenantSchema,
     collection: &CollectionSchema,
@@ -154,22 +162,22 @@ pub fn changed_definition(
         }
         _ => definition(schema, collection, attribute.id, input)?,
     };
-    let before = &attribute.definition;
-    let same_kind = match (before, &resolved) {
-        // What is stored must be right by the new definition too.
-        (Definition::Text { format: before, .. }, Definition::Text { format, .. }) => format.takes_all_of(*before),
-        (Definition::Number { format: before, .. }, Definition::Number { format, .. }) => format.takes_all_of(before),
-        (before, resolved) => std::mem::discriminant(before) == std::mem::discriminant(resolved),
-    };
-    let both_computed = before.is_computed() && resolved.is_computed();
-    if !(same_kind || both_computed) {
-        let message = format!("attribute `{}` is a {} and cannot become a {}", attribute.key, before.kind(), resolved.kind());
+    let (before, is_user) = (&attribute.definition, |definition: &Definition| matches!(definition, Definition::User { .. }));
+    // Whether a text is the id of a user is not for its cell to say.
+    let becomes_user = is_user(&resolved) && !is_user(before);
+    if before.is_computed() != resolved.is_computed() || becomes_user {
+        let message = format!("attribute `{}` is {} and cannot become {}", attribute.key, article(before.kind()), article(resolved.kind()));
         return Err(Rejection::InvalidInput(message));
+    }
+    if attribute.former.len() >= FORMER_MAX {
+        let message = format!("attribute `{}` changed its type {FORMER_MAX} times; make another and delete this one", attribute.key);
+        return Err(Rejection::TooLarge(message));
     }
     Ok(resolved)
 }
 
-/// What would follow from another definition of a computed attribute.
+/// What would follow from another definition: of a computed attribute, or of a stored one what would be shown of values that
+/// are stored.
 pub fn preview(
     schema: &TenantSchema,
     collection: &CollectionSchema,
@@ -177,12 +185,15 @@ pub fn preview(
     input: &DefinitionInput,
 ) -> Result<Analyzed, Rejection> {
     let definition = changed_definition(schema, collection, attribute, input)?;
-    if !definition.is_computed() {
-        return Err(Rejection::InvalidInput(format!("attribute `{}` is stored: no definition computes its cells", attribute.key)));
-    }
-    analysis::analyze_definition(schema, collection.id(), attribute.id, &definition).map_err(|error| match error {
+    let analyzed = analysis::analyze_definition(schema, collection.id(), attribute.id, &definition).map_err(|error| match error {
         Value::Error(error) => Rejection::InvalidInput(error.message.to_string()),
         _ => Rejection::InvalidInput("the definition does not work".into()),
+    })?;
+    let (id, collection_id) = (attribute.id, attribute.collection_id);
+    let changed = AttributeEvent::AttributeDefinitionChanged { id, collection_id, definition, staged: false };
+    Ok(match attribute::evolve(Some(attribute.clone()), &changed) {
+        Some(attribute) => analysis::stored_otherwise(&attribute, analyzed),
+        None => analyzed,
     })
 }
 
@@ -315,20 +326,4 @@ fn bounded(given: Option<i64>, what: &str, least: i64, most: i64) -> Result<Opti
         }
         given => Ok(given.map(|n| n as u32)),
     }
-}
-
-fn checked_options(options: &[String]) -> Result<Vec<EcoString>, Rejection> {
-    if options.is_empty() || options.len() > OPTIONS_MAX {
-        return Err(Rejection::InvalidInput(format!("a select has 1 to {OPTIONS_MAX} options, and this one {}", options.len())));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for option in options {
-        if option.trim().is_empty() || option.len() > OPTION_LENGTH_MAX {
-            return Err(Rejection::InvalidInput(format!("an option is not empty and has {OPTION_LENGTH_MAX} bytes at most")));
-        }
-        if !seen.insert(option) {
-            return Err(Rejection::InvalidInput(format!("the option `{option}` is given twice")));
-        }
-    }
-    Ok(options.iter().map(EcoString::from).collect())
 }

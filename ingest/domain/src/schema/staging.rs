@@ -73,6 +73,8 @@ pub(super) fn stage(schema: &mut TenantSchema, before: Vec<Before>, is_large: bo
     let changed = before.iter().filter(|(id, old)| has_other_cells(old.as_deref(), schema.analyzed(*id).map(|new| &**new)));
     let dependents = all_dependents(schema.analysis.dependents(), changed.map(|(id, _)| *id));
     let touched: BTreeSet<AttributeId> = dependents.into_iter().collect();
+    let is_converted = |id: &AttributeId| schema.analyzed(*id).is_some_and(|new| new.is_converted());
+    let converted: BTreeSet<AttributeId> = touched.iter().copied().filter(is_converted).collect();
     let reads_staged =
         |id: &AttributeId| schema.analyzed(*id).is_some_and(|new| new.all_reads().chain(new.closure()).any(|read| is_staged(&read)));
     // What is shown of others may read what goes.
@@ -81,6 +83,10 @@ pub(super) fn stage(schema: &mut TenantSchema, before: Vec<Before>, is_large: bo
         shown.filter_map(|(_, shown)| shown).any(|shown| shown.analyzed.all_reads().chain(shown.analyzed.closure()).any(|read| read == *id))
     };
     if touched.is_empty() || !(is_large || touched.iter().any(|id| is_staged(id) || reads_staged(id) || is_read(id))) {
+        for id in converted {
+            // Its own id is that of what is stored.
+            schema.cells.newest.entry(id).or_insert_with(|| AttributeId(Uuid::new_v5(&id.0, b"shown")));
+        }
         return;
     }
     let CellIds { generation, staging, newest } = &mut schema.cells;
@@ -89,7 +95,7 @@ pub(super) fn stage(schema: &mut TenantSchema, before: Vec<Before>, is_large: bo
     staging.generation = *generation;
     let before: FxHashMap<AttributeId, Arc<Analyzed>> = before.into_iter().filter_map(|(id, old)| Some((id, old?))).collect();
     for id in touched {
-        let old = before.get(&id).filter(|old| old.compute != Compute::Stored);
+        let old = before.get(&id).filter(|old| old.compute != Compute::Stored || converted.contains(&id));
         let cell = newest.get(&id).copied().unwrap_or(id);
         staging.shown.entry(id).or_insert_with(|| old.map(|analyzed| Shown { analyzed: analyzed.clone(), cell }));
         if schema.analysis.get(id).is_none() {

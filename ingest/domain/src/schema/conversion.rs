@@ -1,0 +1,227 @@
+//! What is shown of stored values whose attribute changed its type, or whose options have other names.
+//!
+//! What was stored stays as it is in the log: under each type that an attribute had, values are stored under an id of their
+//! own ([`Attribute::stored_as`]), and at most one of them is there. The newest is shown as it is; an older one as what it
+//! comes to in the newer types, one after the other. A value that does not fit is an error in its cell, and is there again
+//! when the attribute gets a type that it fits.
+
+use ecow::{EcoString, eco_format};
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+use serde_json::Value as Json;
+
+use super::input::{self, TEXT_LENGTH_MAX};
+use crate::aggregate::attribute::{Attribute, Definition};
+use crate::aggregate::choice::Choice;
+use crate::formula::eval::Expr;
+use crate::formula::outcome::article;
+use crate::formula::{Cells, Program, Type, coerce, dates::Moment};
+use crate::id::AttributeId;
+use crate::value::{ErrorKind, Value};
+
+/// How cells come from what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// The types that the attribute had, the newest last, with the id under which values of each are stored.
+    types: Vec<(AttributeId, Definition)>,
+}
+
+impl Conversion {
+    /// That of an attribute, if it needs one.
+    pub fn of(attribute: &Attribute) -> Option<Self> {
+        let newest = (attribute.stored_as(), attribute.definition.clone());
+        attribute.converts.then(|| Self { types: attribute.former.iter().cloned().chain([newest]).collect() })
+    }
+
+    /// As a program, whose result has this type. It reads what is stored, whatever the ids of cells are.
+    pub(super) fn program(self, result: Type) -> Program {
+        let mut references: Vec<_> = self.types.iter().map(|(id, _)| *id).collect();
+        references.sort_unstable();
+        Program { expr: Expr::Converted(self.into()), result, references, host_references: Vec::new(), is_timed: false }
+    }
+
+    /// What is shown of an entity.
+    pub fn value(&self, cells: &dyn Cells) -> Value {
+        let (mut shown, mut fits, mut seen): (Value, Value, Option<&Definition>) = (Value::Blank, Value::Blank, None);
+        for (id, definition) in &self.types {
+            let stored = cells.cell(*id);
+            shown = match (stored.is_blank(), seen) {
+                (true, None) => continue,
+                (true, Some(before)) => converted(&fits, before, definition),
+                (false, _) => as_shown(stored, definition),
+            };
+            if !shown.is_error() {
+                (fits, seen) = (shown.clone(), Some(definition));
+            } else if seen.is_none() {
+                // What is no option any more: there is nothing else to say of it in another type either.
+                (fits, seen) = (cells.cell(*id), Some(definition));
+            }
+        }
+        shown
+    }
+}
+
+fn misfit(value: &Value, wanted: &str) -> Value {
+    let text = coerce::text(value);
+    let short: EcoString = text.chars().take(40).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    Value::error(ErrorKind::Value, eco_format!("\"{short}{more}\" is not {wanted}"))
+}
+
+/// What is shown of a value that was stored under this definition.
+fn as_shown(stored: Value, definition: &Definition) -> Value {
+    let name = |id: &Value, choices: &[Choice]| match id {
+        Value::Text(id) => choices.iter().find(|choice| choice.id == *id).map(|choice| Value::Text(choice.name.clone())),
+        _ => None,
+    };
+    match (definition, &stored) {
+        (Definition::SingleSelect { options }, id) => name(id, options).unwrap_or_else(|| misfit(id, "an option")),
+        (Definition::MultiSelect { options }, Value::List(ids)) => {
+            let names: Result<Vec<Value>, Value> = ids.iter().map(|id| name(id, options).ok_or_else(|| misfit(id, "an option"))).collect();
+            names.map_or_else(|error| error, Value::list)
+        }
+        _ => stored,
+    }
+}
+
+/// A value that is shown under one definition, as a value of another; an error if it does not fit.
+fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
+    if value.is_blank() {
+        return Value::Blank;
+    }
+    // What says it all as text.
+    let text = || match (from, value) {
+        (Definition::Json {}, Value::Text(text)) => match serde_json::from_str(text) {
+            Ok(Json::String(text)) => text.into(),
+            _ => text.clone(),
+        },
+        (Definition::DateRange {}, Value::List(days)) if days.len() == 2 => {
+            eco_format!("{}/{}", coerce::text(&days[0]), coerce::text(&days[1]))
+        }
+        _ => coerce::text(value),
+    };
+    // One value where a list has one.
+    let single = match value {
+        Value::List(items) if items.len() == 1 => &items[0],
+        other => other,
+    };
+    let result = match to {
+        Definition::Text { max_length, format } => {
+            let text = text();
+            let fits = text.len() <= TEXT_LENGTH_MAX && max_length.is_none_or(|max| text.chars().count() <= max as usize);
+            match format.check(&text) {
+                Ok(()) if fits => Some(Value::Text(text)),
+                Ok(()) => return misfit(value, "as short as the attribute wants"),
+                Err(wanted) => return misfit(value, wanted),
+            }
+        }
+        Definition::Number { scale, format } => number(single).and_then(|number| match format.check(number) {
+            Ok(()) => Some(input::scaled(number, *scale)),
+            Err(_) => None,
+        }),
+        Definition::Checkbox {} => match single {
+            Value::Bool(b) => Some(Value::Bool(*b)),
+            Value::Number(number) => Some(Value::Bool(!number.is_zero())),
+            Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "y" | "1" | "on" | "x" | "checked" => Some(Value::Bool(true)),
+                "false" | "no" | "n" | "0" | "off" | "unchecked" => Some(Value::Bool(false)),
+                "" => Some(Value::Blank),
+                _ => None,
+            },
+            _ => None,
+        },
+        Definition::Date {} => moment(single).map(|moment| Value::Date(moment.civil(&TimeZone::UTC).date())),
+        Definition::Datetime {} => moment(single).and_then(|moment| moment.instant(&TimeZone::UTC).ok()).map(Value::DateTime),
+        Definition::DateRange {} => {
+            let text = text();
+            let days: Option<Vec<_>> = text.split('/').map(|day| day.trim().parse::<jiff::civil::Date>().ok()).collect();
+            match days.as_deref() {
+                Some([day]) => Some(Value::list([Value::Date(*day), Value::Date(*day)])),
+                Some([start, end]) if start <= end => Some(Value::list([Value::Date(*start), Value::Date(*end)])),
+                _ => None,
+            }
+        }
+        Definition::Json {} => {
+            let json = match (from, value) {
+                (Definition::Attachments {}, Value::Text(text)) => text.to_string(),
+                (_, Value::Number(number)) => number.to_string(),
+                (_, Value::Bool(b)) => b.to_string(),
+                (_, Value::List(items)) => {
+                    Json::Array(items.iter().map(|item| coerce::text(item).to_string().into()).collect()).to_string()
+                }
+                _ => {
+                    let text = text();
+                    match serde_json::from_str::<Json>(&text) {
+                        Ok(_) => text.to_string(),
+                        Err(_) => Json::String(text.to_string()).to_string(),
+                    }
+                }
+            };
+            (json.len() <= TEXT_LENGTH_MAX).then(|| Value::text(json))
+        }
+        Definition::Attachments {} => {
+            let json = match serde_json::from_str::<Json>(&text()) {
+                Ok(json @ Json::Array(_)) => json,
+                _ => {
+                    let url = text();
+                    let name = url.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&url);
+                    serde_json::json!([{ "name": name, "url": url.as_str() }])
+                }
+            };
+            input::are_attachments(&json).then(|| Value::text(json.to_string()))
+        }
+        Definition::SingleSelect { options } => {
+            let text = coerce::text(single);
+            options.iter().find(|choice| choice.name == text.trim()).map(|choice| Value::Text(choice.name.clone()))
+        }
+        Definition::MultiSelect { options } => {
+            let names: Vec<EcoString> = match value {
+                Value::List(items) => items.iter().map(coerce::text).collect(),
+                other => {
+                    let text = coerce::text(other);
+                    // A name may have a comma in it.
+                    match options.iter().any(|choice| choice.name == text.trim()) {
+                        true => vec![text.trim().into()],
+                        false => text.split(',').map(|name| name.trim().into()).filter(|name: &EcoString| !name.is_empty()).collect(),
+                    }
+                }
+            };
+            let known = |name: &EcoString| options.iter().any(|choice| choice.name == *name);
+            let mut seen = std::collections::BTreeSet::new();
+            names
+                .iter()
+                .all(known)
+                .then(|| Value::list(names.iter().filter(|name| seen.insert(*name)).map(|name| Value::Text(name.clone()))))
+        }
+        Definition::User { multiple } => match (value, multiple) {
+            (Value::List(_), true) => Some(value.clone()),
+            (one, true) => Some(Value::list([one.clone()])),
+            (Value::List(items), false) => (items.len() == 1).then(|| items[0].clone()),
+            (one, false) => Some(one.clone()),
+        },
+        _ => None,
+    };
+    result.unwrap_or_else(|| misfit(value, &article(to.kind())))
+}
+
+fn number(value: &Value) -> Option<Decimal> {
+    match value {
+        Value::Number(_) | Value::Bool(_) => coerce::number(value).ok(),
+        Value::Text(text) => {
+            let text = text.trim();
+            match text.strip_suffix('%') {
+                Some(percent) => coerce::number(&Value::text(percent)).ok()?.checked_div(Decimal::ONE_HUNDRED),
+                None if text.is_empty() => None,
+                None => coerce::number(value).ok(),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn moment(value: &Value) -> Option<Moment> {
+    match value {
+        Value::Date(_) | Value::DateTime(_) | Value::Text(_) => coerce::moment(value, &TimeZone::UTC).ok().flatten(),
+        _ => None,
+    }
+}

@@ -25,5 +25,5 @@ mod types;
 
 pub use compute::Progress;
 pub use engine::{Engine, EngineConfig, EngineError, Published};
-pub use rollup::strategy;
+pub use rollup::{Group as RollupGroup, strategy};
 pub use snapshot::Arranged;

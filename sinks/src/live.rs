@@ -67,6 +67,8 @@ pub struct Op {
     pub kind: OpKind,
     /// Of which entity.
     pub id: EntityId,
+    /// Its row before the change; `None` if it was not in the result.
+    pub old: Option<Arc<Row>>,
     /// Its row after the change; `None` if it left the result.
     pub row: Option<Arc<Row>>,
 }
@@ -336,7 +338,8 @@ impl Shared {
                 (true, true) => OpKind::Update,
                 (true, false) => OpKind::Delete,
             };
-            ops.push(Op { kind, id: change.entity_id, row: is.then(|| change.new.clone()) });
+            let old = change.old.clone().filter(|_| was);
+            ops.push(Op { kind, id: change.entity_id, old, row: is.then(|| change.new.clone()) });
         }
         if ops.is_empty() {
             return;

@@ -18,7 +18,7 @@ use super::{Refusal, ScanBudget, TenantView};
 
 /// How deep groups lie in groups, how many there may be in all, and how many summaries each has.
 const LEVELS_MAX: usize = 3;
-const GROUPS_MAX: usize = 10_000;
+pub(super) const GROUPS_MAX: usize = 10_000;
 const SUMMARIES_MAX: usize = 20;
 
 /// A summary of an attribute over the entities of a group. COUNTALL needs no attribute.
@@ -59,29 +59,27 @@ pub(crate) struct Group {
 }
 
 /// A summary, checked.
-struct Summary {
-    rollup: &'static Rollup,
-    attribute: Option<AttributeId>,
-    argument: Value,
+pub(super) struct Summary {
+    pub(super) rollup: &'static Rollup,
+    pub(super) attribute: Option<AttributeId>,
+    pub(super) argument: Value,
 }
 
-/// The entities that pass the filter, in groups by these attributes, one in the other.
-pub(crate) fn groups(
-    view: &TenantView,
-    collection: CollectionId,
-    filter: Option<&str>,
-    group_by: &[OrderBy],
-    summaries: Vec<SummaryInput>,
-) -> Result<Groups, Refusal> {
+/// The attributes of these keys, to group by.
+pub(super) fn checked_levels(view: &TenantView, collection: CollectionId, keys: &[String]) -> Result<Vec<AttributeId>, Refusal> {
     let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
-    if group_by.len() > LEVELS_MAX || summaries.len() > SUMMARIES_MAX {
-        let message = format!("groupBy takes {LEVELS_MAX} attributes at most, and summaries {SUMMARIES_MAX}");
-        return Err(Refusal::new("TOO_LARGE", message));
+    if keys.len() > LEVELS_MAX {
+        return Err(Refusal::new("TOO_LARGE", format!("groupBy takes {LEVELS_MAX} attributes at most")));
     }
-    let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
-    let filter = filter.map(|(_, program)| view.schema.shown_program(program));
-    let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.id, order.direction));
-    let levels: Vec<_> = group_by.iter().map(key).collect::<Result<_, Refusal>>()?;
+    keys.iter().map(|key| Ok(schema.attribute_or_refuse(key)?.id)).collect()
+}
+
+/// Summaries of entities of a collection.
+pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inputs: Vec<SummaryInput>) -> Result<Vec<Summary>, Refusal> {
+    let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
+    if inputs.len() > SUMMARIES_MAX {
+        return Err(Refusal::new("TOO_LARGE", format!("there are {SUMMARIES_MAX} summaries at most")));
+    }
     let summary = |input: SummaryInput| {
         let rollup = input.function.rollup()?;
         if rollup.is_weighted || rollup.name == "FORMULA" {
@@ -100,7 +98,23 @@ pub(crate) fn groups(
         }
         Ok(Summary { rollup, attribute: attribute.map(|attribute| attribute.id), argument })
     };
-    let summaries: Vec<Summary> = summaries.into_iter().map(summary).collect::<Result<_, _>>()?;
+    inputs.into_iter().map(summary).collect()
+}
+
+/// The entities that pass the filter, in groups by these attributes, one in the other.
+pub(crate) fn groups(
+    view: &TenantView,
+    collection: CollectionId,
+    filter: Option<&str>,
+    group_by: &[OrderBy],
+    summaries: Vec<SummaryInput>,
+) -> Result<Groups, Refusal> {
+    let keys: Vec<String> = group_by.iter().map(|order| order.attribute.clone()).collect();
+    let keys = checked_levels(view, collection, &keys)?;
+    let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+    let filter = filter.map(|(_, program)| view.schema.shown_program(program));
+    let levels: Vec<_> = keys.into_iter().zip(group_by.iter().map(|order| order.direction)).collect();
+    let summaries = checked_summaries(view, collection, summaries)?;
 
     let mut alike: BTreeMap<Vec<Value>, Vec<Arc<Row>>> = BTreeMap::new();
     let mut trouble = None;

@@ -5,6 +5,9 @@ mod entity;
 mod error;
 mod explain;
 mod groups;
+mod listener;
+mod live_groups;
+mod maintained;
 mod mutation;
 mod page;
 mod preview;
@@ -14,6 +17,7 @@ pub mod scalars;
 mod schema_types;
 mod subscription;
 mod traverse;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

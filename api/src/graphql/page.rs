@@ -62,7 +62,7 @@ pub(crate) enum Direction {
 }
 
 /// The most entities of a page.
-const FIRST_MAX: i32 = 1000;
+pub(crate) const FIRST_MAX: i32 = 1000;
 
 /// The most keys to sort by.
 const ORDER_MAX: usize = 8;
@@ -94,6 +94,19 @@ impl Cursor {
     }
 }
 
+/// What to sort the entities of a collection by.
+pub(crate) fn checked_order(
+    view: &TenantView,
+    collection: CollectionId,
+    order_by: &[OrderBy],
+) -> Result<Vec<(Arc<Attribute>, Direction)>, Refusal> {
+    let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
+    if order_by.len() > ORDER_MAX {
+        return Err(Refusal::new("TOO_LARGE", format!("orderBy takes {ORDER_MAX} attributes at most")));
+    }
+    order_by.iter().map(|order| Ok((schema.attribute_or_refuse(&order.attribute)?.clone(), order.direction))).collect()
+}
+
 impl Page {
     pub(crate) fn new(
         view: &TenantView,
@@ -103,18 +116,11 @@ impl Page {
         first: i32,
         after: Option<&str>,
     ) -> Result<Self, Refusal> {
-        let schema =
-            view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
         if !(0..=FIRST_MAX).contains(&first) {
             return Err(Refusal::new("INVALID_INPUT", format!("first lies between 0 and {FIRST_MAX}, and this is {first}")));
         }
         let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
-        let order_by = order_by.unwrap_or_default();
-        if order_by.len() > ORDER_MAX {
-            return Err(Refusal::new("TOO_LARGE", format!("orderBy takes {ORDER_MAX} attributes at most")));
-        }
-        let key = |order: &OrderBy| Ok((schema.attribute_or_refuse(&order.attribute)?.clone(), order.direction));
-        let order: Vec<_> = order_by.iter().map(key).collect::<Result<_, Refusal>>()?;
+        let order = checked_order(view, collection, order_by.unwrap_or_default())?;
         let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len());
         let after = match after {
             Some(text) => Some(cursor(text).ok_or_else(|| Refusal::new("INVALID_INPUT", "after is not a cursor of this order"))?),

@@ -1,23 +1,23 @@
 //! Subscriptions: a snapshot, then every change, once and in order, each with its position.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as GraphqlSubscription};
-use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::Program;
-use decidr_domain::id::{CollectionId, EntityId, Position};
-use decidr_domain::schema::resolve;
-use decidr_sinks::live::Next;
+use decidr_domain::id::{CollectionId, EntityId};
 use decidr_sinks::{LiveQuery, OpKind as LiveOpKind};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 
 use super::entity::Entity;
+use super::groups::{self, SummaryInput};
+use super::listener::{Beginning, Heard, Listener};
+use super::live_groups::{GroupChanges, LiveGroups};
+use super::maintained;
+use super::page::{FIRST_MAX, OrderBy};
 use super::query::parse;
 use super::scalars::PositionToken;
-use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
-use crate::platform::Platform;
+use super::window::{Step, Window};
+use super::{Refusal, Request, TenantView};
 
 pub struct Subscription;
 
@@ -40,7 +40,7 @@ pub(crate) enum ChangesKind {
     Reset,
 }
 
-/// `index` is for ordered live queries; null here. `node` is null for DELETE.
+/// `index` is for ordered live queries, and null in others. `node` is null for DELETE.
 #[derive(SimpleObject)]
 pub(crate) struct Op {
     op: OpKind,
@@ -60,59 +60,91 @@ pub(crate) enum OpKind {
 /// How many entities one message of a snapshot holds.
 const SNAPSHOT_PAGE: usize = 500;
 
-/// How often a subscriber hears that nothing changed, if something else of its tenant did.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// How many entities a window shows if it is not said.
+const FIRST_DEFAULT: i32 = 100;
 
 #[GraphqlSubscription]
 impl Subscription {
-    /// A snapshot of what matches, then every change to it, once and in order.
+    /// A snapshot of what matches, then every change to it, once and in order. With `orderBy` or `first` it is a window: the
+    /// first entities of the order, 100 if it is not said how many, and 1000 at most. Then each op has its index in the list as
+    /// the ops before it left it; an entity that moves is deleted and inserted again.
     async fn entities(
         &self,
         ctx: &Context<'_>,
         collection_id: ID,
         filter: Option<String>,
+        order_by: Option<Vec<OrderBy>>,
+        first: Option<i32>,
     ) -> Result<impl Stream<Item = Result<Changes, Refusal>> + use<>, Refusal> {
-        let request = Request::of(ctx)?;
-        let view = request.view(None).await?;
         let collection = parse("collection", &collection_id)?;
-        view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
-        let filter = filter.map(|filter| resolve::formula(&view.schema, collection, &filter, "the filter")).transpose()?;
-        if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
-            // Live queries hear of changes, and time is none.
-            let message = "the filter of a live query cannot ask what time it is: make an attribute that does, and filter by that";
-            return Err(Refusal::new("INVALID_INPUT", message));
+        let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref()).await?;
+        if order_by.is_none() && first.is_none() {
+            let snapshot = Snapshot { beginning, after: None, is_begun: false, is_sent: false };
+            let feed = Feed { listener, snapshot: Some(snapshot), resets: false };
+            return Ok(unfold(feed, async |feed: &mut Feed| feed.next().await).boxed());
         }
-        let query = LiveQuery { tenant: request.tenant()?, collection, filter: filter.map(|(expression, _)| expression) };
-        let feed = Feed::start(request.platform.clone(), query, request.seal())?;
-        Ok(futures_util::stream::unfold(Some(feed), async |feed| {
-            let mut feed = feed?;
-            match feed.next().await {
-                Ok(changes) => Some((Ok(changes), Some(feed))),
-                // An error is the last message.
-                Err(refusal) => Some((Err(refusal), None)),
-            }
+        let first = first.unwrap_or(FIRST_DEFAULT);
+        if !(1..=FIRST_MAX).contains(&first) {
+            return Err(Refusal::new("INVALID_INPUT", format!("first lies between 1 and {FIRST_MAX}, and this is {first}")));
+        }
+        let window = Window::new(&beginning.view, collection, order_by.as_deref().unwrap_or_default(), first as usize)?;
+        let feed = maintained::Feed::start(listener, &beginning, window)?;
+        let next = async |feed: &mut maintained::Feed<Window>| {
+            let (position, kind, ops) = feed.next().await?;
+            Ok(Changes { position, kind, ops })
+        };
+        Ok(unfold(feed, next).boxed())
+    }
+
+    /// The entities that match, in groups by these attributes, one in the other: a snapshot of all groups with their summaries,
+    /// then those that changed. The first, with an empty path, is that of all entities.
+    async fn groups(
+        &self,
+        ctx: &Context<'_>,
+        collection_id: ID,
+        filter: Option<String>,
+        #[graphql(default)] group_by: Vec<String>,
+        #[graphql(default)] summaries: Vec<SummaryInput>,
+    ) -> Result<impl Stream<Item = Result<GroupChanges, Refusal>> + use<>, Refusal> {
+        let collection = parse("collection", &collection_id)?;
+        let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref()).await?;
+        let levels = groups::checked_levels(&beginning.view, collection, &group_by)?;
+        let summaries = groups::checked_summaries(&beginning.view, collection, summaries)?;
+        let feed = maintained::Feed::start(listener, &beginning, LiveGroups::new(levels, summaries))?;
+        Ok(unfold(feed, async |feed: &mut maintained::Feed<LiveGroups>| {
+            let (position, kind, ops) = feed.next().await?;
+            Ok(GroupChanges { position, kind, ops })
         }))
     }
 }
 
-/// One subscriber's feed.
+/// What `next` gives, until it refuses: an error is the last message.
+fn unfold<F: Send, T>(feed: F, next: impl AsyncFnMut(&mut F) -> Result<T, Refusal> + Clone) -> impl Stream<Item = Result<T, Refusal>> {
+    futures_util::stream::unfold(Some(feed), move |feed| {
+        let mut next = next.clone();
+        async move {
+            let mut feed = feed?;
+            match next(&mut feed).await {
+                Ok(message) => Some((Ok(message), Some(feed))),
+                Err(refusal) => Some((Err(refusal), None)),
+            }
+        }
+    })
+}
+
+/// One subscriber's feed of the entities that match.
 struct Feed {
-    platform: Arc<Platform>,
-    query: LiveQuery,
-    subscription: decidr_sinks::Subscription,
-    seal: Seal,
+    listener: Listener,
     /// What is left of the snapshot, until its end was told.
     snapshot: Option<Snapshot>,
     /// Whether a RESET must be told before anything else.
     resets: bool,
-    sent: Position,
 }
 
 /// A snapshot on its way to a subscriber.
 struct Snapshot {
     /// As of when; held only until all is sent, for it keeps everything that it shows.
-    view: TenantView,
-    filter: Option<Program>,
+    beginning: Beginning,
     /// The last entity that was looked at.
     after: Option<EntityId>,
     /// Whether a page was sent, and whether it was the last one.
@@ -123,12 +155,13 @@ struct Snapshot {
 impl Snapshot {
     /// The next entities that match, [`SNAPSHOT_PAGE`] at most; there may be more if there are as many.
     fn page(&mut self, collection: CollectionId) -> Vec<Op> {
+        let Beginning { view, filter } = &self.beginning;
         let mut ops = Vec::new();
         tokio::task::block_in_place(|| {
-            self.view.arranged.scan(collection, self.after, |row| {
+            view.arranged.scan(collection, self.after, |row| {
                 self.after = Some(row.entity.id);
-                if LiveQuery::matches(row, self.filter.as_ref()) {
-                    ops.push(op(Some(&self.view), LiveOpKind::Insert, row.entity.id, Some(row.clone())));
+                if LiveQuery::matches(row, filter.as_ref()) {
+                    ops.push(Op::new(view, OpKind::Insert, row.entity.id, None, Some(row.clone())));
                 }
                 ops.len() < SNAPSHOT_PAGE
             });
@@ -140,85 +173,63 @@ impl Snapshot {
 }
 
 impl Feed {
-    fn start(platform: Arc<Platform>, query: LiveQuery, seal: Seal) -> Result<Self, Refusal> {
-        // Listen first, look then: what comes in between is in both, and passed over.
-        let gone = |_| Refusal::new("NOT_FOUND", "the collection, or an attribute that the filter refers to, is gone");
-        let program = query.program(platform.arranged().catalog()).map_err(gone)?;
-        let subscription = platform.live().subscribe(query.clone(), program.clone());
-        let arranged = platform.arranged();
-        if query.program(arranged.catalog()).map_err(gone)? != program {
-            // The schema changed in between, and whoever listens has the filter of before.
-            return Self::start(platform, query, seal);
-        }
-        let schema = arranged_schema(&arranged, query.tenant)?;
-        let sent = arranged.newest(query.tenant);
-        let view = TenantView::new(arranged, schema, seal.clone(), ScanBudget::default());
-        let snapshot = Some(Snapshot { view, filter: program, after: None, is_begun: false, is_sent: false });
-        Ok(Self { platform, query, subscription, seal, snapshot, resets: false, sent })
-    }
-
     async fn next(&mut self) -> Result<Changes, Refusal> {
-        if std::mem::take(&mut self.resets) {
-            return Ok(self.changes(self.sent, ChangesKind::Reset, vec![]));
-        }
-        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| !snapshot.is_sent) {
-            let is_first = !snapshot.is_begun;
-            let ops = snapshot.page(self.query.collection);
-            // An empty result is told too, by an empty page.
-            if is_first || !ops.is_empty() {
-                return Ok(self.changes(self.sent, ChangesKind::Snapshot, ops));
-            }
-        }
-        if self.snapshot.take().is_some() {
-            return Ok(self.changes(self.sent, ChangesKind::Progress, vec![]));
-        }
         loop {
-            let next = match tokio::time::timeout(PROGRESS_INTERVAL, self.subscription.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    // First how far it is, then whether something waits: so nothing up to there can be missed.
-                    let position = self.platform.live().newest(self.query.tenant);
-                    match self.subscription.try_next() {
-                        Some(next) => next,
-                        None if position > self.sent => {
-                            self.sent = position;
-                            return Ok(self.changes(position, ChangesKind::Progress, vec![]));
-                        }
-                        None => continue,
-                    }
+            if std::mem::take(&mut self.resets) {
+                return Ok(self.changes(ChangesKind::Reset, vec![]));
+            }
+            if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| !snapshot.is_sent) {
+                let is_first = !snapshot.is_begun;
+                let ops = snapshot.page(self.listener.collection());
+                // An empty result is told too, by an empty page.
+                if is_first || !ops.is_empty() {
+                    return Ok(self.changes(ChangesKind::Snapshot, ops));
                 }
-            };
-            match next {
-                Next::Changes(changes) if changes.position <= self.sent => {}
-                Next::Changes(changes) => {
-                    self.sent = changes.position;
-                    // What nodes show beside their row is as of the newest position; the row itself is this delta's.
-                    let arranged = self.platform.arranged();
-                    let schema = arranged_schema(&arranged, self.query.tenant)?;
-                    let view = TenantView::new(arranged, schema, self.seal.clone(), ScanBudget::default());
-                    let ops = changes.ops.iter().map(|change| op(Some(&view), change.kind, change.id, change.row.clone())).collect();
-                    return Ok(self.changes(changes.position, ChangesKind::Delta, ops));
+            }
+            if self.snapshot.take().is_some() {
+                return Ok(self.changes(ChangesKind::Progress, vec![]));
+            }
+            match self.listener.next().await? {
+                Heard::Progress => return Ok(self.changes(ChangesKind::Progress, vec![])),
+                Heard::Lost(beginning) => {
+                    self.snapshot = Some(Snapshot { beginning, after: None, is_begun: false, is_sent: false });
+                    self.resets = true;
                 }
-                Next::Lagged => {
-                    *self = Feed { resets: true, ..Feed::start(self.platform.clone(), self.query.clone(), self.seal.clone())? };
-                    return Box::pin(self.next()).await;
+                Heard::Changes(view, changes) => {
+                    let op = |change: &decidr_sinks::live::Op| Op::new(&view, change.kind.into(), change.id, None, change.row.clone());
+                    return Ok(self.changes(ChangesKind::Delta, changes.ops.iter().map(op).collect()));
                 }
-                Next::Gone => return Err(Refusal::new("NOT_FOUND", "the collection, or an attribute that the filter refers to, is gone")),
             }
         }
     }
 
-    fn changes(&self, position: Position, kind: ChangesKind, ops: Vec<Op>) -> Changes {
-        Changes { position: self.seal.position(self.query.tenant, position), kind, ops }
+    fn changes(&self, kind: ChangesKind, ops: Vec<Op>) -> Changes {
+        Changes { position: self.listener.position(), kind, ops }
     }
 }
 
-fn op(view: Option<&TenantView>, kind: LiveOpKind, id: EntityId, row: Option<Arc<Row>>) -> Op {
-    let op = match kind {
-        LiveOpKind::Insert => OpKind::Insert,
-        LiveOpKind::Update => OpKind::Update,
-        LiveOpKind::Delete => OpKind::Delete,
-    };
-    let node = view.zip(row).map(|(view, row)| Entity { view: view.clone(), row });
-    Op { op, id: id.to_string().into(), index: None, node }
+impl From<LiveOpKind> for OpKind {
+    fn from(kind: LiveOpKind) -> Self {
+        match kind {
+            LiveOpKind::Insert => OpKind::Insert,
+            LiveOpKind::Update => OpKind::Update,
+            LiveOpKind::Delete => OpKind::Delete,
+        }
+    }
+}
+
+impl Op {
+    fn new(view: &TenantView, op: OpKind, id: EntityId, index: Option<usize>, row: Option<Arc<Row>>) -> Self {
+        let node = row.map(|row| Entity { view: view.clone(), row });
+        Self { op, id: id.to_string().into(), index: index.and_then(|index| i32::try_from(index).ok()), node }
+    }
+
+    /// A step of a window.
+    pub(super) fn of_step(view: &TenantView, step: Step) -> Self {
+        match step {
+            Step::Insert(index, id, row) => Self::new(view, OpKind::Insert, id, Some(index), Some(row)),
+            Step::Update(index, id, row) => Self::new(view, OpKind::Update, id, Some(index), Some(row)),
+            Step::Delete(index, id) => Self::new(view, OpKind::Delete, id, Some(index), None),
+        }
+    }
 }

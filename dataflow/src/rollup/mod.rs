@@ -73,7 +73,7 @@ pub fn strategy(summary: &Summary) -> &'static str {
 /// The caller admits values first, takes lists apart, keeps errors away, and removes only what it added.
 /// The implementor: `summary` depends on the multiset of values alone, never on the order in which they came and went, and
 /// equals the rollup's naive definition.
-pub(crate) trait Kernel {
+pub(crate) trait Kernel: Send {
     /// One more value.
     fn add(&mut self, value: &Value);
     /// One value less.
@@ -83,14 +83,15 @@ pub(crate) trait Kernel {
 }
 
 /// A rollup over the contributions of one host's sources, errors among them included.
-pub(crate) struct Group {
+pub struct Group {
     rollup: &'static Rollup,
     kernel: Box<dyn Kernel>,
     errors: BTreeMap<Value, u32>,
 }
 
 impl Group {
-    pub(crate) fn new(rollup: &'static Rollup, argument: &Value) -> Self {
+    /// Nothing is contributed yet. A rollup for which order matters is kept otherwise.
+    pub fn new(rollup: &'static Rollup, argument: &Value) -> Self {
         let known = KERNELS.iter().find(|(name, _)| *name == rollup.name);
         let kernel = known.map_or_else(|| basic::kernel(rollup, argument), |(_, kernel)| kernel(argument));
         Self { rollup, kernel, errors: BTreeMap::new() }
@@ -102,7 +103,7 @@ impl Group {
     }
 
     /// Takes a contribution in.
-    pub(crate) fn add(&mut self, contribution: &Value) {
+    pub fn add(&mut self, contribution: &Value) {
         self.rollup.each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
             error @ Value::Error(_) => *self.errors.entry(error).or_default() += 1,
             value => self.kernel.add(&value),
@@ -110,7 +111,7 @@ impl Group {
     }
 
     /// Takes out one that was taken in.
-    pub(crate) fn remove(&mut self, contribution: &Value) {
+    pub fn remove(&mut self, contribution: &Value) {
         self.rollup.each_item(contribution, &mut |item| match (self.rollup.admit)(item) {
             error @ Value::Error(_) => decrement(&mut self.errors, &error),
             value => self.kernel.remove(&value),
@@ -118,7 +119,7 @@ impl Group {
     }
 
     /// The summary; the smallest error if there is one.
-    pub(crate) fn summary(&self) -> Value {
+    pub fn summary(&self) -> Value {
         self.errors.keys().next().cloned().unwrap_or_else(|| self.kernel.summary())
     }
 }

@@ -1,0 +1,137 @@
+//! One subscriber's ear: snapshots to begin with, and every change after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use decidr_domain::arrangements::Snapshot as _;
+use decidr_domain::formula::Program;
+use decidr_domain::id::{CollectionId, Position};
+use decidr_domain::schema::resolve;
+use decidr_sinks::LiveQuery;
+use decidr_sinks::live::{Changes, Next};
+
+use super::scalars::PositionToken;
+use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
+use crate::platform::Platform;
+
+/// How often a subscriber hears that nothing changed, if something else of its tenant did.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Listens to one live query.
+pub(super) struct Listener {
+    platform: Arc<Platform>,
+    query: LiveQuery,
+    subscription: decidr_sinks::Subscription,
+    seal: Seal,
+    sent: Position,
+}
+
+/// A state to begin with: everything up to there is in it, and nothing of it will be heard again.
+pub(super) struct Beginning {
+    /// The state; whoever holds it keeps everything that it shows.
+    pub(super) view: TenantView,
+    /// The query's filter.
+    pub(super) filter: Option<Program>,
+}
+
+/// What is heard.
+pub(super) enum Heard {
+    /// What changed, with a view in which to show it.
+    Changes(TenantView, Arc<Changes>),
+    /// Nothing changed up to [`Listener::position`].
+    Progress,
+    /// Too much changed to be told, or its meaning: from here it goes on.
+    Lost(Beginning),
+}
+
+fn gone() -> Refusal {
+    Refusal::new("NOT_FOUND", "the collection, or an attribute that the query refers to, is gone")
+}
+
+impl Listener {
+    /// Listens to the entities of a collection that pass a filter.
+    pub(super) async fn start(request: &Request<'_>, collection: CollectionId, filter: Option<&str>) -> Result<(Self, Beginning), Refusal> {
+        let view = request.view(None).await?;
+        view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
+        let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+        if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
+            // Live queries hear of changes, and time is none.
+            let message = "the filter of a live query cannot ask what time it is: make an attribute that does, and filter by that";
+            return Err(Refusal::new("INVALID_INPUT", message));
+        }
+        let query = LiveQuery { tenant: request.tenant()?, collection, filter: filter.map(|(expression, _)| expression) };
+        Self::listen(request.platform.clone(), query, request.seal())
+    }
+
+    fn listen(platform: Arc<Platform>, query: LiveQuery, seal: Seal) -> Result<(Self, Beginning), Refusal> {
+        // Listen first, look then: what comes in between is in both, and passed over.
+        let program = query.program(platform.arranged().catalog()).map_err(|_| gone())?;
+        let subscription = platform.live().subscribe(query.clone(), program.clone());
+        let mut listener = Self { platform, query, subscription, seal, sent: 0 };
+        let (view, filter) = listener.newest()?;
+        if filter != program {
+            // The schema changed in between, and whoever listens has the filter of before.
+            return Self::listen(listener.platform, listener.query, listener.seal);
+        }
+        Ok((listener, Beginning { view, filter: program }))
+    }
+
+    /// The newest state, and the filter as of then. What is heard from now on is not in it.
+    pub(super) fn newest(&mut self) -> Result<(TenantView, Option<Program>), Refusal> {
+        let view = self.view()?;
+        let filter = self.query.program(view.arranged.catalog()).map_err(|_| gone())?;
+        self.sent = view.arranged.newest(self.query.tenant);
+        Ok((view, filter))
+    }
+
+    fn view(&self) -> Result<TenantView, Refusal> {
+        let arranged = self.platform.arranged();
+        let schema = arranged_schema(&arranged, self.query.tenant)?;
+        Ok(TenantView::new(arranged, schema, self.seal.clone(), ScanBudget::default()))
+    }
+
+    /// The collection.
+    pub(super) fn collection(&self) -> CollectionId {
+        self.query.collection
+    }
+
+    /// Up to where everything was heard.
+    pub(super) fn position(&self) -> PositionToken {
+        self.seal.position(self.query.tenant, self.sent)
+    }
+
+    /// What comes next; waits for it.
+    pub(super) async fn next(&mut self) -> Result<Heard, Refusal> {
+        loop {
+            let next = match tokio::time::timeout(PROGRESS_INTERVAL, self.subscription.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    // First how far it is, then whether something waits: so nothing up to there can be missed.
+                    let position = self.platform.live().newest(self.query.tenant);
+                    match self.subscription.try_next() {
+                        Some(next) => next,
+                        None if position > self.sent => {
+                            self.sent = position;
+                            return Ok(Heard::Progress);
+                        }
+                        None => continue,
+                    }
+                }
+            };
+            match next {
+                Next::Changes(changes) if changes.position <= self.sent => {}
+                Next::Changes(changes) => {
+                    self.sent = changes.position;
+                    // What nodes show beside their row is as of the newest position; the row itself is this delta's.
+                    return Ok(Heard::Changes(self.view()?, changes));
+                }
+                Next::Lagged => {
+                    let (listener, beginning) = Self::listen(self.platform.clone(), self.query.clone(), self.seal.clone())?;
+                    *self = listener;
+                    return Ok(Heard::Lost(beginning));
+                }
+                Next::Gone => return Err(gone()),
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Groups and their summaries, kept up to date: an entity that changes costs one kernel's step for each summary of each of
+//! the groups that it leaves and enters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_graphql::SimpleObject;
+use decidr_dataflow::RollupGroup;
+use decidr_domain::delta::Row;
+use decidr_domain::formula::Program;
+use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::value::Value;
+use decidr_sinks::LiveQuery;
+use decidr_sinks::live::Changes;
+
+use super::explain::Cell;
+use super::groups::{GROUPS_MAX, Summary};
+use super::listener::{Beginning, Listener};
+use super::maintained::Maintained;
+use super::scalars::{PositionToken, json};
+use super::subscription::{ChangesKind, OpKind};
+use super::{Refusal, TenantView};
+
+/// What changed about groups, up to a position. SNAPSHOT, PROGRESS and RESET are as in Changes.
+#[derive(SimpleObject)]
+pub(crate) struct GroupChanges {
+    pub(crate) position: PositionToken,
+    pub(crate) kind: ChangesKind,
+    pub(crate) ops: Vec<GroupOp>,
+}
+
+/// A group that is new, is otherwise or went. `path` is what its entities have in common, by the attributes that they are
+/// grouped by, the outermost first; it is empty for all entities together. Of a group that went there is nothing to count.
+#[derive(SimpleObject)]
+pub(crate) struct GroupOp {
+    op: OpKind,
+    path: Vec<Cell>,
+    count: i64,
+    /// In the order in which they were asked for.
+    summaries: Vec<Cell>,
+}
+
+/// One summary of one group.
+enum Kept {
+    Kernel(RollupGroup),
+    /// The order of the entities matters.
+    InOrder(BTreeMap<EntityId, Value>),
+}
+
+/// One group.
+struct State {
+    count: i64,
+    kept: Vec<Kept>,
+    /// What was told of it last.
+    told: Option<(i64, Vec<Value>)>,
+}
+
+/// The groups of one subscriber.
+pub(super) struct LiveGroups {
+    levels: Vec<AttributeId>,
+    summaries: Vec<Summary>,
+    groups: BTreeMap<Vec<Value>, State>,
+    /// The cells of what is grouped by and summarised.
+    cells: Vec<Option<AttributeId>>,
+    /// The groups that changed since they were told of.
+    touched: BTreeSet<Vec<Value>>,
+}
+
+impl LiveGroups {
+    /// Nothing is known yet.
+    pub(super) fn new(levels: Vec<AttributeId>, summaries: Vec<Summary>) -> Self {
+        Self { levels, summaries, groups: BTreeMap::new(), cells: Vec::new(), touched: BTreeSet::new() }
+    }
+
+    fn cells(&self, view: &TenantView) -> Result<Vec<Option<AttributeId>>, Refusal> {
+        let attributes = self.levels.iter().copied().chain(self.summaries.iter().filter_map(|summary| summary.attribute));
+        let cell = |id: AttributeId| match view.schema.attribute(id) {
+            Some(_) => Ok(view.schema.shown_cell(id)),
+            None => Err(Refusal::new("NOT_FOUND", "an attribute that the query groups by or summarises is gone")),
+        };
+        attributes.map(cell).collect()
+    }
+
+    fn fill(&mut self, view: &TenantView, listener: &Listener, filter: Option<&Program>) -> Result<(), Refusal> {
+        self.cells = self.cells(view)?;
+        for state in self.groups.values_mut() {
+            (state.count, state.kept) = (0, new_kept(&self.summaries));
+        }
+        self.touched = self.groups.keys().cloned().collect();
+        // There is always the one of all entities.
+        self.group(Vec::new());
+        let mut trouble = Ok(());
+        view.arranged.scan(listener.collection(), None, |row| {
+            if LiveQuery::matches(row, filter) {
+                trouble = self.count(view, row, true);
+            }
+            trouble.is_ok()
+        });
+        trouble
+    }
+
+    fn group(&mut self, path: Vec<Value>) -> &mut State {
+        self.touched.insert(path.clone());
+        let summaries = &self.summaries;
+        self.groups.entry(path).or_insert_with(|| State { count: 0, kept: new_kept(summaries), told: None })
+    }
+
+    /// Counts an entity in or out.
+    fn count(&mut self, view: &TenantView, row: &Arc<Row>, is_in: bool) -> Result<(), Refusal> {
+        let path: Vec<Value> = self.levels.iter().map(|attribute| view.shown_key(row, *attribute)).collect();
+        let value = |summary: &Summary| summary.attribute.map_or(Value::Bool(true), |id| view.shown_key(row, id));
+        let values: Vec<Value> = self.summaries.iter().map(value).collect();
+        for depth in 0..=path.len() {
+            let state = self.group(path[..depth].to_vec());
+            state.count += if is_in { 1 } else { -1 };
+            for (kept, value) in state.kept.iter_mut().zip(&values) {
+                match (kept, is_in) {
+                    (Kept::Kernel(kernel), true) => kernel.add(value),
+                    (Kept::Kernel(kernel), false) => kernel.remove(value),
+                    (Kept::InOrder(values), true) => drop(values.insert(row.entity.id, value.clone())),
+                    (Kept::InOrder(values), false) => drop(values.remove(&row.entity.id)),
+                }
+            }
+        }
+        if self.groups.len() > GROUPS_MAX + 1 {
+            let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");
+            return Err(Refusal::new("TOO_LARGE", message));
+        }
+        Ok(())
+    }
+
+    /// What there is to tell of the groups that were touched.
+    fn ops(&mut self) -> Vec<GroupOp> {
+        let mut ops = Vec::new();
+        for path in std::mem::take(&mut self.touched) {
+            let Some(state) = self.groups.get_mut(&path) else { continue };
+            let cells = path.iter().map(|value| Cell::of(json(value))).collect();
+            if state.count == 0 && !path.is_empty() {
+                if state.told.is_some() {
+                    ops.push(GroupOp { op: OpKind::Delete, path: cells, count: 0, summaries: vec![] });
+                }
+                self.groups.remove(&path);
+                continue;
+            }
+            let summarised = |(kept, summary): (&Kept, &Summary)| match kept {
+                Kept::Kernel(kernel) => kernel.summary(),
+                Kept::InOrder(values) => {
+                    let values: Vec<Value> = values.values().cloned().collect();
+                    summary.rollup.summary(&values, &summary.argument)
+                }
+            };
+            let now = (state.count, state.kept.iter().zip(&self.summaries).map(summarised).collect());
+            if state.told.as_ref() != Some(&now) {
+                let op = if state.told.is_some() { OpKind::Update } else { OpKind::Insert };
+                let summaries = now.1.iter().map(|value| Cell::of(json(value))).collect();
+                ops.push(GroupOp { op, path: cells, count: now.0, summaries });
+                state.told = Some(now);
+            }
+        }
+        ops
+    }
+}
+
+fn new_kept(summaries: &[Summary]) -> Vec<Kept> {
+    let kept = |summary: &Summary| match summary.rollup.order_matters {
+        true => Kept::InOrder(BTreeMap::new()),
+        false => Kept::Kernel(RollupGroup::new(summary.rollup, &summary.argument)),
+    };
+    summaries.iter().map(kept).collect()
+}
+
+impl Maintained for LiveGroups {
+    type Op = GroupOp;
+
+    fn begin(&mut self, listener: &Listener, beginning: &Beginning) -> Result<Vec<GroupOp>, Refusal> {
+        self.groups.clear();
+        self.fill(&beginning.view, listener, beginning.filter.as_ref())?;
+        Ok(self.ops())
+    }
+
+    fn change(&mut self, listener: &mut Listener, view: &TenantView, changes: &Changes) -> Result<Vec<GroupOp>, Refusal> {
+        if self.cells(view)? != self.cells {
+            // What rows held before goes by other ids now: everything is counted anew.
+            let (view, filter) = listener.newest()?;
+            self.fill(&view, listener, filter.as_ref())?;
+            return Ok(self.ops());
+        }
+        for op in &changes.ops {
+            op.old.iter().try_for_each(|row| self.count(view, row, false))?;
+            op.row.iter().try_for_each(|row| self.count(view, row, true))?;
+        }
+        Ok(self.ops())
+    }
+}

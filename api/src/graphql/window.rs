@@ -1,0 +1,212 @@
+//! The first entities of an order, kept up to date.
+//!
+//! A window keeps somewhat more than it shows: all entities up to a bound in the order, and none behind it. A change behind
+//! the bound is passed over; one before it costs a search. Only when so many left that there are too few is the collection
+//! looked at again. The rest of the collection is not kept, however large it is.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use decidr_domain::aggregate::attribute::Attribute;
+use decidr_domain::delta::Row;
+use decidr_domain::formula::Program;
+use decidr_domain::id::{CollectionId, EntityId};
+use decidr_domain::value::Value;
+use decidr_sinks::live;
+use rustc_hash::FxHashMap;
+
+use super::listener::{Beginning, Listener};
+use super::maintained::Maintained;
+use super::page::{Direction, OrderBy, checked_order};
+use super::subscription::Op;
+use super::{Refusal, TenantView};
+
+/// How many entities more than it shows a window keeps at least when it is filled.
+const SPARE: usize = 100;
+
+/// A value to sort by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Ascending(Value),
+    Descending(Reverse<Value>),
+}
+
+/// Where an entity is in the order; those alike in all keys are ordered by id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    keys: Vec<Key>,
+    id: EntityId,
+}
+
+/// One step from what was shown to what is. Places count from 0, in the list as the steps before left it.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// It comes in at this place, or comes back in at another.
+    Insert(usize, EntityId, Arc<Row>),
+    /// It is there and otherwise than before.
+    Update(usize, EntityId, Arc<Row>),
+    /// It goes from this place, for good or to another.
+    Delete(usize, EntityId),
+}
+
+/// The first entities of an order.
+pub(super) struct Window {
+    order: Vec<(Arc<Attribute>, Direction)>,
+    first: usize,
+    rows: BTreeMap<Place, Arc<Row>>,
+    places: FxHashMap<EntityId, Place>,
+    /// Up to where in the order all entities are in `rows`; nothing if all are there.
+    bound: Option<Place>,
+    shown: Vec<(EntityId, Arc<Row>)>,
+}
+
+impl Window {
+    /// Nothing is known yet.
+    pub(super) fn new(view: &TenantView, collection: CollectionId, order_by: &[OrderBy], first: usize) -> Result<Self, Refusal> {
+        let order = checked_order(view, collection, order_by)?;
+        Ok(Self { order, first, rows: BTreeMap::new(), places: FxHashMap::default(), bound: None, shown: Vec::new() })
+    }
+
+    fn place(&self, view: &TenantView, row: &Row) -> Place {
+        let key = |(attribute, direction): &(Arc<Attribute>, Direction)| match direction {
+            Direction::Asc => Key::Ascending(view.sort_key(row, attribute)),
+            Direction::Desc => Key::Descending(Reverse(view.sort_key(row, attribute))),
+        };
+        Place { keys: self.order.iter().map(key).collect(), id: row.entity.id }
+    }
+
+    /// Looks at the whole collection. Nothing was shown before a first time.
+    fn fill(&mut self, view: &TenantView, collection: CollectionId, filter: Option<&Program>) {
+        self.rows.clear();
+        self.places.clear();
+        self.bound = None;
+        view.arranged.scan(collection, None, |row| {
+            if live::LiveQuery::matches(row, filter) {
+                self.put(view, row);
+            }
+            true
+        });
+    }
+
+    /// Takes in a row that is in the result, if it is not behind the bound.
+    fn put(&mut self, view: &TenantView, row: &Arc<Row>) {
+        let place = self.place(view, row);
+        if self.bound.as_ref().is_some_and(|bound| place > *bound) {
+            return;
+        }
+        self.places.insert(row.entity.id, place.clone());
+        self.rows.insert(place, row.clone());
+        let most = 2 * self.first + 2 * SPARE;
+        if self.rows.len() > most {
+            // Half of what is spare goes at once, so that not each that comes makes one go.
+            while self.rows.len() > self.first + SPARE
+                && let Some((place, _)) = self.rows.pop_last()
+            {
+                self.places.remove(&place.id);
+            }
+            self.bound = self.rows.last_key_value().map(|(place, _)| place.clone());
+        }
+    }
+
+    /// Takes in changes. Afterwards it may have to be filled anew: [`Window::is_short`].
+    fn take_in(&mut self, view: &TenantView, ops: &[live::Op]) {
+        for op in ops {
+            if let Some(place) = self.places.remove(&op.id) {
+                self.rows.remove(&place);
+            }
+            if let Some(row) = &op.row {
+                self.put(view, row);
+            }
+        }
+    }
+
+    /// Whether there may be entities that must be shown and are not known.
+    fn is_short(&self) -> bool {
+        self.bound.is_some() && self.rows.len() < self.first
+    }
+
+    /// Whether what it sorts by is there as it was; an error if some of it is gone.
+    fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
+        let mut same = true;
+        for (attribute, _) in &mut self.order {
+            let newest = view.schema.attribute(attribute.id);
+            let newest = newest.ok_or_else(|| Refusal::new("NOT_FOUND", "an attribute that the query sorts by is gone"))?;
+            if newest.definition != attribute.definition {
+                same = false;
+                *attribute = newest.clone();
+            }
+        }
+        Ok(same)
+    }
+
+    /// The steps from what was shown last to what there is now.
+    fn steps(&mut self) -> Vec<Step> {
+        let next: Vec<_> = self.rows.values().take(self.first).map(|row| (row.entity.id, row.clone())).collect();
+        let steps = steps(&self.shown, &next);
+        self.shown = next;
+        steps
+    }
+}
+
+impl Maintained for Window {
+    type Op = Op;
+
+    fn begin(&mut self, listener: &Listener, beginning: &Beginning) -> Result<Vec<Op>, Refusal> {
+        self.shown.clear();
+        self.is_of(&beginning.view)?;
+        self.fill(&beginning.view, listener.collection(), beginning.filter.as_ref());
+        Ok(self.steps().into_iter().map(|step| Op::of_step(&beginning.view, step)).collect())
+    }
+
+    fn change(&mut self, listener: &mut Listener, view: &TenantView, changes: &live::Changes) -> Result<Vec<Op>, Refusal> {
+        let mut view = view.clone();
+        let same = self.is_of(&view)?;
+        if same {
+            self.take_in(&view, &changes.ops);
+        }
+        if !same || self.is_short() {
+            let filter;
+            (view, filter) = listener.newest()?;
+            self.is_of(&view)?;
+            self.fill(&view, listener.collection(), filter.as_ref());
+        }
+        Ok(self.steps().into_iter().map(|step| Op::of_step(&view, step)).collect())
+    }
+}
+
+/// As few steps as lead from one list to the other.
+fn steps(before: &[(EntityId, Arc<Row>)], after: &[(EntityId, Arc<Row>)]) -> Vec<Step> {
+    let old_places: FxHashMap<EntityId, usize> = before.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
+    // Those that need not move: the longest run of them that is in the same order before and after (patience sorting).
+    let mut piles: Vec<(usize, usize)> = Vec::new();
+    let mut below: Vec<Option<usize>> = vec![None; after.len()];
+    for (new, (id, _)) in after.iter().enumerate() {
+        let Some(old) = old_places.get(id) else { continue };
+        let pile = piles.partition_point(|(top, _)| top < old);
+        below[new] = pile.checked_sub(1).map(|pile| piles[pile].1);
+        match piles.get_mut(pile) {
+            Some(top) => *top = (*old, new),
+            None => piles.push((*old, new)),
+        }
+    }
+    let (mut stays, mut last) = (vec![false; before.len()], piles.last().map(|(_, new)| *new));
+    while let Some(new) = last {
+        stays[old_places[&after[new].0]] = true;
+        last = below[new];
+    }
+    let mut steps = Vec::new();
+    for (place, (id, _)) in before.iter().enumerate().rev() {
+        if !stays[place] {
+            steps.push(Step::Delete(place, *id));
+        }
+    }
+    for (place, (id, row)) in after.iter().enumerate() {
+        match old_places.get(id).filter(|old| stays[**old]) {
+            None => steps.push(Step::Insert(place, *id, row.clone())),
+            Some(old) if !Arc::ptr_eq(&before[*old].1, row) => steps.push(Step::Update(place, *id, row.clone())),
+            Some(_) => {}
+        }
+    }
+    steps
+}

@@ -1,0 +1,267 @@
+//! Windows and groups that are kept up to date: after random edits a client who knows only the changes has what a query gives.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use serde_json::{Value as Json, json};
+use support::{Api, Tenant};
+
+/// Messages of one subscription.
+struct Messages<'a>(Pin<Box<dyn Stream<Item = async_graphql::Response> + Send + 'a>>);
+
+impl<'a> Messages<'a> {
+    fn of(tenant: &Tenant<'a>, query: &str, variables: Json) -> Self {
+        let request = tenant.api.request(tenant.authority, query, variables);
+        Self(Box::pin(tenant.api.schema.execute_stream(request)))
+    }
+
+    async fn next(&mut self) -> Json {
+        let response = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await.expect("a message comes").unwrap();
+        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        assert!(body["errors"].is_null(), "{body}");
+        body["data"].as_object().unwrap().values().next().unwrap().clone()
+    }
+}
+
+/// xorshift64* (Vigna 2016).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+}
+
+/// Things with a number, a kind and an option, random ones, some of them archived.
+struct Things<'a> {
+    tenant: Tenant<'a>,
+    collection: String,
+    ids: Vec<String>,
+    random: Random,
+}
+
+impl<'a> Things<'a> {
+    async fn new(api: &'a Api, seed: u64) -> Things<'a> {
+        let tenant = api.tenant("acme").await;
+        let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+        let collection = tenant.collection(&space, "things").await;
+        tenant.attribute(&collection, "n", json!({ "number": {} })).await;
+        tenant.attribute(&collection, "kind", json!({ "text": {} })).await;
+        tenant.attribute(&collection, "state", json!({ "singleSelect": { "options": ["late", "early", "never"] } })).await;
+        tenant.attribute(&collection, "twice", json!({ "formula": { "expression": "{n} * 2" } })).await;
+        Self { tenant, collection, ids: Vec::new(), random: Random(seed) }
+    }
+
+    fn values(&mut self) -> Json {
+        let state = [json!("late"), json!("early"), json!("never"), Json::Null][self.random.below(4)].clone();
+        let n = if self.random.below(10) == 0 { Json::Null } else { json!(self.random.below(40)) };
+        let kind = ["a", "b", "c"][self.random.below(3)];
+        json!({ "n": n, "kind": kind, "state": state })
+    }
+
+    async fn edit(&mut self) {
+        match self.random.below(if self.ids.len() < 30 { 2 } else { 10 }) {
+            0 | 1 => {
+                let values = self.values();
+                self.ids.push(self.tenant.entity(&self.collection, values).await);
+            }
+            kind => {
+                let id = self.ids[self.random.below(self.ids.len())].clone();
+                let entity = self.tenant.ok("query($i: ID!) { entity(id: $i) { archived } }", json!({ "i": id })).await;
+                let query = match (kind, entity["entity"]["archived"] == true) {
+                    (_, true) => "mutation($i: ID!) { restoreEntity(id: $i) { id } }",
+                    (2..=4, false) => "mutation($i: ID!) { archiveEntity(id: $i) { id } }",
+                    (_, false) => "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }",
+                };
+                let values = self.values();
+                self.tenant.ok(query, json!({ "i": id, "v": values })).await;
+            }
+        }
+    }
+}
+
+/// What a client has of a window.
+#[derive(Default)]
+struct Mirror(Vec<(String, Json)>);
+
+impl Mirror {
+    fn take_in(&mut self, message: &Json) {
+        if message["kind"] == "RESET" {
+            self.0.clear();
+        }
+        for op in message["ops"].as_array().unwrap() {
+            let (index, id) = (op["index"].as_u64().unwrap() as usize, op["id"].as_str().unwrap().to_owned());
+            match op["op"].as_str().unwrap() {
+                "INSERT" => self.0.insert(index, (id, op["node"]["values"].clone())),
+                "UPDATE" => {
+                    assert_eq!(self.0[index].0, id);
+                    self.0[index].1 = op["node"]["values"].clone();
+                }
+                _ => assert_eq!(self.0.remove(index).0, id),
+            }
+        }
+    }
+}
+
+const LIST: &str = "query($c: ID!, $f: String, $o: [OrderBy!]!, $n: Int!) { entities(collectionId: $c, filter: $f, orderBy: $o, first: $n) { id values(keys: [\"n\", \"state\", \"twice\"]) } }";
+const WINDOW: &str = "subscription($c: ID!, $f: String, $o: [OrderBy!]!, $n: Int!) { entities(collectionId: $c, filter: $f, orderBy: $o, first: $n) { kind ops { op id index node { values(keys: [\"n\", \"state\", \"twice\"]) } } } }";
+
+/// One window of several at once: a small one, one that has to be filled anew, one that shows all.
+async fn check_windows(seed: u64) {
+    let api = Api::start().await;
+    let mut things = Things::new(&api, seed).await;
+    for _ in 0..20 {
+        things.edit().await;
+    }
+    let order = json!([{ "attribute": "state" }, { "attribute": "n", "direction": "DESC" }]);
+    let asked = [
+        json!({ "c": things.collection, "o": order, "n": 5 }),
+        json!({ "c": things.collection, "f": "{n} > 10", "o": [{ "attribute": "twice" }], "n": 3 }),
+        json!({ "c": things.collection, "f": "{kind} = 'a'", "o": [], "n": 1000 }),
+    ];
+    let tenant = Tenant { api: &api, authority: things.tenant.authority };
+    let mut windows: Vec<_> = asked.iter().map(|asked| (asked, Messages::of(&tenant, WINDOW, asked.clone()), Mirror::default())).collect();
+    for step in 0..30 {
+        for _ in 0..5 {
+            things.edit().await;
+        }
+        if step == 20 {
+            // Another order of the options is another order of the entities.
+            let all = tenant.ok("query($c: ID) { collection(id: $c) { attributes { id key } } }", json!({ "c": things.collection })).await;
+            let state = all["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == "state").unwrap()["id"].clone();
+            let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+            tenant.ok(update, json!({ "i": state, "d": { "singleSelect": { "options": ["never", "early", "late"] } } })).await;
+            things.edit().await;
+        }
+        for (asked, messages, mirror) in &mut windows {
+            let listed = tenant.ok(LIST, asked.clone()).await["entities"].clone();
+            let listed: Vec<_> =
+                listed.as_array().unwrap().iter().map(|e| (e["id"].as_str().unwrap().to_owned(), e["values"].clone())).collect();
+            while mirror.0 != listed {
+                let message = messages.next().await;
+                mirror.take_in(&message);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_are_what_a_query_gives() {
+    for seed in [1, 7] {
+        check_windows(seed).await;
+    }
+}
+
+/// A window that shows a few of many is filled anew when many of them leave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_runs_short_is_filled_anew() {
+    let api = Api::start().await;
+    let things = Things::new(&api, 3).await;
+    let mut ids = Vec::new();
+    for n in 0..260 {
+        ids.push(things.tenant.entity(&things.collection, json!({ "n": n })).await);
+    }
+    let asked = json!({ "c": things.collection, "o": [{ "attribute": "n" }], "n": 2 });
+    let (mut messages, mut mirror) = (Messages::of(&things.tenant, WINDOW, asked.clone()), Mirror::default());
+    for archived in ids.chunks(130) {
+        for id in archived.iter().take(120) {
+            things.tenant.ok("mutation($i: ID!) { archiveEntity(id: $i) { id } }", json!({ "i": id })).await;
+        }
+        let listed = things.tenant.ok(LIST, asked.clone()).await["entities"].clone();
+        let expected: Vec<_> = listed.as_array().unwrap().iter().map(|e| e["values"]["n"].clone()).collect();
+        assert_eq!(expected.len(), 2);
+        while mirror.0.iter().map(|(_, values)| values["n"].clone()).collect::<Vec<_>>() != expected {
+            let message = messages.next().await;
+            mirror.take_in(&message);
+        }
+    }
+}
+
+const SUMMARIES: &str = "[{ function: SUM, attribute: \"n\" }, { function: MAX, attribute: \"n\" }, { function: MEDIAN, attribute: \"twice\" }, { function: COUNT_UNIQUE, attribute: \"kind\" }, { function: JOIN, attribute: \"kind\" }, { function: PERCENT_FILLED, attribute: \"state\" }]";
+
+fn flat(group: &Json, path: &mut Vec<Json>, out: &mut BTreeMap<String, Json>) {
+    out.insert(json!(path).to_string(), json!([group["count"], group["summaries"]]));
+    for group in group["groups"].as_array().into_iter().flatten() {
+        path.push(group["key"].clone());
+        flat(group, path, out);
+        path.pop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_what_a_query_gives() {
+    let api = Api::start().await;
+    let mut things = Things::new(&api, 5).await;
+    let subscription = format!(
+        "subscription($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [\"kind\", \"state\"], summaries: {SUMMARIES}) {{ kind ops {{ op path count summaries }} }} }}"
+    );
+    let query = format!(
+        "query($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [{{ attribute: \"kind\" }}, {{ attribute: \"state\" }}], summaries: {SUMMARIES}) {{ count summaries groups {{ key count summaries groups {{ key count summaries }} }} }} }}"
+    );
+    let tenant = Tenant { api: &api, authority: things.tenant.authority };
+    let (mut messages, mut mirror) = (Messages::of(&tenant, &subscription, json!({ "c": things.collection })), BTreeMap::new());
+    for step in 0..40 {
+        for _ in 0..4 {
+            things.edit().await;
+        }
+        if step == 25 {
+            // What is summarised gets another type: it is stored, and shown, elsewhere.
+            let all = tenant.ok("query($c: ID) { collection(id: $c) { attributes { id key } } }", json!({ "c": things.collection })).await;
+            let kind = all["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == "kind").unwrap()["id"].clone();
+            let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+            tenant.ok(update, json!({ "i": kind, "d": { "singleSelect": { "options": ["a", "b", "c"] } } })).await;
+            things.edit().await;
+        }
+        let mut expected = BTreeMap::new();
+        flat(&tenant.ok(&query, json!({ "c": things.collection })).await["groups"], &mut Vec::new(), &mut expected);
+        while mirror != expected {
+            let message = messages.next().await;
+            if message["kind"] == "RESET" {
+                mirror.clear();
+            }
+            for op in message["ops"].as_array().unwrap() {
+                let path = op["path"].to_string();
+                let there = match op["op"].as_str().unwrap() {
+                    "DELETE" => mirror.remove(&path).is_some(),
+                    _ => mirror.insert(path, json!([op["count"], op["summaries"]])).is_some(),
+                };
+                assert_eq!(there, op["op"] != "INSERT", "{op}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_kept_is_refused() {
+    let api = Api::start().await;
+    let things = Things::new(&api, 9).await;
+    for (query, code) in [
+        ("subscription($c: ID!) { entities(collectionId: $c, first: 0) { kind } }", "INVALID_INPUT"),
+        ("subscription($c: ID!) { entities(collectionId: $c, first: 1001) { kind } }", "INVALID_INPUT"),
+        ("subscription($c: ID!) { entities(collectionId: $c, orderBy: [{ attribute: \"x\" }]) { kind } }", "UNKNOWN_ATTRIBUTE"),
+        ("subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"x\"]) { kind } }", "UNKNOWN_ATTRIBUTE"),
+        ("subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"n\", \"kind\", \"state\", \"twice\"]) { kind } }", "TOO_LARGE"),
+        ("subscription($c: ID!) { groups(collectionId: $c, summaries: [{ function: SUM }]) { kind } }", "INVALID_INPUT"),
+        ("subscription($c: ID!) { groups(collectionId: $c, filter: \"TODAY() > '2020-01-01'\") { kind } }", "INVALID_INPUT"),
+    ] {
+        let request = api.request(things.tenant.authority, query, json!({ "c": things.collection }));
+        let response = api.schema.execute_stream(request).next().await.unwrap();
+        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        assert_eq!(body["errors"][0]["extensions"]["code"], code, "{query}: {body}");
+    }
+    // What another tenant has is not found.
+    let other = api.tenant("other").await;
+    let query = "subscription($c: ID!) { groups(collectionId: $c) { kind } }";
+    let response = api.schema.execute_stream(api.request(other.authority, query, json!({ "c": things.collection }))).next().await.unwrap();
+    let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+    assert_eq!(body["errors"][0]["extensions"]["code"], "NOT_FOUND");
+}

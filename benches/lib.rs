@@ -1,5 +1,7 @@
 //! What the harnesses share: a platform with one tenant, and short ways to fill it.
 
+pub mod recorder;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};

@@ -11,6 +11,9 @@ mod differential;
 mod engine;
 mod feldera;
 mod recompute;
+#[path = "../../recorder.rs"]
+#[allow(dead_code, reason = "the harnesses use more of it")]
+mod recorder;
 mod workload;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The orders, the updates, and what must come of them.
 
+use crate::recorder::Random;
+
 /// One order.
 #[derive(Clone, Copy)]
 pub struct Order {
@@ -103,17 +105,5 @@ impl Tables {
         let scores: Vec<i64> = sums.iter().map(|sum| sum.map_or(0, score)).collect();
         let looked_up = workload.orders.iter().map(|order| scores[order.customer]).collect();
         Self { scores, looked_up }
-    }
-}
-
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound.max(1)
     }
 }

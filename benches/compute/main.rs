@@ -1,7 +1,16 @@
 //! Question: how long does it take until what follows from a change has been computed, and a subscriber has it?
 //!
-//! Each case fills a platform of its own (a log on disk, every commit synced), changes something, and waits for the delta.
-//! Times are from sending the command, the commit included. What comes out is compared with what must.
+//! Each product case fills a platform of its own (a log on disk, every commit synced), changes something, and waits for the
+//! delta. Times are from sending the command, the commit included. What comes out is compared with what must.
+//!
+//! W1 to W6 are the workloads by which such engines are compared; they are in [`workloads`]. W5 is about the API.
+
+mod crm;
+mod hierarchy;
+mod ledger;
+mod social;
+mod tenants;
+mod workloads;
 
 use std::time::Instant;
 
@@ -10,7 +19,9 @@ use benches::{Bench, Times, formula, link, number, rollup, set};
 use clap::Parser;
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::value::Value;
+use ledger::Spread;
 use serde_json::{Value as Json, json};
+use workloads::Figures;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -59,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     }
+    let workloads = run_workloads(&options).await?;
     let cases: Vec<Json> = lines
         .iter()
         .map(|line| {
@@ -66,8 +78,54 @@ async fn main() -> anyhow::Result<()> {
             json!({ "case": line.case, "what": line.what, "ms": times })
         })
         .collect();
-    println!("{}", json!({ "workers": options.workers, "smaller": options.smaller, "cases": cases }));
+    println!("{}", json!({ "workers": options.workers, "smaller": options.smaller, "cases": cases, "workloads": workloads }));
     Ok(())
+}
+
+/// The workloads that are asked for, one after the other.
+async fn run_workloads(options: &Options) -> anyhow::Result<Vec<Json>> {
+    let (mut out, smaller, workers) = (Vec::new(), options.smaller, options.workers);
+    let mut told = |name: &str, (what, figures): (String, Figures)| {
+        let rates: Vec<_> = figures.rates.iter().map(|(size, rate)| format!("{size}: {rate:.0}")).collect();
+        let (p50, p99) = figures.latency.unwrap_or_default();
+        println!("{name:<10} {what}");
+        println!("           updates/s in batches of {}; {:.1} rows each", rates.join(", "), figures.rows);
+        println!("           on a schedule p50 {p50:.2}  p99 {p99:.2} ms");
+        let rates: serde_json::Map<String, Json> = figures.rates.iter().map(|(size, rate)| (size.to_string(), json!(rate))).collect();
+        out.push(
+            json!({ "workload": name, "what": what, "updates_per_second": rates, "rows_per_update": figures.rows, "ms": { "p50": p50, "p99": p99 } }),
+        );
+    };
+    let wanted = |name: &str| name.contains(&options.case);
+    if wanted("W1") {
+        told("W1", crm::run(smaller, workers).await?);
+    }
+    for (name, spread) in [("W2a", Spread::Even), ("W2b", Spread::One), ("W2c", Spread::Zipf)] {
+        if wanted(name) {
+            told(name, ledger::run(smaller, workers, spread).await?);
+        }
+    }
+    for depth in [1, 2, 4, 8, 16] {
+        if wanted("W3i") {
+            told("W3i", hierarchy::chain(smaller, workers, depth).await?);
+        }
+    }
+    if wanted("W3ii") {
+        told("W3ii", hierarchy::tree(smaller, workers).await?);
+    }
+    if wanted("W4") {
+        told("W4", social::run(smaller, workers).await?);
+    }
+    if wanted("W6") {
+        let cost = tenants::run(smaller, workers)?;
+        let (p50, p99) = cost.latency;
+        println!("{:<10} {}", "W6", cost.what);
+        println!("           {:.0} bytes each, {:.2} % of a processor idle; p50 {p50:.2}  p99 {p99:.2} ms", cost.bytes, cost.idle * 100.0);
+        out.push(
+            json!({ "workload": "W6", "what": cost.what, "bytes_per_tenant": cost.bytes, "idle": cost.idle, "ms": { "p50": p50, "p99": p99 } }),
+        );
+    }
+    Ok(out)
 }
 
 type Run = for<'a> fn(&'a Bench, usize, &'a mut Vec<Line>) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;

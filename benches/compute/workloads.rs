@@ -1,0 +1,217 @@
+//! The workloads by which engines that keep views up to date are compared: flat look-ups (W1), sums with many parts (W2),
+//! chains and trees (W3), a social graph (W4), many tenants (W6). Events are made beforehand and fed to the dataflow without
+//! a log; what is arranged in the end is compared with what SQLite makes of the same tables.
+//!
+//! Rates are of one batch after the other. Latencies are of single updates that arrive on a fixed schedule, whether or not
+//! the one before is through, each from when it was due: nothing that waits is left out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use benches::recorder::{Random, Recorder};
+use decidr_dataflow::{Arranged, Engine, EngineConfig};
+use decidr_domain::arrangements::Arrangements as _;
+use decidr_domain::formula::coerce;
+use decidr_domain::id::{AttributeId, EntityId, Position};
+use decidr_domain::value::Value;
+use hdrhistogram::Histogram;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Row as _, SqliteConnection};
+use uuid::Uuid;
+
+/// An engine with a recorder in front.
+pub(crate) struct Harness {
+    /// Records what is to be fed.
+    pub(crate) recorder: Recorder,
+    engine: Engine,
+    positions: Receiver<(Position, Instant, usize)>,
+    /// The same numbers each time.
+    pub(crate) random: Random,
+}
+
+/// The figures of one workload.
+#[derive(Default)]
+pub(crate) struct Figures {
+    /// Updates a second, by the size of batches.
+    pub(crate) rates: Vec<(usize, f64)>,
+    /// Rows that changed for each update.
+    pub(crate) rows: f64,
+    /// Of updates on a schedule, in milliseconds.
+    pub(crate) latency: Option<(f64, f64)>,
+}
+
+/// How long each size of batch runs, and how long the schedule.
+const SECONDS: f64 = 2.0;
+
+/// Updates a second on the schedule.
+const SCHEDULED: f64 = 500.0;
+
+/// The sizes of batches.
+pub(crate) const BATCHES: [usize; 4] = [1, 100, 1_000, 10_000];
+
+impl Harness {
+    /// On an empty engine.
+    pub(crate) fn new(workers: usize) -> anyhow::Result<Self> {
+        let config = EngineConfig { workers, batch_size_max: 16_384, ..EngineConfig::default() };
+        let engine = Engine::start(config)?;
+        let (sender, positions) = channel();
+        engine.subscribe(Box::new(move |published| {
+            // Whoever waited may have gone.
+            let _ = sender.send((published.delta.position, Instant::now(), published.delta.changes.len()));
+        }));
+        Ok(Self { recorder: Recorder::new()?, engine, positions, random: Random(42) })
+    }
+
+    /// Feeds what was recorded, and waits until it is through; gives how many rows changed.
+    pub(crate) fn settle(&mut self) -> anyhow::Result<usize> {
+        let events = std::mem::take(&mut self.recorder.events);
+        let (last, mut rows) = (self.recorder.position(), 0);
+        if events.is_empty() {
+            return Ok(0);
+        }
+        self.engine.accept(events);
+        loop {
+            let (position, _, changed) = self.positions.recv()?;
+            rows += changed;
+            if position >= last {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Measures `update`, which records one update.
+    pub(crate) fn measure(&mut self, batches: &[usize], update: &mut dyn FnMut(&mut Self)) -> anyhow::Result<Figures> {
+        let mut figures = Figures::default();
+        for size in batches {
+            let (mut busy, mut updates, mut rows) = (Duration::ZERO, 0, 0);
+            while busy.as_secs_f64() < SECONDS {
+                (0..*size).for_each(|_| update(self));
+                let start = Instant::now();
+                rows += self.settle()?;
+                busy += start.elapsed();
+                updates += size;
+            }
+            figures.rates.push((*size, updates as f64 / busy.as_secs_f64()));
+            figures.rows = rows as f64 / updates as f64;
+        }
+        figures.latency = Some(self.on_schedule(SCHEDULED, &mut |this, _| update(this))?);
+        Ok(figures)
+    }
+
+    /// The latencies of updates that come on a schedule, from when each was due: the median and the 99th percentile, in
+    /// milliseconds.
+    pub(crate) fn on_schedule(&mut self, rate: f64, update: &mut dyn FnMut(&mut Self, usize)) -> anyhow::Result<(f64, f64)> {
+        let count = (SECONDS * rate) as usize;
+        let mut batches = Vec::with_capacity(count);
+        for n in 0..count {
+            update(self, n);
+            batches.push((self.recorder.position(), std::mem::take(&mut self.recorder.events)));
+        }
+        let last = self.recorder.position();
+        let positions: Vec<Position> = batches.iter().map(|(position, _)| *position).collect();
+        let start = Instant::now() + Duration::from_millis(5);
+        let due = |n: usize| start + Duration::from_secs_f64(n as f64 / rate);
+        let (mut times, mut next) = (Histogram::<u64>::new_with_bounds(1, 100_000_000_000, 3)?, 0);
+        std::thread::scope(|scope| {
+            let engine = &self.engine;
+            scope.spawn(move || {
+                for (n, (_, events)) in batches.into_iter().enumerate() {
+                    std::thread::sleep(due(n).saturating_duration_since(Instant::now()));
+                    engine.accept(events);
+                }
+            });
+            while next < count {
+                let (position, at, _) = self.positions.recv()?;
+                while next < count && positions[next] <= position {
+                    times.saturating_record(at.saturating_duration_since(due(next)).as_nanos() as u64);
+                    next += 1;
+                }
+                if position >= last {
+                    break;
+                }
+            }
+            anyhow::Ok(())
+        })?;
+        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
+        Ok((at(0.5), at(0.99)))
+    }
+
+    /// Everything arranged, as of now.
+    pub(crate) fn arranged(&self) -> Arc<Arranged> {
+        self.engine.arranged()
+    }
+}
+
+/// The id of the nth entity of a kind.
+pub(crate) fn id(kind: u64, n: usize) -> EntityId {
+    EntityId(Uuid::from_u64_pair(kind, n as u64 + 1))
+}
+
+/// Tables in SQLite, to compare with.
+pub(crate) struct Sql(SqliteConnection);
+
+impl Sql {
+    /// Empty ones.
+    pub(crate) async fn new(schema: &str) -> anyhow::Result<Self> {
+        let pool = SqlitePool::connect("sqlite::memory:").await?;
+        let mut connection = pool.acquire().await?.detach();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(schema.to_owned())).execute(&mut connection).await?;
+        Ok(Self(connection))
+    }
+
+    /// Fills a table with rows of whole numbers.
+    pub(crate) async fn fill(&mut self, table: &str, rows: impl Iterator<Item = Vec<i64>>) -> anyhow::Result<()> {
+        let mut rows = rows.peekable();
+        sqlx::raw_sql("BEGIN").execute(&mut self.0).await?;
+        while rows.peek().is_some() {
+            let values: Vec<String> =
+                rows.by_ref().take(500).map(|row| format!("({})", row.iter().map(i64::to_string).collect::<Vec<_>>().join(","))).collect();
+            let insert = format!("INSERT INTO {table} VALUES {}", values.join(","));
+            sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut self.0).await?;
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut self.0).await?;
+        Ok(())
+    }
+
+    /// Compares a query, whose first column says which entity of a kind and the others what its attributes must show, as
+    /// texts, with what is arranged.
+    pub(crate) async fn compare(
+        &mut self,
+        arranged: &Arranged,
+        kind: u64,
+        attributes: &[(&'static str, AttributeId)],
+        query: &str,
+    ) -> anyhow::Result<usize> {
+        let expected = sqlx::query(sqlx::AssertSqlSafe(query.to_owned())).fetch_all(&mut self.0).await.context(query.to_owned())?;
+        for row in &expected {
+            let n: i64 = row.get(0);
+            let there = arranged.row(id(kind, n as usize)).with_context(|| format!("entity {n} is not arranged"))?;
+            for (place, (name, attribute)) in attributes.iter().enumerate() {
+                let shown = match there.entity.values.get(*attribute) {
+                    Value::Blank => there.computed(*attribute).clone(),
+                    stored => stored.clone(),
+                };
+                let wanted: String = row.try_get::<Option<String>, _>(place + 1)?.unwrap_or_default();
+                let shown = coerce::text(&shown);
+                ensure!(shown == wanted, "{name} of entity {n} is {shown}, and SQLite has {wanted}");
+            }
+        }
+        Ok(expected.len())
+    }
+}
+
+/// What a single link leads to, as a value.
+pub(crate) fn to(id: EntityId) -> Value {
+    Value::Link(id)
+}
+
+/// How much memory the process has, in bytes.
+pub(crate) fn resident() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let fields: HashMap<_, _> = status.lines().filter_map(|line| line.split_once(':')).collect();
+    let kibibytes = fields.get("VmRSS").and_then(|field| field.trim().split(' ').next()).context("the system says how much")?;
+    Ok(kibibytes.parse::<u64>()? * 1024)
+}

@@ -192,8 +192,9 @@ async fn metrics(State(server): State<Server>) -> Response {
     if let Some(ready) = server.ready.get() {
         let arranged = ready.platform.arranged();
         let (head, computed) = (ready.platform.head(), arranged.position());
-        for (arrangement, updates) in arranged.sizes() {
-            metrics::gauge!("decidr_arrangement_updates", "arrangement" => arrangement).set(updates as f64);
+        for (arrangement, size) in arranged.sizes() {
+            metrics::gauge!("decidr_arrangement_updates", "arrangement" => arrangement).set(size.updates as f64);
+            metrics::gauge!("decidr_arrangement_bytes", "arrangement" => arrangement).set(size.bytes as f64);
         }
         metrics::gauge!("decidr_log_position").set(head as f64);
         metrics::gauge!("decidr_dataflow_position").set(computed as f64);

@@ -12,7 +12,7 @@ const PEOPLE: u64 = 1;
 const POSTS: u64 = 2;
 
 pub(crate) async fn run(smaller: usize, workers: usize) -> anyhow::Result<(String, Figures)> {
-    let (people_count, post_count, known) = (100_000 / smaller, 1_000_000 / smaller, 20);
+    let (people_count, post_count, known) = (20_000 / smaller, 200_000 / smaller, 20);
     let mut harness = Harness::new(workers)?;
     let log = &mut harness.recorder;
     let (people, posts) = (log.collection("people")?, log.collection("posts")?);
@@ -35,8 +35,9 @@ pub(crate) async fn run(smaller: usize, workers: usize) -> anyhow::Result<(Strin
     for n in 0..people_count {
         let mut circle = BTreeSet::new();
         while circle.len() < known {
-            // Some are known by very many.
-            circle.insert(harness.random.zipf(people_count));
+            // Some are known by ten times as many as others.
+            let bound = 1 + harness.random.below(people_count);
+            circle.insert(harness.random.below(bound));
         }
         circle.remove(&n);
         circles.push(circle);

@@ -26,6 +26,8 @@ type Chunk = Box<[Mutex<Option<Arc<Row>>>]>;
 #[derive(Clone, Default)]
 pub(crate) struct Rows {
     chunks: Arc<Vec<Arc<Chunk>>>,
+    /// How much memory the rows of the table take.
+    pub(crate) bytes: usize,
     /// Held for as long as the rows of the timestamp must stay.
     _published: Arc<()>,
 }
@@ -45,6 +47,7 @@ fn at(chunks: &[Arc<Chunk>], RowId(id): RowId) -> &Mutex<Option<Arc<Row>>> {
 #[derive(Default)]
 pub(crate) struct RowTable {
     chunks: Arc<Vec<Arc<Chunk>>>,
+    bytes: usize,
     free: Vec<RowId>,
     /// Rows that were replaced since the last publication, with when each came to be.
     replaced: Vec<(RowId, Time)>,
@@ -75,6 +78,7 @@ impl RowTable {
             self.free.extend((first..first + CHUNK as u32).rev().map(RowId));
             self.free.pop().expect("a chunk has rows")
         });
+        self.bytes += row.bytes();
         *at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner) = Some(row);
         id
     }
@@ -106,12 +110,14 @@ impl RowTable {
         }
         let held = Arc::new(());
         self.published.push(Publication { time, held: held.clone(), replaced: Vec::new() });
-        Rows { chunks: self.chunks.clone(), _published: held }
+        let bytes = self.bytes + self.chunks.len() * CHUNK * size_of::<Mutex<Option<Arc<Row>>>>();
+        Rows { chunks: self.chunks.clone(), bytes, _published: held }
     }
 
     fn forget(&mut self, rows: Vec<(RowId, Time)>) {
         for (id, _) in rows {
-            *at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner) = None;
+            let row = at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.bytes -= row.map_or(0, |row| row.bytes());
             self.free.push(id);
         }
     }

@@ -16,7 +16,16 @@ use crate::compute::Progress;
 use crate::message::route;
 use crate::render::Batches;
 use crate::rows::{RowId, Rows};
-use crate::types::Diff;
+use crate::types::{Diff, Time};
+
+/// How much an arrangement holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// How many updates: what is there, and what retractions are not merged away yet.
+    pub updates: usize,
+    /// How much memory they take, those of rows with the rows themselves.
+    pub bytes: usize,
+}
 
 /// Everything arranged, as of one position. Immutable; holding it keeps what it shows.
 pub struct Arranged {
@@ -155,14 +164,20 @@ impl Arranged {
         found
     }
 
-    /// How many updates each arrangement holds, by its name: what is there, and what retractions are not merged away yet.
-    pub fn sizes(&self) -> [(&'static str, usize); 4] {
-        let of = |count: &dyn Fn(&Batches) -> usize| self.workers.iter().map(count).sum();
+    /// How much each arrangement holds, by its name. What is not merged away yet counts.
+    pub fn sizes(&self) -> [(&'static str, Size); 4] {
+        fn of<B: SpineBatch>(workers: &[Batches], batches: impl Fn(&Batches) -> &Vec<B>, update: usize) -> Size {
+            let updates = workers.iter().flat_map(batches).map(SpineBatch::len).sum();
+            // Each key, value and update has a place of its own in a batch, and says where those of the next begin.
+            Size { updates, bytes: updates * (update + size_of::<Time>() + size_of::<Diff>() + 2 * size_of::<usize>()) }
+        }
+        let rows = of(&self.workers, |worker| &worker.rows, size_of::<(EntityId, RowId)>());
+        let table: usize = self.workers.iter().map(|worker| worker.table.bytes).sum();
         [
-            ("rows", of(&|worker| worker.rows.iter().map(SpineBatch::len).sum())),
-            ("members", of(&|worker| worker.members.iter().map(SpineBatch::len).sum())),
-            ("counts", of(&|worker| worker.counts.iter().map(SpineBatch::len).sum())),
-            ("links", of(&|worker| worker.links.iter().map(SpineBatch::len).sum())),
+            ("rows", Size { bytes: rows.bytes + table, ..rows }),
+            ("members", of(&self.workers, |worker| &worker.members, size_of::<(CollectionId, EntityId)>())),
+            ("counts", of(&self.workers, |worker| &worker.counts, size_of::<(CollectionId, u64)>())),
+            ("links", of(&self.workers, |worker| &worker.links, size_of::<(AttributeId, EntityId, EntityId)>())),
         ]
     }
 

@@ -21,6 +21,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// How much memory it takes with the entity in it, in bytes.
+    pub fn bytes(&self) -> usize {
+        let cells = |cells: &mut dyn Iterator<Item = &(AttributeId, Value)>| -> usize {
+            cells.map(|cell| size_of_val(cell) + cell.1.heap_bytes()).sum()
+        };
+        let counts = 4 * size_of::<usize>();
+        let entity = size_of::<Entity>() + size_of_val(&*self.entity.changes) + cells(&mut self.entity.values.iter());
+        counts + size_of::<Self>() + cells(&mut self.computed.iter()) + entity
+    }
+
     /// The computed value of this attribute; blank if there is none.
     pub fn computed(&self, attribute: AttributeId) -> &Value {
         static BLANK: Value = Value::Blank;

@@ -117,6 +117,21 @@ impl Value {
         Value::Error(Arc::new(ErrorValue { kind, message: message.into() }))
     }
 
+    /// How much memory it takes beside itself, in bytes: what it shares with others is counted each time.
+    pub fn heap_bytes(&self) -> usize {
+        // Shared memory has two counts in front.
+        const SHARED: usize = 2 * size_of::<usize>();
+        // Short texts are in the value itself.
+        let text = |text: &EcoString| if text.len() < size_of::<EcoString>() { 0 } else { SHARED + text.len() };
+        match self {
+            Value::Blank | Value::Bool(_) | Value::Number(_) | Value::Date(_) | Value::DateTime(_) | Value::Link(_) => 0,
+            Value::Text(value) => text(value),
+            Value::Links(ids) => SHARED + size_of_val(&**ids),
+            Value::List(items) => SHARED + size_of_val(&**items) + items.iter().map(Value::heap_bytes).sum::<usize>(),
+            Value::Error(error) => SHARED + size_of::<ErrorValue>() + text(&error.message),
+        }
+    }
+
     /// Whether nothing is there. Empty text is not blank; an empty list is.
     pub fn is_blank(&self) -> bool {
         match self {

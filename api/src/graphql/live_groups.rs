@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use async_graphql::SimpleObject;
 use decidr_dataflow::RollupGroup;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
@@ -13,32 +12,13 @@ use decidr_domain::value::Value;
 use decidr_sinks::LiveQuery;
 use decidr_sinks::live::Changes;
 
+use super::changes::{GroupOp, OpKind};
 use super::explain::Cell;
 use super::groups::{GROUPS_MAX, Summary};
 use super::listener::{Beginning, Listener};
 use super::maintained::Maintained;
-use super::scalars::{PositionToken, json};
-use super::subscription::{ChangesKind, OpKind};
+use super::scalars::json;
 use super::{Refusal, TenantView};
-
-/// What changed about groups, up to a position. SNAPSHOT, PROGRESS and RESET are as in Changes.
-#[derive(SimpleObject)]
-pub(crate) struct GroupChanges {
-    pub(crate) position: PositionToken,
-    pub(crate) kind: ChangesKind,
-    pub(crate) ops: Vec<GroupOp>,
-}
-
-/// A group that is new, is otherwise or went. `path` is what its entities have in common, by the attributes that they are
-/// grouped by, the outermost first; it is empty for all entities together. Of a group that went there is nothing to count.
-#[derive(SimpleObject)]
-pub(crate) struct GroupOp {
-    op: OpKind,
-    path: Vec<Cell>,
-    count: i64,
-    /// In the order in which they were asked for.
-    summaries: Vec<Cell>,
-}
 
 /// One summary of one group.
 enum Kept {

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use decidr_sinks::live::Changes as Heard;
 
 use super::Refusal;
+use super::changes::ChangesKind;
 use super::listener::{self, Beginning, Listener};
 use super::scalars::PositionToken;
-use super::subscription::ChangesKind;
 
 /// A result that is kept up to date.
 pub(super) trait Maintained: Send {

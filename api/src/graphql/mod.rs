@@ -1,5 +1,6 @@
 //! The GraphQL API. One file for each concept; [`scalars`] turns values into JSON and back.
 
+mod changes;
 mod definition;
 mod entity;
 mod error;

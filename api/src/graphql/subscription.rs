@@ -1,61 +1,21 @@
 //! Subscriptions: a snapshot, then every change, once and in order, each with its position.
 
-use std::sync::Arc;
-
-use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as GraphqlSubscription};
-use decidr_domain::delta::Row;
+use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
 use decidr_domain::id::{CollectionId, EntityId};
-use decidr_sinks::{LiveQuery, OpKind as LiveOpKind};
+use decidr_sinks::LiveQuery;
 use futures_util::{Stream, StreamExt as _};
 
-use super::entity::Entity;
+use super::changes::{Changes, ChangesKind, GroupChanges, Op, OpKind};
 use super::groups::{self, SummaryInput};
 use super::listener::{Beginning, Heard, Listener};
-use super::live_groups::{GroupChanges, LiveGroups};
+use super::live_groups::LiveGroups;
 use super::maintained;
 use super::page::{FIRST_MAX, OrderBy};
 use super::query::parse;
-use super::scalars::PositionToken;
-use super::window::{Step, Window};
-use super::{Refusal, Request, TenantView};
+use super::window::Window;
+use super::{Refusal, Request};
 
 pub struct Subscription;
-
-/// What changed, up to a position.
-#[derive(SimpleObject)]
-pub(crate) struct Changes {
-    position: PositionToken,
-    kind: ChangesKind,
-    ops: Vec<Op>,
-}
-
-/// SNAPSHOT may come in several messages at one position; the first DELTA or PROGRESS ends it. RESET: forget everything,
-/// a new SNAPSHOT follows. PROGRESS: no change up to position.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "described above")]
-pub(crate) enum ChangesKind {
-    Snapshot,
-    Delta,
-    Progress,
-    Reset,
-}
-
-/// `index` is for ordered live queries, and null in others. `node` is null for DELETE.
-#[derive(SimpleObject)]
-pub(crate) struct Op {
-    op: OpKind,
-    id: ID,
-    index: Option<i32>,
-    node: Option<Entity>,
-}
-
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub(crate) enum OpKind {
-    Insert,
-    Update,
-    Delete,
-}
 
 /// How many entities one message of a snapshot holds.
 const SNAPSHOT_PAGE: usize = 500;
@@ -205,31 +165,5 @@ impl Feed {
 
     fn changes(&self, kind: ChangesKind, ops: Vec<Op>) -> Changes {
         Changes { position: self.listener.position(), kind, ops }
-    }
-}
-
-impl From<LiveOpKind> for OpKind {
-    fn from(kind: LiveOpKind) -> Self {
-        match kind {
-            LiveOpKind::Insert => OpKind::Insert,
-            LiveOpKind::Update => OpKind::Update,
-            LiveOpKind::Delete => OpKind::Delete,
-        }
-    }
-}
-
-impl Op {
-    fn new(view: &TenantView, op: OpKind, id: EntityId, index: Option<usize>, row: Option<Arc<Row>>) -> Self {
-        let node = row.map(|row| Entity { view: view.clone(), row });
-        Self { op, id: id.to_string().into(), index: index.and_then(|index| i32::try_from(index).ok()), node }
-    }
-
-    /// A step of a window.
-    pub(super) fn of_step(view: &TenantView, step: Step) -> Self {
-        match step {
-            Step::Insert(index, id, row) => Self::new(view, OpKind::Insert, id, Some(index), Some(row)),
-            Step::Update(index, id, row) => Self::new(view, OpKind::Update, id, Some(index), Some(row)),
-            Step::Delete(index, id) => Self::new(view, OpKind::Delete, id, Some(index), None),
-        }
     }
 }

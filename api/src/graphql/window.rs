@@ -11,15 +11,15 @@ use std::sync::Arc;
 use decidr_domain::aggregate::attribute::Attribute;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
-use decidr_domain::id::{CollectionId, EntityId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::value::Value;
 use decidr_sinks::live;
 use rustc_hash::FxHashMap;
 
+use super::changes::{Op, OpKind};
 use super::listener::{Beginning, Listener};
 use super::maintained::Maintained;
 use super::page::{Direction, OrderBy, checked_order};
-use super::subscription::Op;
 use super::{Refusal, TenantView};
 
 /// How many entities more than it shows a window keeps at least when it is filled.
@@ -41,7 +41,7 @@ struct Place {
 
 /// One step from what was shown to what is. Places count from 0, in the list as the steps before left it.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+enum Step {
     /// It comes in at this place, or comes back in at another.
     Insert(usize, EntityId, Arc<Row>),
     /// It is there and otherwise than before.
@@ -50,9 +50,21 @@ pub(super) enum Step {
     Delete(usize, EntityId),
 }
 
+impl Step {
+    fn op(self, view: &TenantView) -> Op {
+        match self {
+            Step::Insert(index, id, row) => Op::new(view, OpKind::Insert, id, Some(index), Some(row)),
+            Step::Update(index, id, row) => Op::new(view, OpKind::Update, id, Some(index), Some(row)),
+            Step::Delete(index, id) => Op::new(view, OpKind::Delete, id, Some(index), None),
+        }
+    }
+}
+
 /// The first entities of an order.
 pub(super) struct Window {
     order: Vec<(Arc<Attribute>, Direction)>,
+    /// The cells of what it sorts by.
+    cells: Vec<Option<AttributeId>>,
     first: usize,
     rows: BTreeMap<Place, Arc<Row>>,
     places: FxHashMap<EntityId, Place>,
@@ -65,7 +77,7 @@ impl Window {
     /// Nothing is known yet.
     pub(super) fn new(view: &TenantView, collection: CollectionId, order_by: &[OrderBy], first: usize) -> Result<Self, Refusal> {
         let order = checked_order(view, collection, order_by)?;
-        Ok(Self { order, first, rows: BTreeMap::new(), places: FxHashMap::default(), bound: None, shown: Vec::new() })
+        Ok(Self { order, cells: Vec::new(), first, rows: BTreeMap::new(), places: FxHashMap::default(), bound: None, shown: Vec::new() })
     }
 
     fn place(&self, view: &TenantView, row: &Row) -> Place {
@@ -137,6 +149,9 @@ impl Window {
                 *attribute = newest.clone();
             }
         }
+        let cells: Vec<_> = self.order.iter().map(|(attribute, _)| view.schema.shown_cell(attribute.id)).collect();
+        same &= cells == self.cells;
+        self.cells = cells;
         Ok(same)
     }
 
@@ -156,7 +171,7 @@ impl Maintained for Window {
         self.shown.clear();
         self.is_of(&beginning.view)?;
         self.fill(&beginning.view, listener.collection(), beginning.filter.as_ref());
-        Ok(self.steps().into_iter().map(|step| Op::of_step(&beginning.view, step)).collect())
+        Ok(self.steps().into_iter().map(|step| step.op(&beginning.view)).collect())
     }
 
     fn change(&mut self, listener: &mut Listener, view: &TenantView, changes: &live::Changes) -> Result<Vec<Op>, Refusal> {
@@ -171,7 +186,7 @@ impl Maintained for Window {
             self.is_of(&view)?;
             self.fill(&view, listener.collection(), filter.as_ref());
         }
-        Ok(self.steps().into_iter().map(|step| Op::of_step(&view, step)).collect())
+        Ok(self.steps().into_iter().map(|step| step.op(&view)).collect())
     }
 }
 

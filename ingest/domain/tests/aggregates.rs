@@ -267,7 +267,15 @@ fn definitions_are_checked() {
         "between 0 and 28",
     );
     world.refuses(attribute(40, BOOKS, "f", DefinitionInput::SingleSelect { options: vec![] }), "INVALID_INPUT", "1 to");
-    world.refuses(change(20, DefinitionInput::Checkbox), "INVALID_INPUT", "cannot become a checkbox");
+    world.refuses(change(20, formula("1")), "INVALID_INPUT", "cannot become a formula");
+    world.refuses(change(20, DefinitionInput::User { multiple: false }), "INVALID_INPUT", "cannot become a user");
+    // What is stored may change its type, so often and no more; its own again is no change of it.
+    for turn in 0..16 {
+        let definition = if turn % 2 == 0 { DefinitionInput::Checkbox } else { DefinitionInput::text() };
+        world.accepts(change(20, definition), &["AttributeDefinitionChanged"]);
+    }
+    world.refuses(change(20, DefinitionInput::Checkbox), "TOO_LARGE", "16 times");
+    world.accepts(change(20, DefinitionInput::Text { max_length: Some(9), format: TextFormat::Plain }), &["AttributeDefinitionChanged"]);
     world.refuses(change(22, link(AUTHORS, false, 41, "b")), "INVALID_INPUT", "delete it and make another");
 }
 

@@ -68,6 +68,9 @@ impl From<&str> for ChoiceInput {
 /// The most options of a select.
 const CHOICES_MAX: usize = 1_000;
 
+/// The most options of a select that may have gone before: entities may hold them.
+const RETIRED_MAX: usize = 10_000;
+
 /// The longest name of an option, in bytes.
 const NAME_LENGTH_MAX: usize = 200;
 
@@ -75,6 +78,10 @@ const NAME_LENGTH_MAX: usize = 200;
 pub fn checked(inputs: &[ChoiceInput], before: &[Choice], retired: &[EcoString]) -> Result<Vec<Choice>, Rejection> {
     if inputs.is_empty() || inputs.len() > CHOICES_MAX {
         return Err(Rejection::InvalidInput(format!("a select has 1 to {CHOICES_MAX} options, and this one {}", inputs.len())));
+    }
+    if retired.len() >= RETIRED_MAX {
+        let message = format!("{RETIRED_MAX} options of this select were taken away; make another attribute and delete this one");
+        return Err(Rejection::TooLarge(message));
     }
     let mut taken: BTreeSet<EcoString> = before.iter().map(|choice| choice.id.clone()).chain(retired.iter().cloned()).collect();
     let (mut names, mut ids, mut choices) = (BTreeSet::new(), BTreeSet::new(), Vec::new());

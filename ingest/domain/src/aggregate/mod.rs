@@ -7,6 +7,7 @@
 pub mod attribute;
 pub mod choice;
 pub mod collection;
+pub mod definition;
 pub mod entity;
 pub mod format;
 pub mod space;

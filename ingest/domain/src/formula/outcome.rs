@@ -16,7 +16,8 @@ pub fn error(kind: ErrorKind, message: impl Into<EcoString>) -> Arc<ErrorValue> 
 
 /// A noun with its article, for messages.
 pub fn article(noun: &str) -> String {
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { format!("an {noun}") } else { format!("a {noun}") }
+    // A user, a url.
+    if noun.starts_with(['a', 'e', 'i', 'o']) { format!("an {noun}") } else { format!("a {noun}") }
 }
 
 /// The first forty characters, for messages.

@@ -169,7 +169,7 @@ pub fn changed_definition(
         let message = format!("attribute `{}` is {} and cannot become {}", attribute.key, article(before.kind()), article(resolved.kind()));
         return Err(Rejection::InvalidInput(message));
     }
-    if attribute.former.len() >= FORMER_MAX {
+    if attribute.former.len() >= FORMER_MAX && !resolved.is_stored_like(before) {
         let message = format!("attribute `{}` changed its type {FORMER_MAX} times; make another and delete this one", attribute.key);
         return Err(Rejection::TooLarge(message));
     }

@@ -18,12 +18,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::aggregate::tenant::TenantEvent;
 use decidr_domain::arrangements::{Arrangements, Reached, Snapshot};
 use decidr_domain::delta::{Change, Delta};
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::id::{CollectionId, Position, TenantId};
+use decidr_domain::id::{Position, TenantId};
 use decidr_domain::schema::{Catalog, Staging};
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
@@ -36,7 +35,7 @@ use timely::worker::Worker;
 use tokio::sync::watch;
 
 use crate::compute::{Backlog, Due, Progress, SharedBacklog, SharedDue, Store};
-use crate::message::{Message, WireEvent};
+use crate::message::{Feed, Message};
 use crate::render::{Batches, Input, Traces, render};
 use crate::rows::SharedRowTable;
 use crate::snapshot::Arranged;
@@ -113,12 +112,12 @@ struct Shared {
 }
 
 /// What one worker gives when it is through with a timestamp.
-struct Through {
+pub(crate) struct Through {
     worker: usize,
     time: Time,
-    batches: Batches,
-    changes: Vec<Change>,
-    backlog: Backlog,
+    pub(crate) batches: Batches,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) backlog: Backlog,
     due: Due,
 }
 
@@ -225,6 +224,12 @@ impl Drop for Engine {
 }
 
 impl Shared {
+    /// Wakes this worker too, when all are woken.
+    fn wake_too(&self, worker: &Worker) {
+        // Activating the empty path schedules no operator, but wakes the thread.
+        self.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
+    }
+
     /// Wakes every worker.
     fn wake(&self) {
         for activator in self.activators.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -235,7 +240,7 @@ impl Shared {
 }
 
 /// One worker with its share of the graph.
-struct Graph<'a> {
+pub(crate) struct Graph<'a> {
     worker: &'a mut Worker,
     input: Input,
     probe: ProbeHandle<Time>,
@@ -247,9 +252,7 @@ struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    fn build(worker: &'a mut Worker, shared: &Shared) -> Self {
-        // Activating the empty path schedules no operator, but wakes the thread.
-        shared.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
+    pub(crate) fn build(worker: &'a mut Worker) -> Self {
         let (mut input, probe) = (Input::new_with_builder(), ProbeHandle::new());
         let (changes, rows, backlog, due) = (Rc::default(), SharedRowTable::default(), Rc::default(), Rc::default());
         let store = Store::new(Rc::clone(&changes), Rc::clone(&rows), Rc::clone(&backlog), Rc::clone(&due));
@@ -257,12 +260,37 @@ impl<'a> Graph<'a> {
         Self { worker, input, probe, traces, changes, rows, backlog, due }
     }
 
+    /// Has nothing to feed; must not hold anybody back.
+    pub(crate) fn close(&mut self) {
+        std::mem::replace(&mut self.input, Input::new_with_builder()).close();
+    }
+
+    pub(crate) fn send(&mut self, message: Message) {
+        self.input.send(message);
+    }
+
+    /// What was sent is of earlier times.
+    pub(crate) fn advance_to(&mut self, time: Time) {
+        self.input.advance_to(time);
+        self.input.flush();
+    }
+
+    /// Whether everything of `time` has come out, on all workers.
+    pub(crate) fn is_through(&self, time: Time) -> bool {
+        !self.probe.less_equal(&time)
+    }
+
+    /// Does what there is to do, or waits until there is something.
+    pub(crate) fn step(&mut self) {
+        self.worker.step_or_park(None);
+    }
+
     /// What this worker has when `time` is through.
-    fn publish(&mut self, index: usize, time: Time) -> Through {
+    pub(crate) fn publish(&mut self, time: Time) -> Through {
         let upper = Antichain::from_elem(time + 1);
         let batches = self.traces.publish(upper.borrow(), self.rows.borrow_mut().publish(time));
         let (changes, due) = (self.changes.take(), self.due.take());
-        Through { worker: index, time, batches, changes, backlog: self.backlog.borrow().clone(), due }
+        Through { worker: self.worker.index(), time, batches, changes, backlog: self.backlog.borrow().clone(), due }
     }
 }
 
@@ -274,7 +302,8 @@ fn conduct(
     done: &Receiver<Through>,
     config: EngineConfig,
 ) {
-    let graph = Graph::build(worker, shared);
+    shared.wake_too(worker);
+    let graph = Graph::build(worker);
     let peers = graph.worker.peers();
     let mut conductor = Conductor {
         graph,
@@ -285,7 +314,7 @@ fn conduct(
         newest: HashTrieMapSync::new_sync(),
         position: 0,
         time: 0,
-        made: FxHashMap::default(),
+        feed: Feed::default(),
         backlog: Backlog::default(),
         due: BTreeMap::new(),
         rescheduled: BTreeSet::new(),
@@ -330,7 +359,7 @@ fn conduct(
         } else if end == 0 {
             // Only if nothing was done since it was seen that there is nothing to do: what was done may have taken the
             // call that would end this.
-            conductor.graph.worker.step_or_park(None);
+            conductor.graph.step();
         }
     }
 }
@@ -345,8 +374,7 @@ struct Conductor<'a> {
     newest: HashTrieMapSync<TenantId, Position>,
     position: Position,
     time: Time,
-    /// How many entities were made, by collection.
-    made: FxHashMap<CollectionId, u64>,
+    feed: Feed,
     /// What is still to be computed aside, all workers together.
     backlog: Backlog,
     /// When time must be let pass for a tenant, by worker.
@@ -371,29 +399,11 @@ impl Conductor<'_> {
         let mut schema_changed = false;
         let mut written: FxHashMap<TenantId, Position> = FxHashMap::default();
         for event in events {
-            let Recorded { tenant, event, position, metadata, .. } = event;
-            written.insert(tenant, position);
-            match event {
-                Event::Entity(ref about) => {
-                    let id = about.id();
-                    let number = match about {
-                        EntityEvent::EntityCreated { collection_id, .. } => {
-                            let made = self.made.entry(*collection_id).or_default();
-                            *made += 1;
-                            *made
-                        }
-                        _ => 0,
-                    };
-                    self.graph.input.send(Message::Entity { id, event: WireEvent(Box::new(event)), stamp: metadata.stamp(), number });
-                }
-                event => {
-                    schema_changed |= self.change_schema(tenant, position, &event);
-                    let event = WireEvent(Box::new(event));
-                    for worker in 0..self.peers as u64 {
-                        self.graph.input.send(Message::Schema { worker, tenant, event: event.clone() });
-                    }
-                }
+            written.insert(event.tenant, event.position);
+            if !matches!(event.event, Event::Entity(_)) {
+                schema_changed |= self.change_schema(event.tenant, event.position, &event.event);
             }
+            self.feed.give(event, self.peers, &mut |message| self.graph.send(message));
         }
         written.iter().for_each(|(tenant, position)| self.newest.insert_mut(*tenant, *position));
         let previous = std::mem::replace(&mut self.position, last);
@@ -441,7 +451,7 @@ impl Conductor<'_> {
         let started = Instant::now();
         self.begin(time);
         for worker in 0..self.peers as u64 {
-            self.graph.input.send(Message::Slice { worker, limit: self.slice_limit });
+            self.graph.send(Message::Slice { worker, limit: self.slice_limit });
         }
         let (arranged, changes) = self.through()?;
         let delta = Delta {
@@ -465,18 +475,17 @@ impl Conductor<'_> {
     fn begin(&mut self, time: Time) {
         self.time = time;
         self.shared.current.store(time, Ordering::SeqCst);
-        self.graph.input.advance_to(time);
+        self.graph.advance_to(time);
     }
 
     /// Waits until the timestamp is through on all workers; gives everything arranged, and what changed, by entity.
     fn through(&mut self) -> Option<(Arc<Arranged>, Vec<Change>)> {
         let time = self.time;
-        self.graph.input.advance_to(time + 1);
-        self.graph.input.flush();
-        while self.graph.probe.less_equal(&time) {
-            self.graph.worker.step_or_park(None);
+        self.graph.advance_to(time + 1);
+        while !self.graph.is_through(time) {
+            self.graph.step();
         }
-        let Through { batches, mut changes, mut backlog, due, .. } = self.graph.publish(0, time);
+        let Through { batches, mut changes, mut backlog, due, .. } = self.graph.publish(time);
         self.reschedule(0, due);
         let mut workers = vec![Batches::default(); self.peers];
         workers[0] = batches;
@@ -546,19 +555,18 @@ impl Conductor<'_> {
 
 /// Any other worker: computes its share, and hands it to worker 0 when a timestamp is through.
 fn follow(worker: &mut Worker, shared: &Shared, through: &Sender<Through>) {
-    let mut graph = Graph::build(worker, shared);
-    let index = graph.worker.index();
-    let Graph { input, .. } = &mut graph;
-    // Only worker 0 has input; this worker's must not hold anybody back.
-    std::mem::replace(input, Input::new_with_builder()).close();
+    shared.wake_too(worker);
+    let mut graph = Graph::build(worker);
+    // Only worker 0 has input.
+    graph.close();
     let mut published: Time = 0;
     while !shared.ended.load(Ordering::SeqCst) {
-        graph.worker.step_or_park(None);
+        graph.step();
         // Worker 0 lets the next timestamp in only when it has what is published here.
         let reached = shared.current.load(Ordering::SeqCst);
-        if reached > published && !graph.probe.less_equal(&reached) {
+        if reached > published && graph.is_through(reached) {
             published = reached;
-            if through.send(graph.publish(index, reached)).is_err() {
+            if through.send(graph.publish(reached)).is_err() {
                 return;
             }
         }

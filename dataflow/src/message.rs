@@ -3,11 +3,11 @@
 use std::hash::BuildHasher as _;
 
 use decidr_domain::aggregate::entity::EntityEvent;
-use decidr_domain::event::{Event, Stored};
-use decidr_domain::id::{AggregateKind, AttributeId, EntityId, TenantId};
+use decidr_domain::event::{Event, Recorded, Stored};
+use decidr_domain::id::{AggregateKind, AttributeId, CollectionId, EntityId, TenantId};
 use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A message to one worker, for one round.
@@ -160,6 +160,40 @@ impl Message {
             | Message::Linked { target: id, .. }
             | Message::Cycle { entity: id, .. }
             | Message::Contribution(Contribution { host: id, .. }) => Some(*id),
+        }
+    }
+}
+
+/// Makes messages of what was recorded.
+#[derive(Default)]
+pub(crate) struct Feed {
+    /// How many entities were made, by collection.
+    made: FxHashMap<CollectionId, u64>,
+}
+
+impl Feed {
+    /// The messages of one event: to the worker of its entity, or if it is of the schema to all.
+    pub(crate) fn give(&mut self, recorded: Recorded, workers: usize, send: &mut impl FnMut(Message)) {
+        let Recorded { tenant, event, metadata, .. } = recorded;
+        match event {
+            Event::Entity(ref about) => {
+                let id = about.id();
+                let number = match about {
+                    EntityEvent::EntityCreated { collection_id, .. } => {
+                        let made = self.made.entry(*collection_id).or_default();
+                        *made += 1;
+                        *made
+                    }
+                    _ => 0,
+                };
+                send(Message::Entity { id, event: WireEvent(Box::new(event)), stamp: metadata.stamp(), number });
+            }
+            event => {
+                let event = WireEvent(Box::new(event));
+                for worker in 0..workers as u64 {
+                    send(Message::Schema { worker, tenant, event: event.clone() });
+                }
+            }
         }
     }
 }

@@ -3,8 +3,13 @@
 //! It folds events as the write side does and evaluates each cell on demand, remembering it. It knows neither levels nor
 //! kernels nor deltas.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a comparison fails by panicking, and what it is made from is well-formed")]
+
+pub mod cluster;
+mod computed;
 pub mod histories;
 mod stored;
+mod world;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -7,7 +7,7 @@ use decidr_domain::command::Command;
 use decidr_domain::id::CollectionId;
 use serde_json::{Map, Value as Json, json};
 
-use super::histories::{IntoCommand as _, World};
+use super::world::{IntoCommand as _, World};
 
 /// Names of options; texts and numbers that are stored are among them, so that they can become options.
 const NAMES: [&str; 5] = ["x", "12", "-3.5", "true", "7"];

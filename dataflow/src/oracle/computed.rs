@@ -1,0 +1,279 @@
+//! The part of random histories that is about what is computed: links, formulas, lookups, rollups, closures and matches.
+
+use std::collections::BTreeMap;
+
+use decidr_domain::aggregate::attribute::{AttributeCommand, Definition, DefinitionInput, SelectionInput};
+use decidr_domain::command::{Authority, Command};
+use decidr_domain::event::Recorded;
+use decidr_domain::id::{AttributeId, CollectionId, Key};
+use decidr_domain::rollup::{Argument, ROLLUPS, Rollup};
+use decidr_domain::value::Value;
+
+use super::world::{IntoCommand as _, World};
+
+impl World {
+    /// A collection whose entities stand in a hierarchy: with the total of what lies below, how deep they stand, and the
+    /// way down to them.
+    pub(super) fn hierarchy(&mut self) -> Vec<Recorded> {
+        let collection = self.collections[0];
+        let multiple = self.words.clone().nth(1).is_some_and(|word| word % 3 == 0);
+        let (backlink_id, backlink_key) = (AttributeId(self.id()), Key::new("children").unwrap());
+        let link = DefinitionInput::Link {
+            collection_id: collection,
+            multiple,
+            backlink_id,
+            backlink_key,
+            backlink_name: None,
+            hierarchical: true,
+        };
+        let formula = |text: &str| DefinitionInput::Formula { expression: text.into() };
+        let rollup =
+            |attribute: &str, function| DefinitionInput::rollup("children", Some(attribute.into()), Rollup::find(function).unwrap(), None);
+        let mut events = Vec::new();
+        let mut ids = BTreeMap::new();
+        for (key, definition) in [
+            ("n", DefinitionInput::number()),
+            ("parent", link),
+            ("total", formula("{n}")),
+            ("below", rollup("total", "SUM")),
+            ("depth", formula("0")),
+            ("above", DefinitionInput::lookup("parent", "depth")),
+            ("way", formula("{n} & ''")),
+            ("way_there", DefinitionInput::lookup("parent", "way")),
+            ("highest", rollup("total", "MAX")),
+        ] {
+            let id = AttributeId(self.id());
+            ids.insert(key, id);
+            let create =
+                AttributeCommand::CreateAttribute { id, collection_id: collection, key: Key::new(key).unwrap(), name: None, definition };
+            events.extend(self.execute(Authority::Tenant(self.tenant), create.into_command()));
+        }
+        for (key, text) in [
+            ("total", "{n} + {below}"),
+            ("depth", "IF(ISBLANK({above}), 0, MAX({above}) + 1)"),
+            ("way", "IFERROR(LEFT({way_there} & '/' & {n}, 200), '?')"),
+        ] {
+            let update = AttributeCommand::UpdateAttribute { id: ids[key], key: None, name: None, definition: Some(formula(text)) };
+            let changed = self.execute(Authority::Tenant(self.tenant), update.into_command());
+            assert!(!changed.is_empty(), "{key} may depend on itself along the hierarchy");
+            events.extend(changed);
+        }
+        events
+    }
+
+    /// Cells that follow from one another through eight links, up and down in turn, from collection to collection.
+    pub(super) fn chain(&mut self) -> Vec<Recorded> {
+        const DEPTH: usize = 8;
+        let mut events = Vec::new();
+        let mut make = |world: &mut World, collection, key: String, definition| {
+            let (id, key) = (AttributeId(world.id()), Key::new(&key).unwrap());
+            let create = AttributeCommand::CreateAttribute { id, collection_id: collection, key, name: None, definition };
+            let made = world.execute(Authority::Tenant(world.tenant), create.into_command());
+            assert!(!made.is_empty(), "a step of the chain can be made");
+            events.extend(made);
+        };
+        let mut below = self.collections[0];
+        make(self, below, "step0".into(), DefinitionInput::number());
+        for step in 1..=DEPTH {
+            let above = self.collections[step % self.collections.len()];
+            let (up, backlink_key) = (format!("up{step}"), Key::new(&format!("down{step}")).unwrap());
+            let (holder, target) = if step % 2 == 0 { (above, below) } else { (below, above) };
+            let link = DefinitionInput::Link {
+                collection_id: target,
+                multiple: step % 3 == 0,
+                backlink_id: AttributeId(self.id()),
+                backlink_key,
+                backlink_name: None,
+                hierarchical: false,
+            };
+            make(self, holder, up.clone(), link);
+            let before = format!("step{}", step - 1);
+            let crossing = if step % 2 == 0 {
+                DefinitionInput::lookup(&up, &before)
+            } else {
+                DefinitionInput::rollup(format!("down{step}"), Some(before), Rollup::find("SUM").unwrap(), None)
+            };
+            make(self, above, format!("crossing{step}"), crossing);
+            let formula = DefinitionInput::Formula { expression: format!("SUM({{crossing{step}}}) + 1") };
+            make(self, above, format!("step{step}"), formula);
+            below = above;
+        }
+        events
+    }
+
+    pub(super) fn create_link(&mut self) -> Option<Command> {
+        let collection = self.pick(&self.collections.clone())?;
+        let (collection_id, multiple) = (self.pick(&self.collections.clone())?, self.word()? % 2 == 0);
+        let hierarchical = collection_id == collection && self.word()? % 4 != 0;
+        let (backlink_id, backlink_key) = (AttributeId(self.id()), self.key());
+        Some(self.create(
+            collection,
+            DefinitionInput::Link { collection_id, multiple, backlink_id, backlink_key, backlink_name: None, hierarchical },
+        ))
+    }
+
+    /// Makes an attribute depend on itself along a hierarchical link: what it was refers to what summarises it.
+    pub(super) fn make_recursive(&mut self) -> Option<Command> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let crossings: Vec<_> = schema
+            .collections()
+            .flat_map(|collection| collection.attributes())
+            .filter_map(|attribute| {
+                let (Definition::Lookup { link_id, attribute_id, .. }
+                | Definition::Rollup { link_id, attribute_id: Some(attribute_id), .. }) = &attribute.definition
+                else {
+                    return None;
+                };
+                let same = schema.attribute(*attribute_id).is_some_and(|target| target.collection_id == attribute.collection_id);
+                (same && schema.attribute(*link_id).is_some()).then(|| (attribute.key.clone(), *attribute_id))
+            })
+            .collect();
+        let (key, id) = self.pick(&crossings)?;
+        let other = self.formula(schema.attribute(id)?.collection_id)?;
+        let expression = match self.word()? % 4 {
+            0 => format!("{{{key}}} + 1"),
+            1 => format!("IF({{{key}}}, {{{key}}}, {other})"),
+            2 => format!("IFERROR({{{key}}}, 0) & ({other})"),
+            _ => format!("MAX({{{key}}}, 0) + LEN({other})"),
+        };
+        let definition = Some(DefinitionInput::Formula { expression });
+        Some(AttributeCommand::UpdateAttribute { id, key: None, name: None, definition }.into_command())
+    }
+
+    pub(super) fn create_computed(&mut self) -> Option<Command> {
+        let collection = self.pick(&self.collections.clone())?;
+        let definition = match self.word()? % 8 {
+            0 => self.closure(collection)?,
+            1 => self.matching(collection)?,
+            _ => self.computed(collection)?,
+        };
+        Some(self.create(collection, definition))
+    }
+
+    /// The entities of a collection that have what those of another have.
+    fn matching(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
+        let other = self.pick(&self.collections.clone())?;
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let mut on = Vec::new();
+        for _ in 0..1 + self.word()? % 5 / 4 {
+            let own = self.pick(schema.collection(collection)?.attributes())?;
+            let ty = |id| schema.analyzed(id).map(|analyzed| &analyzed.ty);
+            let others = schema.collection(other)?.attributes().iter().filter(|other| ty(other.id) == ty(own.id));
+            let others: Vec<_> = others.map(|other| other.key.to_string()).collect();
+            on.push((own.key.to_string(), self.pick(&others)?));
+        }
+        Some(DefinitionInput::Match { collection_id: other, on })
+    }
+
+    /// Everything that a link of a collection to itself leads to.
+    fn closure(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let links = schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to() == Some(collection));
+        let links: Vec<_> = links.map(|a| a.key.to_string()).collect();
+        Some(DefinitionInput::Closure { link: self.pick(&links)? })
+    }
+
+    pub(super) fn computed(&mut self, collection: CollectionId) -> Option<DefinitionInput> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let links: Vec<_> =
+            schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to().is_some()).cloned().collect();
+        Some(match self.word()? % 9 {
+            8 => {
+                let stored = schema.collection(collection)?.attributes().iter().filter(|a| !a.definition.is_computed());
+                let stored: Vec<_> =
+                    stored.filter(|a| !matches!(a.definition, Definition::Backlink { .. })).map(|a| a.key.to_string()).collect();
+                match self.word()? % 4 {
+                    0 => DefinitionInput::CreatedTime,
+                    3 => DefinitionInput::Autonumber,
+                    1 => DefinitionInput::ModifiedTime { attributes: vec![] },
+                    _ => DefinitionInput::ModifiedTime { attributes: vec![self.pick(&stored)?, self.pick(&stored)?] },
+                }
+            }
+            0 | 4 => DefinitionInput::Formula { expression: self.formula(collection)? },
+            kind => {
+                let link = self.pick(&links)?;
+                let target = link.definition.leads_to()?;
+                let attributes: Vec<_> = schema.collection(target)?.attributes().iter().map(|a| a.key.to_string()).collect();
+                let attribute = self.pick(&attributes)?;
+                if kind == 1 || kind == 5 {
+                    let selection = self.selection(collection, target)?;
+                    DefinitionInput::Lookup { link: link.key.to_string(), attribute, selection }
+                } else {
+                    let function = self.pick(ROLLUPS)?;
+                    let selection = self.selection(collection, target)?;
+                    let argument = match function.argument {
+                        Argument::None => Value::Blank,
+                        Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().unwrap()),
+                        Argument::Count => Value::from(1 + (self.word()? % 3) as i64),
+                        Argument::Separator => [Value::Blank, Value::text("+")][self.word()? % 2].clone(),
+                    };
+                    let weight = if function.is_weighted { self.pick(&attributes) } else { None };
+                    let formula = (function.name == "FORMULA").then_some([
+                        "COUNTALL(values)",
+                        "SUM(values) + 1",
+                        "ARRAYJOIN(values)",
+                        "LAST(values)",
+                    ]);
+                    let formula = match formula {
+                        Some(formulas) => self.pick(&formulas).map(str::to_owned),
+                        None => None,
+                    };
+                    let (link, attribute) = (link.key.to_string(), Some(attribute));
+                    DefinitionInput::Rollup { link, attribute, function, selection, argument, weight, formula }
+                }
+            }
+        })
+    }
+
+    fn selection(&mut self, host: CollectionId, target: CollectionId) -> Option<SelectionInput> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let keys =
+            |id| schema.collection(id).into_iter().flat_map(|c| c.attributes().iter().map(|a| a.key.to_string())).collect::<Vec<_>>();
+        let filter = match self.word()? % 6 {
+            0 => Some(self.formula(target)?),
+            1 => Some(format!("{{{}}} >= HOST({{{}}})", self.pick(&keys(target))?, self.pick(&keys(host))?)),
+            _ => None,
+        };
+        let sort = if self.word()? % 4 == 0 { vec![(self.pick(&keys(target))?, self.word()? % 2 == 0)] } else { vec![] };
+        let limit = if self.word()? % 5 == 0 { Some(1 + (self.word()? % 3) as i64) } else { None };
+        Some(SelectionInput { filter, sort, limit })
+    }
+
+    fn formula(&mut self, collection: CollectionId) -> Option<String> {
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().map(|a| a.key.to_string()).collect();
+        let (a, b) = (self.pick(&attributes)?, self.pick(&attributes)?);
+        Some(match self.word()? % 12 {
+            10 | 11 => self.timed(&a, &b)?,
+            9 => format!("DATETIME_DIFF(LAST_MODIFIED_TIME(), CREATED_TIME(), 'seconds') & {{{a}}}"),
+            7 => format!("LET(x, {{{a}}}, IF(x = {{{b}}}, x, LEN(x)))"),
+            8 => format!("ARRAYJOIN(ARRAYUNIQUE({{{a}}}, {{{b}}}))"),
+            0 => format!("{{{a}}} * 2 - {{{b}}}"),
+            1 => format!("IF({{{a}}}, {{{b}}}, 7)"),
+            2 => format!("{{{a}}} / {{{b}}}"),
+            3 => format!("{{{a}}} & '-' & {{{b}}}"),
+            4 => format!("{{{a}}} >= {{{b}}}"),
+            5 => format!("IF(ISERROR({{{a}}}), BLANK(), {{{a}}})"),
+            _ => format!("MAX({{{a}}}, {{{b}}}, 3)"),
+        })
+    }
+
+    /// A formula that asks what time it is.
+    fn timed(&mut self, a: &str, b: &str) -> Option<String> {
+        let due = format!("DATEADD(DATEADD(CREATED_TIME(), VALUE(LEFT({{{a}}} & '', 3)), 'hours'), {{{b}}} & '0', 'seconds')");
+        Some(match self.word()? % 12 {
+            0 => format!("{due} < NOW()"),
+            1 => format!("IF(IS_AFTER(NOW(), {due}), {{{b}}}, 'soon')"),
+            2 => format!("DATETIME_DIFF(NOW(), {due}, 'hours')"),
+            3 => format!("DATETIME_DIFF(DATEADD(TODAY(), -1, 'months'), {due}, 'weeks') * -2 + 1"),
+            4 => format!("DATETIME_DIFF({due}, NOW(), 'minutes') > {{{b}}}"),
+            5 => format!("IF({{{a}}}, MONTH(TODAY()), {{{b}}})"),
+            6 => format!("DATETIME_FORMAT(NOW(), 'YYYY-MM-DD HH:mm') & {{{b}}}"),
+            7 => format!("LET(d, {due}, d > DATEADD(NOW(), -{{{b}}}, 'days'))"),
+            8 => format!("FROMNOW({due})"),
+            9 => format!("IFERROR(IS_SAME({due}, TODAY(), 'day'), {{{a}}})"),
+            10 => format!("AND({{{a}}}, DATEADD(TODAY(), {{{b}}}, 'days') >= {due})"),
+            _ => format!("NOW() > DATEADD('1970-01-01T00:00:00.0005Z', {{{b}}}, 'seconds')"),
+        })
+    }
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
-use super::locale::{Locale, MONTHS_ENGLISH};
+use super::locale::Locale;
 use super::outcome::{Outcome, error, excerpt};
 use crate::value::ErrorKind;
 
@@ -133,7 +133,7 @@ fn words(text: &str) -> Vec<(&str, usize)> {
 }
 
 fn month_named(word: &str) -> Option<i8> {
-    let found = MONTHS_ENGLISH.iter().position(|month| {
+    let found = Locale::english().months().iter().position(|month| {
         let short = word.len() >= 3 && word.is_ascii() && month.len() >= word.len();
         short && month[..word.len()].eq_ignore_ascii_case(word)
     });
@@ -195,8 +195,7 @@ pub(super) fn cut(at: DateTime, unit: &str) -> Option<DateTime> {
 /// The month whose name is in front, and how many characters the name has.
 pub(super) fn month_in(locale: Locale, word: &str) -> Option<(i8, usize)> {
     let lower = word.to_lowercase();
-    let names = locale.months().iter().enumerate().chain(locale.months_short().iter().enumerate());
-    let found = names.filter(|(_, name)| lower.starts_with(&name.to_lowercase())).max_by_key(|(_, name)| name.len());
+    let found = locale.names_of_months().filter(|(_, name)| lower.starts_with(&name.to_lowercase())).max_by_key(|(_, name)| name.len());
     found.map(|(i, name)| (i as i8 + 1, name.chars().count()))
 }
 

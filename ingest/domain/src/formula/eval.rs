@@ -91,7 +91,7 @@ pub struct Context {
 impl Context {
     /// In UTC, in English, at no time.
     pub fn utc() -> &'static Context {
-        static UTC: LazyLock<Context> = LazyLock::new(|| Context { zone: TimeZone::UTC, locale: Locale::English, now: None });
+        static UTC: LazyLock<Context> = LazyLock::new(|| Context { zone: TimeZone::UTC, locale: Locale::english(), now: None });
         &UTC
     }
 }

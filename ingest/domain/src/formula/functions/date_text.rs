@@ -1,11 +1,11 @@
 //! Dates to text and back, by formats of tokens as `YYYY-MM-DD HH:mm`; what stands in square brackets is text.
 
+use std::ops::Range;
+
 use ecow::EcoString;
-use jiff::civil::Weekday;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ZonedDateTime, civil};
 
-use super::calendar::week_of_year;
 use super::date::now;
 use super::{Call, Function, Kind, Parameters};
 use crate::formula::coerce::{bounded, moment, text};
@@ -28,9 +28,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Dated(|context, values| {
             let Some(at) = zoned(context, &values[0])? else { return Ok(Value::Blank) };
             let format = values.get(1).map(text).filter(|format| !format.is_empty());
-            let mut out = EcoString::new();
-            write(&mut out, &at, format.as_deref().unwrap_or("YYYY-MM-DDTHH:mm:ssZ"), context.locale, 0)?;
-            Ok(Value::Text(out))
+            written(&at, format.as_deref().unwrap_or("YYYY-MM-DDTHH:mm:ssZ"), context.locale).map(Value::Text)
         }),
         doc: "The date as text. Tokens: `YYYY YY` year, `Q` quarter, `MMMM MMM MM M Mo` month, `DD D Do` day, `DDD DDDD` day of the year, `dddd ddd d E` day of the week, `w W gggg GGGG` week and its year, `HH H hh h kk` hour, `mm m` minute, `ss s` second, `S`… fraction, `A a` half of the day, `Z ZZ` offset, `X x` seconds and milliseconds since 1970, `L LL LLL LLLL LT LTS` the language's own forms.",
         examples: &[
@@ -73,6 +71,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         examples: &[
             ("DATETIME_PARSE(\"4 Mar 2017 23:00\", \"D MMM YYYY HH:mm\")", "2017-03-04T23:00:00Z"),
             ("DATETIME_PARSE(\"4 März 2017\", \"D MMMM YYYY\", \"de\")", "2017-03-04T00:00:00Z"),
+            ("DATETIME_PARSE(\"2024年1月31日 下午5:04\", \"LL Ah:mm\", \"zh-cn\")", "2024-01-31T17:04:00Z"),
             ("DATETIME_PARSE(\"x\", \"YYYY\")", "#value"),
         ],
     },
@@ -109,8 +108,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: Parameters::exactly(&[Kind::Moment, Kind::Locale]),
         returns: |types| types[0].item().clone(),
         call: Call::Dated(|context, values| Ok(moment(&values[0], &context.zone)?.map_or(Value::Blank, value))),
-        doc: "The same date, which DATETIME_FORMAT shows in this language: en, en-gb, de, fr, es, it, pt, nl or sv.",
-        examples: &[("DATETIME_FORMAT(SET_LOCALE({day}, \"fr\"), \"dddd D MMMM\")", "\"mercredi 31 janvier\"")],
+        doc: "The same date, which DATETIME_FORMAT shows in this language: en, en-gb, de, pt-br, ja, zh-cn and about 130 more.",
+        examples: &[
+            ("DATETIME_FORMAT(SET_LOCALE({day}, \"fr\"), \"dddd D MMMM\")", "\"mercredi 31 janvier\""),
+            ("DATETIME_FORMAT(SET_LOCALE({day}, \"ja\"), \"LL dddd\")", "\"2024年1月31日 水曜日\""),
+            ("DATETIME_FORMAT(SET_LOCALE({day}, \"xx\"), \"LL\")", "refused"),
+        ],
     },
     Function {
         name: "FROMNOW",
@@ -146,9 +149,7 @@ fn zoned(context: &Context, value: &Value) -> Outcome<Option<ZonedDateTime>> {
 
 fn formatted(context: &Context, value: &Value, format: &str) -> Outcome {
     let Some(at) = zoned(context, value)? else { return Ok(Value::Blank) };
-    let mut out = EcoString::new();
-    write(&mut out, &at, format, context.locale, 0)?;
-    Ok(Value::Text(out))
+    written(&at, format, context.locale).map(Value::Text)
 }
 
 /// Every token, a longer one before those that it begins with.
@@ -196,7 +197,16 @@ fn pieces(format: &str) -> Vec<Piece<'_>> {
 /// The longest format, in bytes.
 const FORMAT_LENGTH_MAX: usize = 1_000;
 
-fn write(out: &mut EcoString, at: &ZonedDateTime, format: &str, locale: Locale, depth: u8) -> Outcome<()> {
+/// The date by a format.
+fn written(at: &ZonedDateTime, format: &str, locale: Locale) -> Outcome<EcoString> {
+    let mut out = String::new();
+    write(&mut out, at, format, locale, 0)?;
+    let out = locale.localized(out);
+    bounded(out.len())?;
+    Ok(out.into())
+}
+
+fn write(out: &mut String, at: &ZonedDateTime, format: &str, locale: Locale, depth: u8) -> Outcome<()> {
     if format.len() > FORMAT_LENGTH_MAX {
         let message = format!("the format has {} bytes; {FORMAT_LENGTH_MAX} are the most", format.len());
         return Err(error(ErrorKind::Limit, message));
@@ -205,8 +215,8 @@ fn write(out: &mut EcoString, at: &ZonedDateTime, format: &str, locale: Locale, 
         match piece {
             Piece::Literal(literal) => out.push_str(literal),
             Piece::Token(token) => match locale.shorthand(token).filter(|_| depth == 0) {
-                Some(format) => write(out, at, format, locale, 1)?,
-                None => out.push_str(&shown(token, at, locale)),
+                Some(format) => write(out, at, &format, locale, 1)?,
+                None => out.push_str(&shown(token, at, locale, format)),
             },
         }
         bounded(out.len())?;
@@ -214,7 +224,8 @@ fn write(out: &mut EcoString, at: &ZonedDateTime, format: &str, locale: Locale, 
     Ok(())
 }
 
-fn shown(token: &str, at: &ZonedDateTime, locale: Locale) -> String {
+/// What stands for a token of a format.
+fn shown(token: &str, at: &ZonedDateTime, locale: Locale, format: &str) -> String {
     let (date, time) = (at.date(), at.time());
     let twelve = match time.hour() % 12 {
         0 => 12,
@@ -223,10 +234,8 @@ fn shown(token: &str, at: &ZonedDateTime, locale: Locale) -> String {
     let weekday = usize::from(date.weekday().to_sunday_zero_offset().unsigned_abs());
     let month = usize::from(date.month().unsigned_abs()) - 1;
     let iso = date.iso_week_date();
-    let (week_year, local_week) = match locale.has_iso_weeks() {
-        true => (iso.year(), i64::from(iso.week())),
-        false => week_of_year(date, Weekday::Sunday),
-    };
+    let (week_year, local_week) = locale.week(date);
+    let day_part = locale.day_part(time.hour(), time.minute());
     match token {
         "YYYY" => format!("{:04}", date.year()),
         "gggg" => format!("{week_year:04}"),
@@ -238,32 +247,33 @@ fn shown(token: &str, at: &ZonedDateTime, locale: Locale) -> String {
         "GGGG" => format!("{:04}", iso.year()),
         "GG" => format!("{:02}", iso.year().rem_euclid(100)),
         "Q" => ((date.month() + 2) / 3).to_string(),
-        "Qo" => locale.ordinal(i64::from((date.month() + 2) / 3)),
-        "MMMM" => locale.months()[month].to_owned(),
-        "MMM" => locale.months_short()[month].to_owned(),
+        "Qo" => locale.ordinal(i64::from((date.month() + 2) / 3), "Q"),
+        "MMMM" => locale.month(month, format).to_owned(),
+        "MMM" => locale.month_short(month, format).to_owned(),
         "MM" => format!("{:02}", date.month()),
-        "Mo" => locale.ordinal(date.month().into()),
+        "Mo" => locale.ordinal(date.month().into(), "M"),
         "M" => date.month().to_string(),
         "DDDD" => format!("{:03}", date.day_of_year()),
-        "DDDo" => locale.ordinal(date.day_of_year().into()),
+        "DDDo" => locale.ordinal(date.day_of_year().into(), "DDD"),
         "DDD" => date.day_of_year().to_string(),
         "DD" => format!("{:02}", date.day()),
-        "Do" => locale.ordinal(date.day().into()),
+        "Do" => locale.ordinal(date.day().into(), "D"),
         "D" => date.day().to_string(),
-        "dddd" => locale.days()[weekday].to_owned(),
-        "ddd" => locale.days_short()[weekday].to_owned(),
-        "dd" => locale.days()[weekday].chars().take(2).collect(),
-        "do" => locale.ordinal(weekday as i64),
-        "d" | "e" => weekday.to_string(),
+        "dddd" => locale.days()[weekday].clone(),
+        "ddd" => locale.days_short()[weekday].clone(),
+        "dd" => locale.days_min()[weekday].clone(),
+        "do" => locale.ordinal(weekday as i64, "d"),
+        "d" => weekday.to_string(),
+        "e" => locale.place_in_week(weekday).to_string(),
         "E" => date.weekday().to_monday_one_offset().to_string(),
         "ww" => format!("{local_week:02}"),
-        "wo" => locale.ordinal(local_week),
+        "wo" => locale.ordinal(local_week, "w"),
         "w" => local_week.to_string(),
         "WW" => format!("{:02}", iso.week()),
-        "Wo" => locale.ordinal(iso.week().into()),
+        "Wo" => locale.ordinal(iso.week().into(), "W"),
         "W" => iso.week().to_string(),
-        "A" => if time.hour() < 12 { "AM" } else { "PM" }.to_owned(),
-        "a" => if time.hour() < 12 { "am" } else { "pm" }.to_owned(),
+        "A" => day_part.0.to_owned(),
+        "a" => day_part.1.to_owned(),
         "HH" => format!("{:02}", time.hour()),
         "H" => time.hour().to_string(),
         "hh" => format!("{twelve:02}"),
@@ -307,19 +317,21 @@ struct Said {
     minute: i8,
     second: i8,
     nanosecond: i32,
-    afternoon: Option<bool>,
+    /// The minutes of the day that it is in; none if it is not said.
+    day_part: Vec<Range<u16>>,
     offset: Option<i32>,
     instant: Option<Timestamp>,
 }
 
 /// The instant that `written` shows by this format.
 fn read(written: &str, format: &str, locale: Locale, zone: &TimeZone) -> Option<Timestamp> {
-    let (mut said, mut rest) = (Said::default(), written);
+    let written = locale.delocalized(written);
+    let (mut said, mut rest) = (Said::default(), written.as_str());
     let expanded: String = pieces(format)
         .into_iter()
         .map(|piece| match piece {
             Piece::Literal(literal) => format!("[{literal}]"),
-            Piece::Token(token) => locale.shorthand(token).unwrap_or(token).to_owned(),
+            Piece::Token(token) => locale.shorthand(token).unwrap_or_else(|| token.to_owned()),
         })
         .collect();
     for piece in pieces(&expanded) {
@@ -381,7 +393,7 @@ impl Said {
                 rest = left;
             }
             "MMMM" | "MMM" => {
-                let (month, length) = month_in(locale, text).or_else(|| month_in(Locale::English, text))?;
+                let (month, length) = month_in(locale, text).or_else(|| month_in(Locale::english(), text))?;
                 self.month = Some(month);
                 rest = &text[text.char_indices().nth(length).map_or(text.len(), |(at, _)| at)..];
                 rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -389,7 +401,12 @@ impl Said {
             "MM" | "M" => self.month = Some(small(2, 1..=12)?),
             "DD" | "D" => self.day = Some(small(2, 1..=31)?),
             "Do" => {
-                self.day = Some(small(2, 1..=31)?);
+                // The day with what makes it an ordinal, or by itself.
+                let days = (1..=31).filter_map(|day| Some((day, text.strip_prefix(locale.ordinal(day, "D").as_str())?)));
+                match days.max_by_key(|(_, left)| text.len() - left.len()) {
+                    Some((day, left)) => (self.day, rest) = (i8::try_from(day).ok(), left),
+                    None => self.day = Some(small(2, 1..=31)?),
+                }
                 rest = rest.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == 'º');
             }
             "DDDD" | "DDD" => {
@@ -403,13 +420,8 @@ impl Said {
             "mm" | "m" => self.minute = small(2, 0..=59)?,
             "ss" | "s" => self.second = small(2, 0..=59)?,
             "A" | "a" => {
-                let lower: String = text.chars().take(2).flat_map(char::to_lowercase).collect();
-                self.afternoon = Some(match lower.as_str() {
-                    "am" => false,
-                    "pm" => true,
-                    _ => return None,
-                });
-                rest = &text[2..];
+                let (hours, length) = locale.day_part_in(text).or_else(|| Locale::english().day_part_in(text))?;
+                (self.day_part, rest) = (hours, &text[length..]);
             }
             "Z" | "ZZ" => {
                 if let Some(left) = text.strip_prefix(['Z', 'z']) {
@@ -443,10 +455,16 @@ impl Said {
         if self.instant.is_some() {
             return self.instant;
         }
-        let hour = match (self.hour.unwrap_or(0), self.afternoon) {
-            (hour, Some(afternoon)) if hour <= 12 => hour % 12 + if afternoon { 12 } else { 0 },
-            (24, _) => 0,
-            (hour, _) => hour,
+        let hour = match self.hour.unwrap_or(0) {
+            24 => 0,
+            hour if self.day_part.is_empty() || hour > 12 => hour,
+            // The one of the two hours so called that is in this part of the day, or else in the same half of it.
+            hour => {
+                let minute = |hour: i8| u16::from(hour.unsigned_abs()) * 60 + u16::from(self.minute.unsigned_abs());
+                let is_in = |hour: &i8| self.day_part.iter().any(|part| part.contains(&minute(*hour)));
+                let is_late = self.day_part.iter().all(|part| part.start >= 12 * 60);
+                [hour % 12, hour % 12 + 12].into_iter().find(is_in).unwrap_or(hour % 12 + if is_late { 12 } else { 0 })
+            }
         };
         let date = match self.day_of_year {
             None if let Some(year) = self.iso_year => {

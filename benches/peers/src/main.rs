@@ -10,6 +10,7 @@
 mod differential;
 mod engine;
 mod feldera;
+mod postgres;
 mod recompute;
 #[path = "../../recorder.rs"]
 #[allow(dead_code, reason = "the harnesses use more of it")]
@@ -58,8 +59,13 @@ struct Figures {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let workload = Workload::new(options.orders);
-    let all: [(&str, fn(&Workload) -> anyhow::Result<Box<dyn Peer>>); 4] =
-        [("decidr", engine::start), ("dbsp", feldera::start), ("differential", differential::start), ("recompute", recompute::start)];
+    let all: [(&str, fn(&Workload) -> anyhow::Result<Box<dyn Peer>>); 5] = [
+        ("decidr", engine::start),
+        ("dbsp", feldera::start),
+        ("differential", differential::start),
+        ("postgres", postgres::start),
+        ("recompute", recompute::start),
+    ];
     let mut peers = Vec::new();
     for (name, start) in all.into_iter().filter(|(name, _)| name.contains(&options.peer)) {
         let started = Instant::now();

@@ -195,16 +195,33 @@ pub struct Times(Histogram<u64>);
 impl Times {
     /// None yet.
     pub fn new() -> anyhow::Result<Self> {
-        Ok(Self(Histogram::new_with_bounds(1, 600_000_000, 3)?))
+        Ok(Self(Histogram::new_with_bounds(100, 600_000_000_000, 3)?))
     }
 
     /// Notes the time since `start`.
     pub fn since(&mut self, start: Instant) {
-        self.0.saturating_record(start.elapsed().as_micros() as u64);
+        self.add(start.elapsed());
+    }
+
+    /// Notes a time.
+    pub fn add(&mut self, time: Duration) {
+        self.0.saturating_record(time.as_nanos() as u64);
     }
 
     /// Milliseconds at a quantile.
     pub fn at(&self, quantile: f64) -> f64 {
-        self.0.value_at_quantile(quantile) as f64 / 1000.0
+        self.0.value_at_quantile(quantile) as f64 / 1e6
+    }
+
+    /// Milliseconds at the median and at the 99th percentile.
+    pub fn middle_and_end(&self) -> (f64, f64) {
+        (self.at(0.5), self.at(0.99))
+    }
+
+    /// For ever fewer of the times, how many a thousand are longer and the milliseconds that they are at least.
+    pub fn tail(&self) -> Vec<(f64, f64)> {
+        let shares = std::iter::successors(Some(0.9), |share| Some(share * 0.8));
+        let seen = self.0.len() as f64;
+        shares.take_while(|share| share * seen >= 1.0).map(|share| (share * 1000.0, self.at(1.0 - share))).collect()
     }
 }

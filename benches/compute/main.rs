@@ -8,10 +8,13 @@
 mod crm;
 mod hierarchy;
 mod ledger;
+mod memory;
+mod plots;
 mod social;
 mod tenants;
 mod workloads;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::ensure;
@@ -20,6 +23,7 @@ use clap::Parser;
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::value::Value;
 use ledger::Spread;
+use plots::Curve;
 use serde_json::{Value as Json, json};
 use workloads::Figures;
 
@@ -38,6 +42,16 @@ struct Options {
     /// So many times smaller.
     #[arg(long, default_value_t = 1)]
     smaller: usize,
+    /// A folder to draw the figures into.
+    #[arg(long)]
+    plots: Option<PathBuf>,
+}
+
+/// What is drawn.
+#[derive(Default)]
+struct Drawn {
+    rates: Vec<Curve>,
+    tails: Vec<Curve>,
 }
 
 /// A line of the table.
@@ -45,14 +59,16 @@ struct Line {
     case: &'static str,
     what: String,
     milliseconds: Vec<(&'static str, f64)>,
+    /// How long the slowest took, if there were several.
+    tail: Vec<(f64, f64)>,
 }
 
 fn latency(case: &'static str, what: String, times: &Times) -> Line {
-    Line { case, what, milliseconds: vec![("p50", times.at(0.5)), ("p99", times.at(0.99)), ("max", times.at(1.0))] }
+    Line { case, what, milliseconds: vec![("p50", times.at(0.5)), ("p99", times.at(0.99)), ("max", times.at(1.0))], tail: times.tail() }
 }
 
 fn once(case: &'static str, what: String, start: Instant) -> Line {
-    Line { case, what, milliseconds: vec![("all", start.elapsed().as_secs_f64() * 1000.0)] }
+    Line { case, what, milliseconds: vec![("all", start.elapsed().as_secs_f64() * 1000.0)], tail: Vec::new() }
 }
 
 #[tokio::main]
@@ -70,7 +86,14 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     }
-    let workloads = run_workloads(&options).await?;
+    let mut drawn = Drawn::default();
+    for line in lines.iter().filter(|line| line.tail.len() > 1) {
+        drawn.tails.push(Curve { name: format!("{} {}", line.case, line.what), points: line.tail.clone() });
+    }
+    let workloads = run_workloads(&options, &mut drawn).await?;
+    if let Some(folder) = &options.plots {
+        plots::draw(folder, &drawn.rates, &drawn.tails)?;
+    }
     let cases: Vec<Json> = lines
         .iter()
         .map(|line| {
@@ -83,14 +106,17 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// The workloads that are asked for, one after the other.
-async fn run_workloads(options: &Options) -> anyhow::Result<Vec<Json>> {
+async fn run_workloads(options: &Options, drawn: &mut Drawn) -> anyhow::Result<Vec<Json>> {
     let (mut out, smaller, workers) = (Vec::new(), options.smaller, options.workers);
     let mut told = |name: &str, (what, figures): (String, Figures)| {
         let rates: Vec<_> = figures.rates.iter().map(|(size, rate)| format!("{size}: {rate:.0}")).collect();
-        let (p50, p99) = figures.latency.unwrap_or_default();
+        let (p50, p99) = figures.times.as_ref().map(Times::middle_and_end).unwrap_or_default();
         println!("{name:<10} {what}");
         println!("           updates/s in batches of {}; {:.1} rows each", rates.join(", "), figures.rows);
         println!("           on a schedule p50 {p50:.2}  p99 {p99:.2} ms");
+        let tail = figures.times.as_ref().map(Times::tail).unwrap_or_default();
+        drawn.tails.push(Curve { name: format!("{name} {what}"), points: tail });
+        drawn.rates.push(Curve { name: name.to_owned(), points: figures.rates.iter().map(|(size, rate)| (*size as f64, *rate)).collect() });
         let rates: serde_json::Map<String, Json> = figures.rates.iter().map(|(size, rate)| (size.to_string(), json!(rate))).collect();
         out.push(
             json!({ "workload": name, "what": what, "updates_per_second": rates, "rows_per_update": figures.rows, "ms": { "p50": p50, "p99": p99 } }),
@@ -118,12 +144,21 @@ async fn run_workloads(options: &Options) -> anyhow::Result<Vec<Json>> {
     }
     if wanted("W6") {
         let cost = tenants::run(smaller, workers)?;
-        let (p50, p99) = cost.latency;
+        let (p50, p99) = cost.times.middle_and_end();
+        drawn.tails.push(Curve { name: format!("W6 {}", cost.what), points: cost.times.tail() });
         println!("{:<10} {}", "W6", cost.what);
         println!("           {:.0} bytes each, {:.2} % of a processor idle; p50 {p50:.2}  p99 {p99:.2} ms", cost.bytes, cost.idle * 100.0);
         out.push(
             json!({ "workload": "W6", "what": cost.what, "bytes_per_tenant": cost.bytes, "idle": cost.idle, "ms": { "p50": p50, "p99": p99 } }),
         );
+    }
+    if wanted("memory") {
+        let memory::Memory { what, all, arrangements } = memory::run(smaller, workers)?;
+        let each: Vec<_> = arrangements.iter().map(|(name, bytes)| format!("{name} {bytes:.0}")).collect();
+        println!("{:<10} {what}", "memory");
+        println!("           {all:.0} bytes each in all; by arrangement {}", each.join(", "));
+        let each: serde_json::Map<String, Json> = arrangements.iter().map(|(name, bytes)| ((*name).to_owned(), json!(bytes))).collect();
+        out.push(json!({ "workload": "memory", "what": what, "bytes_per_entity": all, "bytes_per_entity_by_arrangement": each }));
     }
     Ok(out)
 }

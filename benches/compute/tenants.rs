@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use benches::Times;
 use benches::recorder::{formula, rollup};
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::value::Value;
@@ -15,8 +16,8 @@ pub(crate) struct Cost {
     pub(crate) bytes: f64,
     /// The share of a processor when nobody does anything.
     pub(crate) idle: f64,
-    /// Of updates of those that do something, on a schedule, in milliseconds.
-    pub(crate) latency: (f64, f64),
+    /// Of updates of those that do something, on a schedule.
+    pub(crate) times: Times,
 }
 
 pub(crate) fn run(smaller: usize, workers: usize) -> anyhow::Result<Cost> {
@@ -53,14 +54,14 @@ pub(crate) fn run(smaller: usize, workers: usize) -> anyhow::Result<Cost> {
     let start = Instant::now();
     std::thread::sleep(Duration::from_secs(2));
     let idle = (processor_time()? - used) / start.elapsed().as_secs_f64();
-    let latency = harness.on_schedule(500.0, &mut |harness, n| {
+    let times = harness.on_schedule(500.0, &mut |harness, n| {
         let tenant = harness.random.zipf(amounts.len());
         let amount;
         (harness.recorder.tenant, amount) = amounts[tenant];
         harness.recorder.set(id(2, tenant), amount, n as i64 + 2);
     })?;
     let what = format!("{tenant_count} tenants with 10 collections and 95 attributes each, {active} of them active");
-    Ok(Cost { what, bytes, idle, latency })
+    Ok(Cost { what, bytes, idle, times })
 }
 
 /// How long the process has run so far, in seconds of a processor.

@@ -11,13 +11,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use benches::Times;
 use benches::recorder::{Random, Recorder};
 use decidr_dataflow::{Arranged, Engine, EngineConfig};
 use decidr_domain::arrangements::Arrangements as _;
 use decidr_domain::formula::coerce;
 use decidr_domain::id::{AttributeId, EntityId, Position};
 use decidr_domain::value::Value;
-use hdrhistogram::Histogram;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
@@ -39,8 +39,8 @@ pub(crate) struct Figures {
     pub(crate) rates: Vec<(usize, f64)>,
     /// Rows that changed for each update.
     pub(crate) rows: f64,
-    /// Of updates on a schedule, in milliseconds.
-    pub(crate) latency: Option<(f64, f64)>,
+    /// Of updates on a schedule.
+    pub(crate) times: Option<Times>,
 }
 
 /// How long each size of batch runs, and how long the schedule.
@@ -97,13 +97,12 @@ impl Harness {
             figures.rates.push((*size, updates as f64 / busy.as_secs_f64()));
             figures.rows = rows as f64 / updates as f64;
         }
-        figures.latency = Some(self.on_schedule(SCHEDULED, &mut |this, _| update(this))?);
+        figures.times = Some(self.on_schedule(SCHEDULED, &mut |this, _| update(this))?);
         Ok(figures)
     }
 
-    /// The latencies of updates that come on a schedule, from when each was due: the median and the 99th percentile, in
-    /// milliseconds.
-    pub(crate) fn on_schedule(&mut self, rate: f64, update: &mut dyn FnMut(&mut Self, usize)) -> anyhow::Result<(f64, f64)> {
+    /// The latencies of updates that come on a schedule, from when each was due.
+    pub(crate) fn on_schedule(&mut self, rate: f64, update: &mut dyn FnMut(&mut Self, usize)) -> anyhow::Result<Times> {
         let count = (SECONDS * rate) as usize;
         let mut batches = Vec::with_capacity(count);
         for n in 0..count {
@@ -114,7 +113,7 @@ impl Harness {
         let positions: Vec<Position> = batches.iter().map(|(position, _)| *position).collect();
         let start = Instant::now() + Duration::from_millis(5);
         let due = |n: usize| start + Duration::from_secs_f64(n as f64 / rate);
-        let (mut times, mut next) = (Histogram::<u64>::new_with_bounds(1, 100_000_000_000, 3)?, 0);
+        let (mut times, mut next) = (Times::new()?, 0);
         std::thread::scope(|scope| {
             let engine = &self.engine;
             scope.spawn(move || {
@@ -126,7 +125,7 @@ impl Harness {
             while next < count {
                 let (position, at, _) = self.positions.recv()?;
                 while next < count && positions[next] <= position {
-                    times.saturating_record(at.saturating_duration_since(due(next)).as_nanos() as u64);
+                    times.add(at.saturating_duration_since(due(next)));
                     next += 1;
                 }
                 if position >= last {
@@ -135,8 +134,7 @@ impl Harness {
             }
             anyhow::Ok(())
         })?;
-        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
-        Ok((at(0.5), at(0.99)))
+        Ok(times)
     }
 
     /// Everything arranged, as of now.

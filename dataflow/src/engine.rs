@@ -325,6 +325,7 @@ fn conduct(
     };
     let mut batch: VecDeque<Recorded> = VecDeque::new();
     let mut accepted = Instant::now();
+    let mut vigil = Vigil::default();
     while !shared.stopping.load(Ordering::SeqCst) {
         while batch.len() < config.batch_size_max
             && let Ok((at, more)) = queued.try_recv()
@@ -356,11 +357,40 @@ fn conduct(
             if conductor.slice(time).is_none() {
                 return;
             }
-        } else if end == 0 {
+        } else if end == 0 && !vigil.sees(|| !queued.is_empty()) {
             // Only if nothing was done since it was seen that there is nothing to do: what was done may have taken the
             // call that would end this.
-            conductor.graph.step();
+            vigil.sleep(|| conductor.graph.step());
         }
+    }
+}
+
+/// Looks out for a moment before it sleeps, if sleep was short the last time: to be woken takes about as long as one change.
+#[derive(Default)]
+struct Vigil {
+    slept_long: bool,
+}
+
+impl Vigil {
+    /// How long it looks out.
+    const LENGTH: Duration = Duration::from_micros(100);
+
+    /// Whether something comes before it is time to sleep.
+    fn sees(&self, something: impl Fn() -> bool) -> bool {
+        let start = Instant::now();
+        while !self.slept_long && start.elapsed() < Self::LENGTH {
+            if something() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    fn sleep(&mut self, until_woken: impl FnOnce()) {
+        let start = Instant::now();
+        until_woken();
+        self.slept_long = start.elapsed() > 4 * Self::LENGTH;
     }
 }
 

@@ -26,8 +26,8 @@ type Chunk = Box<[Mutex<Option<Arc<Row>>>]>;
 #[derive(Clone, Default)]
 pub(crate) struct Rows {
     chunks: Arc<Vec<Arc<Chunk>>>,
-    /// How much memory the rows of the table take.
-    pub(crate) bytes: usize,
+    /// How many rows there are.
+    rows: usize,
     /// Held for as long as the rows of the timestamp must stay.
     _published: Arc<()>,
 }
@@ -36,6 +36,15 @@ impl Rows {
     /// The row; `None` only for a number that was not the newest of an entity as of the timestamp.
     pub(crate) fn get(&self, id: RowId) -> Option<Arc<Row>> {
         at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How much memory the rows of the table take: as many times what those of a sample take as there are.
+    pub(crate) fn bytes(&self) -> usize {
+        const SAMPLE: usize = 1 << 12;
+        let places = self.chunks.len() * CHUNK;
+        let sampled = (0..places).step_by(places.div_ceil(SAMPLE).max(1)).filter_map(|place| self.get(RowId(place as u32)));
+        let (count, bytes) = sampled.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes()));
+        places * size_of::<Mutex<Option<Arc<Row>>>>() + (bytes as f64 * self.rows as f64 / f64::from(count.max(1))) as usize
     }
 }
 
@@ -47,7 +56,6 @@ fn at(chunks: &[Arc<Chunk>], RowId(id): RowId) -> &Mutex<Option<Arc<Row>>> {
 #[derive(Default)]
 pub(crate) struct RowTable {
     chunks: Arc<Vec<Arc<Chunk>>>,
-    bytes: usize,
     free: Vec<RowId>,
     /// Rows that were replaced since the last publication, with when each came to be.
     replaced: Vec<(RowId, Time)>,
@@ -78,7 +86,6 @@ impl RowTable {
             self.free.extend((first..first + CHUNK as u32).rev().map(RowId));
             self.free.pop().expect("a chunk has rows")
         });
-        self.bytes += row.bytes();
         *at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner) = Some(row);
         id
     }
@@ -110,14 +117,12 @@ impl RowTable {
         }
         let held = Arc::new(());
         self.published.push(Publication { time, held: held.clone(), replaced: Vec::new() });
-        let bytes = self.bytes + self.chunks.len() * CHUNK * size_of::<Mutex<Option<Arc<Row>>>>();
-        Rows { chunks: self.chunks.clone(), bytes, _published: held }
+        Rows { chunks: self.chunks.clone(), rows: self.chunks.len() * CHUNK - self.free.len(), _published: held }
     }
 
     fn forget(&mut self, rows: Vec<(RowId, Time)>) {
         for (id, _) in rows {
-            let row = at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.bytes -= row.map_or(0, |row| row.bytes());
+            drop(at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).take());
             self.free.push(id);
         }
     }

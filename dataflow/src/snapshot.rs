@@ -23,7 +23,7 @@ use crate::types::{Diff, Time};
 pub struct Size {
     /// How many updates: what is there, and what retractions are not merged away yet.
     pub updates: usize,
-    /// How much memory they take, those of rows with the rows themselves.
+    /// How much memory they take, those of rows with the rows themselves, by a sample.
     pub bytes: usize,
 }
 
@@ -172,7 +172,7 @@ impl Arranged {
             Size { updates, bytes: updates * (update + size_of::<Time>() + size_of::<Diff>() + 2 * size_of::<usize>()) }
         }
         let rows = of(&self.workers, |worker| &worker.rows, size_of::<(EntityId, RowId)>());
-        let table: usize = self.workers.iter().map(|worker| worker.table.bytes).sum();
+        let table: usize = self.workers.iter().map(|worker| worker.table.bytes()).sum();
         [
             ("rows", Size { bytes: rows.bytes + table, ..rows }),
             ("members", of(&self.workers, |worker| &worker.members, size_of::<(CollectionId, EntityId)>())),

@@ -20,7 +20,7 @@ pub(crate) struct RowId(u32);
 /// How many rows are in a chunk.
 const CHUNK: usize = 1 << 10;
 
-type Chunk = Box<[Mutex<Option<Arc<Row>>>]>;
+type Chunk = Box<[Mutex<Option<Row>>]>;
 
 /// The rows of one worker as others may read them, as of one timestamp.
 #[derive(Clone, Default)]
@@ -34,7 +34,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// The row; `None` only for a number that was not the newest of an entity as of the timestamp.
-    pub(crate) fn get(&self, id: RowId) -> Option<Arc<Row>> {
+    pub(crate) fn get(&self, id: RowId) -> Option<Row> {
         at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -44,11 +44,11 @@ impl Rows {
         let places = self.chunks.len() * CHUNK;
         let sampled = (0..places).step_by(places.div_ceil(SAMPLE).max(1)).filter_map(|place| self.get(RowId(place as u32)));
         let (count, bytes) = sampled.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes()));
-        places * size_of::<Mutex<Option<Arc<Row>>>>() + (bytes as f64 * self.rows as f64 / f64::from(count.max(1))) as usize
+        places * size_of::<Mutex<Option<Row>>>() + (bytes as f64 * self.rows as f64 / f64::from(count.max(1))) as usize
     }
 }
 
-fn at(chunks: &[Arc<Chunk>], RowId(id): RowId) -> &Mutex<Option<Arc<Row>>> {
+fn at(chunks: &[Arc<Chunk>], RowId(id): RowId) -> &Mutex<Option<Row>> {
     &chunks[id as usize / CHUNK][id as usize % CHUNK]
 }
 
@@ -78,7 +78,7 @@ impl RowTable {
     ///
     /// # Panics
     /// With four thousand million rows on one worker, for which there is no memory.
-    pub(crate) fn insert(&mut self, row: Arc<Row>) -> RowId {
+    pub(crate) fn insert(&mut self, row: Row) -> RowId {
         let id = self.free.pop().unwrap_or_else(|| {
             let first = u32::try_from(self.chunks.len() * CHUNK).expect("memory ends before");
             let chunk: Chunk = (0..CHUNK).map(|_| Mutex::default()).collect();
@@ -132,13 +132,14 @@ impl RowTable {
 mod tests {
     use decidr_domain::aggregate::entity::{Entity, Values};
     use decidr_domain::id::{CollectionId, EntityId, TenantId};
+    use decidr_domain::layout::Layout;
     use decidr_domain::stamp::Stamp;
     use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;
 
-    fn row(since: Time) -> Arc<Row> {
+    fn row(since: Time) -> Row {
         let entity = Entity {
             id: EntityId(Uuid::nil()),
             tenant_id: TenantId(Uuid::nil()),
@@ -150,7 +151,7 @@ mod tests {
             created: Stamp { at: Timestamp::UNIX_EPOCH, by: "test".into() },
             changes: Vec::new(),
         };
-        Arc::new(Row { since, entity: Arc::new(entity), computed: Box::default() })
+        Row::new(since, Arc::new(entity), Layout::default(), std::iter::empty())
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Arranged {
     }
 
     /// The row of an entity, of whatever tenant, archived or not.
-    pub fn row(&self, id: EntityId) -> Option<Arc<Row>> {
+    pub fn row(&self, id: EntityId) -> Option<Row> {
         let worker = self.worker(id);
         let (mut cursor, storage) = cursor_list(worker.rows.clone());
         cursor.seek_key(&storage, &id);
@@ -90,7 +90,7 @@ impl Arranged {
 
     /// Calls `visit` with the rows of a collection's entities that are in sight, in the order of their ids, those after
     /// `after`, until it returns `false`.
-    pub fn scan(&self, collection: CollectionId, after: Option<EntityId>, mut visit: impl FnMut(&Arc<Row>) -> bool) {
+    pub fn scan(&self, collection: CollectionId, after: Option<EntityId>, mut visit: impl FnMut(&Row) -> bool) {
         /// How many rows are looked up at a time; between times nothing is held but the last id.
         const PAGE: usize = 4096;
         let mut after = after;
@@ -187,7 +187,7 @@ impl Arranged {
 }
 
 /// The row that is there now, of the key that the cursor is at.
-fn current<C>(cursor: &mut C, storage: &C::Storage, table: &Rows) -> Option<Arc<Row>>
+fn current<C>(cursor: &mut C, storage: &C::Storage, table: &Rows) -> Option<Row>
 where
     C: for<'a> Cursor<Val<'a> = &'a RowId, DiffGat<'a> = &'a Diff>,
 {

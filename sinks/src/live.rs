@@ -68,9 +68,9 @@ pub struct Op {
     /// Of which entity.
     pub id: EntityId,
     /// Its row before the change; `None` if it was not in the result.
-    pub old: Option<Arc<Row>>,
+    pub old: Option<Row>,
     /// Its row after the change; `None` if it left the result.
-    pub row: Option<Arc<Row>>,
+    pub row: Option<Row>,
 }
 
 /// The kinds of change to a result.
@@ -316,11 +316,10 @@ impl Sink for Live {
 
 impl Shared {
     /// Whether nothing changed but what is not shown.
-    fn is_the_same(&self, change: &decidr_domain::delta::Change) -> bool {
+    fn is_the_same<'a>(&'a self, change: &'a decidr_domain::delta::Change) -> bool {
         let Some(old) = change.old.as_ref().filter(|_| !self.computing.is_empty()) else { return false };
-        let shown =
-            |row: &Row| row.computed.iter().filter(|(cell, _)| self.computing.binary_search(cell).is_err()).cloned().collect::<Vec<_>>();
-        old.entity == change.new.entity && shown(old) == shown(&change.new)
+        let shown = |row: &'a Row| row.cells().filter(|(cell, _)| self.computing.binary_search(cell).is_err());
+        old.entity == change.new.entity && shown(old).eq(shown(&change.new))
     }
 
     fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change]) {

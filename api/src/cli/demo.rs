@@ -103,7 +103,7 @@ impl Show {
     async fn run(self) -> anyhow::Result<()> {
         let schema = self.schema()?;
         let flights = collection(&schema, "flights")?.clone();
-        let mut pool: Vec<Arc<Row>> = Vec::new();
+        let mut pool: Vec<Row> = Vec::new();
         self.platform.arranged().scan(flights.id(), None, |row| {
             pool.push(row.clone());
             true

@@ -1,7 +1,5 @@
 //! What subscribers are told.
 
-use std::sync::Arc;
-
 use async_graphql::{Enum, ID, SimpleObject};
 use decidr_domain::delta::Row;
 use decidr_domain::id::EntityId;
@@ -79,7 +77,7 @@ impl From<LiveOpKind> for OpKind {
 
 impl Op {
     /// With the entity as it is after, if it is there.
-    pub(super) fn new(view: &TenantView, op: OpKind, id: EntityId, index: Option<usize>, row: Option<Arc<Row>>) -> Self {
+    pub(super) fn new(view: &TenantView, op: OpKind, id: EntityId, index: Option<usize>, row: Option<Row>) -> Self {
         let node = row.map(|row| Entity { view: view.clone(), row });
         Self { op, id: id.to_string().into(), index: index.and_then(|index| i32::try_from(index).ok()), node }
     }

@@ -14,7 +14,7 @@ use super::{Refusal, TenantView};
 /// A row of a collection.
 pub(crate) struct Entity {
     pub(crate) view: TenantView,
-    pub(crate) row: Arc<Row>,
+    pub(crate) row: Row,
 }
 
 #[Object]

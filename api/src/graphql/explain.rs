@@ -1,8 +1,6 @@
 //! Why a cell is what it is: what it was computed from, through links, down to stored values and the events that set them;
 //! and what another definition would make of an attribute's cells.
 
-use std::sync::Arc;
-
 use async_graphql::{ID, Scalar, ScalarType, SimpleObject, Value as Json};
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::aggregate::entity::EntityEvent;
@@ -110,7 +108,7 @@ pub(crate) async fn explain(
     Ok(explanation)
 }
 
-fn own_row(view: &TenantView, entity: EntityId) -> Result<Arc<Row>, Refusal> {
+fn own_row(view: &TenantView, entity: EntityId) -> Result<Row, Refusal> {
     let row = view.arranged.row(entity).filter(|row| row.entity.tenant_id == view.schema.tenant.id);
     row.ok_or_else(|| Refusal::new("NOT_FOUND", format!("no entity `{entity}`")))
 }
@@ -122,7 +120,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn cell(&mut self, row: &Arc<Row>, attribute: &Attribute, depth: i32) -> Explanation {
+    fn cell(&mut self, row: &Row, attribute: &Attribute, depth: i32) -> Explanation {
         self.left = self.left.saturating_sub(1);
         let schema = &self.view.schema;
         let mut out = Explanation {
@@ -170,7 +168,7 @@ impl Walk<'_> {
     }
 
     /// Adds cells of one entity to the inputs.
-    fn own(&mut self, row: &Arc<Row>, attributes: &[AttributeId], depth: i32, out: &mut Explanation) {
+    fn own(&mut self, row: &Row, attributes: &[AttributeId], depth: i32, out: &mut Explanation) {
         for id in attributes {
             let Some(attribute) = self.view.schema.attribute(*id).cloned() else { continue };
             if depth == 0 || self.left == 0 {
@@ -183,14 +181,14 @@ impl Walk<'_> {
 }
 
 /// The entities that contribute to a cell of `host`, in the order of the link, at most so many.
-pub(crate) fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> Vec<Arc<Row>> {
+pub(crate) fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> Vec<Row> {
     let ids = match crossing.direction {
         Direction::Forward(link) => host.entity.values.get(link).targets().to_vec(),
         Direction::Backward(link) => view.arranged.holders(link, host.entity.id, None, usize::MAX),
         // As far as the budget goes.
         Direction::Reach { .. } | Direction::Match(_) => joined(view, host, crossing).unwrap_or_default(),
     };
-    let contributes = |row: &Arc<Row>| !row.entity.archived && crossing.contribution(&view.at(row)).is_some();
+    let contributes = |row: &Row| !row.entity.archived && crossing.contribution(&view.at(row)).is_some();
     ids.into_iter().take_while(|_| view.budget.take()).filter_map(|id| view.arranged.row(id)).filter(contributes).take(limit).collect()
 }
 

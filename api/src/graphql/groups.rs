@@ -1,7 +1,6 @@
 //! Groups of entities with summaries: what a table shows above and below its rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_graphql::{InputObject, SimpleObject};
 use decidr_domain::delta::Row;
@@ -116,7 +115,7 @@ pub(crate) fn groups(
     let levels: Vec<_> = keys.into_iter().zip(group_by.iter().map(|order| order.direction)).collect();
     let summaries = checked_summaries(view, collection, summaries)?;
 
-    let mut alike: BTreeMap<Vec<Value>, Vec<Arc<Row>>> = BTreeMap::new();
+    let mut alike: BTreeMap<Vec<Value>, Vec<Row>> = BTreeMap::new();
     let mut trouble = None;
     view.arranged.scan(collection, None, |row| {
         if !view.budget.take() {
@@ -144,7 +143,7 @@ pub(crate) fn groups(
 struct Part<'a> {
     view: &'a TenantView,
     summaries: &'a [Summary],
-    alike: Vec<&'a (Vec<Value>, Vec<Arc<Row>>)>,
+    alike: Vec<&'a (Vec<Value>, Vec<Row>)>,
 }
 
 impl Part<'_> {
@@ -155,7 +154,7 @@ impl Part<'_> {
     fn summarised(&self) -> Vec<Cell> {
         let rows = || self.alike.iter().flat_map(|(_, rows)| rows);
         let summarised = |summary: &Summary| {
-            let value = |row: &Arc<Row>| summary.attribute.map_or(Value::Bool(true), |id| self.view.shown_key(row, id));
+            let value = |row: &Row| summary.attribute.map_or(Value::Bool(true), |id| self.view.shown_key(row, id));
             let mut rows: Vec<_> = rows().collect();
             if summary.rollup.order_matters {
                 rows.sort_unstable_by_key(|row| row.entity.id);

@@ -2,7 +2,6 @@
 //! the groups that it leaves and enters.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use decidr_dataflow::RollupGroup;
 use decidr_domain::delta::Row;
@@ -86,7 +85,7 @@ impl LiveGroups {
     }
 
     /// Counts an entity in or out.
-    fn count(&mut self, view: &TenantView, row: &Arc<Row>, is_in: bool) -> Result<(), Refusal> {
+    fn count(&mut self, view: &TenantView, row: &Row, is_in: bool) -> Result<(), Refusal> {
         let path: Vec<Value> = self.levels.iter().map(|attribute| view.shown_key(row, *attribute)).collect();
         let value = |summary: &Summary| summary.attribute.map_or(Value::Bool(true), |id| view.shown_key(row, id));
         let values: Vec<Value> = self.summaries.iter().map(value).collect();

@@ -223,7 +223,7 @@ impl Page {
         if affordable { Ok(self.sorted(rows)) } else { Err(ScanBudget::exhausted()) }
     }
 
-    fn sorted(self, rows: Vec<Arc<Row>>) -> EntityConnection {
+    fn sorted(self, rows: Vec<Row>) -> EntityConnection {
         let total = rows.len();
         let mut rows: Vec<_> = rows.into_iter().map(|row| (self.cursor(&row), row)).collect();
         if let Some(after) = &self.after {
@@ -254,9 +254,9 @@ impl Page {
         by_keys.fold(Ordering::Equal, Ordering::then).then(a.id.cmp(&b.id))
     }
 
-    fn connection(&self, rows: Vec<Arc<Row>>, has_next_page: bool, total: usize) -> EntityConnection {
+    fn connection(&self, rows: Vec<Row>, has_next_page: bool, total: usize) -> EntityConnection {
         let cursors: Vec<String> = rows.iter().map(|row| self.cursor(row).encode()).collect();
-        let node = |row: &Arc<Row>| Entity { view: self.view.clone(), row: row.clone() };
+        let node = |row: &Row| Entity { view: self.view.clone(), row: row.clone() };
         EntityConnection {
             nodes: rows.iter().map(node).collect(),
             page_info: PageInfo {

@@ -4,7 +4,6 @@
 //! request may look at is bounded, all its fields together ([`ScanBudget`]).
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use async_graphql::SimpleObject;
 use decidr_domain::aggregate::attribute::Definition;
@@ -82,7 +81,7 @@ pub(crate) fn traverse(
             break;
         }
         next.sort_unstable_by_key(|row| row.entity.id);
-        let passes = |row: &&Arc<Row>| {
+        let passes = |row: &&Row| {
             let is_own = row.entity.collection_id == collection;
             filter.is_none() || is_own && view.matches(row, filter.as_ref())
         };
@@ -155,7 +154,7 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
     let filter = filter.map(|filter| filter_of(view, collection, filter)).transpose()?;
     let found: Vec<_> = level.into_iter().filter(|row| view.matches(row, filter.as_ref())).collect();
     let depth = path.len() as i64;
-    let node = |row: &Arc<Row>| Reached { depth, node: Entity { view: view.clone(), row: row.clone() } };
+    let node = |row: &Row| Reached { depth, node: Entity { view: view.clone(), row: row.clone() } };
     let nodes = found.iter().take(first as usize).map(node).collect();
     Ok(Traversal { count: found.len() as i64, depth: if found.is_empty() { 0 } else { depth }, nodes, position: view.position() })
 }
@@ -239,7 +238,7 @@ pub(crate) fn joined(view: &TenantView, host: &Row, crossing: &Crossing) -> Resu
     let (mut out, mut affordable) = (Vec::new(), true);
     view.arranged.scan(crossing.source, None, |row| {
         affordable = view.budget.take();
-        if affordable && keys.of_source(&**row).as_ref() == Some(&key) {
+        if affordable && keys.of_source(row).as_ref() == Some(&key) {
             out.push(row.entity.id);
         }
         affordable
@@ -287,11 +286,11 @@ fn take(view: &TenantView, ids: &[EntityId], out: &mut Vec<EntityId>) -> Result<
     Ok(())
 }
 
-fn in_sight(view: &TenantView, id: EntityId) -> Option<Arc<Row>> {
+fn in_sight(view: &TenantView, id: EntityId) -> Option<Row> {
     view.arranged.row(id).filter(|row| !row.entity.archived)
 }
 
-fn own_row(view: &TenantView, id: EntityId) -> Result<Arc<Row>, Refusal> {
+fn own_row(view: &TenantView, id: EntityId) -> Result<Row, Refusal> {
     let row = view.arranged.row(id).filter(|row| row.entity.tenant_id == view.schema.tenant.id);
     row.ok_or_else(|| Refusal::new("NOT_FOUND", format!("no entity `{id}`")))
 }

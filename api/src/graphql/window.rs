@@ -43,9 +43,9 @@ struct Place {
 #[derive(Clone, Debug)]
 enum Step {
     /// It comes in at this place, or comes back in at another.
-    Insert(usize, EntityId, Arc<Row>),
+    Insert(usize, EntityId, Row),
     /// It is there and otherwise than before.
-    Update(usize, EntityId, Arc<Row>),
+    Update(usize, EntityId, Row),
     /// It goes from this place, for good or to another.
     Delete(usize, EntityId),
 }
@@ -66,11 +66,11 @@ pub(super) struct Window {
     /// The cells of what it sorts by.
     cells: Vec<Option<AttributeId>>,
     first: usize,
-    rows: BTreeMap<Place, Arc<Row>>,
+    rows: BTreeMap<Place, Row>,
     places: FxHashMap<EntityId, Place>,
     /// Up to where in the order all entities are in `rows`; nothing if all are there.
     bound: Option<Place>,
-    shown: Vec<(EntityId, Arc<Row>)>,
+    shown: Vec<(EntityId, Row)>,
 }
 
 impl Window {
@@ -102,7 +102,7 @@ impl Window {
     }
 
     /// Takes in a row that is in the result, if it is not behind the bound.
-    fn put(&mut self, view: &TenantView, row: &Arc<Row>) {
+    fn put(&mut self, view: &TenantView, row: &Row) {
         let place = self.place(view, row);
         if self.bound.as_ref().is_some_and(|bound| place > *bound) {
             return;
@@ -191,7 +191,7 @@ impl Maintained for Window {
 }
 
 /// As few steps as lead from one list to the other.
-fn steps(before: &[(EntityId, Arc<Row>)], after: &[(EntityId, Arc<Row>)]) -> Vec<Step> {
+fn steps(before: &[(EntityId, Row)], after: &[(EntityId, Row)]) -> Vec<Step> {
     let old_places: FxHashMap<EntityId, usize> = before.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
     // Those that need not move: the longest run of them that is in the same order before and after (patience sorting).
     let mut piles: Vec<(usize, usize)> = Vec::new();
@@ -219,7 +219,7 @@ fn steps(before: &[(EntityId, Arc<Row>)], after: &[(EntityId, Arc<Row>)]) -> Vec
     for (place, (id, row)) in after.iter().enumerate() {
         match old_places.get(id).filter(|old| stays[**old]) {
             None => steps.push(Step::Insert(place, *id, row.clone())),
-            Some(old) if !Arc::ptr_eq(&before[*old].1, row) => steps.push(Step::Update(place, *id, row.clone())),
+            Some(old) if !before[*old].1.is_copy_of(row) => steps.push(Step::Update(place, *id, row.clone())),
             Some(_) => {}
         }
     }

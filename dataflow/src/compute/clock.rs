@@ -11,13 +11,12 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use decidr_domain::aggregate::entity::Entity;
-use decidr_domain::id::{AttributeId, EntityId, TenantId};
-use decidr_domain::value::Value;
+use decidr_domain::id::{EntityId, TenantId};
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Outbox;
-use super::record::View;
+use super::record::{Touched, View};
 use super::store::{Store, collection_plan};
 use crate::plan::CollectionPlan;
 
@@ -62,11 +61,11 @@ impl Clocks {
     }
 
     /// Notes when an entity is due, after a change of it.
-    pub(super) fn schedule(&mut self, entity: &Entity, plan: &CollectionPlan, cells: &[(AttributeId, Value)]) {
+    pub(super) fn schedule(&mut self, entity: &Entity, plan: &CollectionPlan, touched: &Touched) {
         if plan.timed_rounds.is_empty() && self.due.is_empty() {
             return;
         }
-        let view = View { entity, cells, now: self.of(entity.tenant_id).now };
+        let view = View { entity, touched, now: self.of(entity.tenant_id).now };
         let next = if plan.timed_rounds.is_empty() { None } else { plan.next_change(&view) };
         let before = match next {
             Some(next) => self.due.insert(entity.id, next),

@@ -8,6 +8,7 @@ use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Cells;
 use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::layout::Layout;
 use decidr_domain::rollup::list_of;
 use decidr_domain::schema::Summary;
 use decidr_domain::value::Value;
@@ -30,7 +31,7 @@ pub(super) struct Record {
     /// Its state after all events.
     pub(super) entity: Option<Arc<Entity>>,
     /// Its row as of the last complete timestamp, with its number; once it is touched, [`Touched`] has it.
-    pub(super) row: Option<(RowId, Arc<Row>)>,
+    pub(super) row: Option<(RowId, Row)>,
     /// Who links here, by link; and the hosts from which a closure reaches it.
     pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
     /// What its sources contribute, by lookup or rollup.
@@ -91,9 +92,9 @@ pub(super) struct Touched {
     /// Where its record is.
     pub(super) slot: Slot,
     /// Its row before, with its number.
-    pub(super) before: Option<(RowId, Arc<Row>)>,
-    /// Its computed cells, sorted by attribute, blanks left out, once they are others than before.
-    pub(super) changed_cells: Option<Vec<(AttributeId, Value)>>,
+    pub(super) before: Option<(RowId, Row)>,
+    /// The computed cells that were set to something else than before, sorted by attribute, blank where nothing is any more.
+    pub(super) set: SmallVec<[(AttributeId, Value); 2]>,
     /// The attributes whose cells changed so far.
     pub(super) changed: SmallVec<[AttributeId; 4]>,
     /// The lookups and rollups to which sources contributed since the last visit.
@@ -124,11 +125,11 @@ pub(super) struct Seldom {
 
 impl Touched {
     /// Nothing yet.
-    pub(super) fn new(slot: Slot, before: Option<(RowId, Arc<Row>)>) -> Self {
+    pub(super) fn new(slot: Slot, before: Option<(RowId, Row)>) -> Self {
         Self {
             slot,
             before,
-            changed_cells: None,
+            set: SmallVec::new(),
             changed: SmallVec::new(),
             contributed: SmallVec::new(),
             seldom: None,
@@ -151,7 +152,7 @@ impl Touched {
 
     /// Its row before, if it was there.
     pub(super) fn row_before(&self) -> Option<&Row> {
-        self.before.as_ref().map(|(_, row)| &**row)
+        self.before.as_ref().map(|(_, row)| row)
     }
 
     /// Whether it was not there before this timestamp.
@@ -164,58 +165,84 @@ impl Touched {
         self.seldom().cycles_changed.iter().find(|(there, _)| *there == component).map(|(_, before)| before)
     }
 
-    /// Its computed cells so far, sorted by attribute, blanks left out.
-    pub(super) fn cells(&self) -> &[(AttributeId, Value)] {
-        match (&self.changed_cells, &self.before) {
-            (Some(cells), _) => cells,
-            (None, Some((_, row))) => &row.computed,
-            (None, None) => &[],
+    /// A computed cell as it is so far.
+    pub(super) fn cell(&self, attribute: AttributeId) -> &Value {
+        static BLANK: Value = Value::Blank;
+        match self.place(attribute) {
+            Ok(place) => &self.set[place].1,
+            Err(_) => self.row_before().map_or(&BLANK, |row| row.computed(attribute)),
         }
+    }
+
+    fn place(&self, attribute: AttributeId) -> Result<usize, usize> {
+        self.set.binary_search_by_key(&attribute, |(id, _)| *id)
     }
 
     /// Sets a computed cell; returns whether that changed it.
     pub(super) fn set(&mut self, attribute: AttributeId, value: Value) -> bool {
-        let cells = self.cells();
-        let place = cells.binary_search_by_key(&attribute, |(id, _)| *id);
-        let is_same = match place {
-            Ok(at) => cells[at].1 == value,
-            Err(_) => value.is_blank(),
-        };
-        if is_same {
+        if *self.cell(attribute) == value {
             return false;
         }
-        let more = usize::from(place.is_err());
-        let before = self.before.as_ref();
-        let cells = self.changed_cells.get_or_insert_with(|| before.map_or_else(Vec::new, |(_, row)| with_room(&row.computed, more)));
-        match place {
-            Ok(at) if value.is_blank() => drop(cells.remove(at)),
-            Ok(at) => cells[at].1 = value,
-            Err(at) => {
-                // Rows are kept for long and hold just what they need.
-                cells.reserve_exact(1);
-                cells.insert(at, (attribute, value));
+        match self.place(attribute) {
+            Ok(place) => {
+                self.set[place].1 = value;
+                self.is_set_again = true;
             }
+            Err(place) => self.set.insert(place, (attribute, value)),
         }
-        if self.changed.contains(&attribute) {
-            self.is_set_again = true;
-        } else {
+        if !self.changed.contains(&attribute) {
             self.changed.push(attribute);
         }
         true
+    }
+
+    /// The row that its entity has now; leaves nothing of what was set. Cells of attributes that are not `kept` go.
+    pub(super) fn row(&mut self, since: u64, entity: &Arc<Entity>, kept: Option<&dyn Fn(AttributeId) -> bool>) -> Row {
+        let set = std::mem::take(&mut self.set);
+        let before = self.row_before();
+        let has_layout_of = |row: &Row| set.iter().all(|(attribute, value)| !value.is_blank() && row.layout().find(*attribute).is_ok());
+        let is_like_before = kept.is_none() && before.is_some_and(has_layout_of);
+        let mut set = set.into_iter().peekable();
+        if let Some(row) = before.filter(|_| is_like_before) {
+            let cells = row.layout().ids().iter().zip(row.values());
+            let values = cells.map(|(id, old)| set.next_if(|(attribute, _)| attribute == id).map_or_else(|| old.clone(), |(_, new)| new));
+            return Row::new(since, entity.clone(), row.layout().clone(), values);
+        }
+        let mut old = before.into_iter().flat_map(Row::cells).peekable();
+        let (mut ids, mut values) = (Vec::new(), Vec::new());
+        loop {
+            let next = match (old.peek(), set.peek()) {
+                (None, None) => break,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+            };
+            let before = if next == Ordering::Greater { None } else { old.next() };
+            let after = if next == Ordering::Less { None } else { set.next() };
+            let cell = after.or_else(|| before.map(|(attribute, value)| (attribute, value.clone())));
+            if let Some((attribute, value)) = cell
+                && !value.is_blank()
+                && kept.is_none_or(|kept| kept(attribute))
+            {
+                ids.push(attribute);
+                values.push(value);
+            }
+        }
+        Row::new(since, entity.clone(), Layout::of(&ids), values.into_iter())
     }
 }
 
 /// An entity's cells in the middle of a timestamp.
 pub(super) struct View<'a> {
     pub(super) entity: &'a Entity,
-    pub(super) cells: &'a [(AttributeId, Value)],
+    pub(super) touched: &'a Touched,
     pub(super) now: Option<Timestamp>,
 }
 
 impl Cells for View<'_> {
     fn cell(&self, attribute: AttributeId) -> Value {
         match self.entity.values.get(attribute) {
-            Value::Blank => self.cells.binary_search_by_key(&attribute, |(id, _)| *id).map_or(Value::Blank, |at| self.cells[at].1.clone()),
+            Value::Blank => self.touched.cell(attribute).clone(),
             stored => stored.clone(),
         }
     }
@@ -317,13 +344,6 @@ impl Held {
     }
 }
 
-/// A copy with room for so many more.
-fn with_room(cells: &[(AttributeId, Value)], more: usize) -> Vec<(AttributeId, Value)> {
-    let mut copy = Vec::with_capacity(cells.len() + more);
-    copy.extend_from_slice(cells);
-    copy
-}
-
 /// The stored values that differ, as (attribute, before, after).
 pub(super) fn differences<'a>(before: Option<&'a Entity>, after: &'a Entity) -> Vec<(AttributeId, &'a Value, &'a Value)> {
     static BLANK: Value = Value::Blank;
@@ -339,7 +359,7 @@ pub(super) fn differences<'a>(before: Option<&'a Entity>, after: &'a Entity) -> 
         };
         let a = if order != Ordering::Greater { old.next() } else { None };
         let b = if order != Ordering::Less { new.next() } else { None };
-        let attribute = a.or(b).map(|(id, _)| *id);
+        let attribute = a.or(b).map(|(id, _)| id);
         let (a, b) = (a.map_or(&BLANK, |(_, value)| value), b.map_or(&BLANK, |(_, value)| value));
         if a != b {
             out.extend(attribute.map(|attribute| (attribute, a, b)));

@@ -181,8 +181,8 @@ impl Store {
             let held = record.held.first().map_or(0, |(_, held)| held.look());
             let (_, row) = record.row.as_ref().or_else(|| self.touched.get(record)?.before.as_ref())?;
             let entity = record.entity.as_ref()?;
-            let stored = entity.values.iter().next().map_or(0, |(id, _)| id.0.as_u128() as u64);
-            let computed = row.computed.first().map_or(0, |(id, _)| id.0.as_u128() as u64);
+            let stored = u64::from(entity.values.iter().next().is_some_and(|(_, value)| value.is_blank()));
+            let computed = u64::from(row.values().first().is_some_and(Value::is_blank));
             let home = (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;
             Some(stored ^ computed ^ row.since ^ held ^ entity.version as u64 ^ home)
         };
@@ -321,30 +321,22 @@ impl Store {
             let Some(entity) = &record.entity else { continue };
             let plan = plans.find(entity);
             if let Some(plan) = plan {
-                self.clocks.schedule(entity, plan, touched.cells());
+                self.clocks.schedule(entity, plan, touched);
             }
-            let (before, mut changed_cells) = (touched.before.take(), touched.changed_cells.take());
-            let (folded, is_set_again) = (touched.folded, touched.is_set_again);
-            if self.some_are_gone {
-                let is_there = |attribute: &AttributeId| plan.is_some_and(|plan| plan.computed.contains(attribute));
-                let old = before.as_ref().map_or(&[][..], |(_, row)| &row.computed);
-                if changed_cells.is_some() || old.iter().any(|(attribute, _)| !is_there(attribute)) {
-                    changed_cells.get_or_insert_with(|| old.to_vec()).retain(|(attribute, _)| is_there(attribute));
-                }
+            let is_there = |attribute| plan.is_some_and(|plan| plan.computed.contains(&attribute));
+            let is_gone = |row: &Row| self.some_are_gone && !row.layout().ids().iter().all(|attribute| is_there(*attribute));
+            let folded = touched.folded;
+            if !folded && touched.set.is_empty() && touched.row_before().is_some_and(|row| !is_gone(row)) {
+                record.row = touched.before.take();
+                continue;
             }
-            let computed = match (changed_cells, &before) {
-                (Some(cells), Some((_, row))) if folded || !(is_set_again || self.some_are_gone) || *row.computed != *cells => {
-                    cells.into_boxed_slice()
-                }
-                (Some(cells), None) => cells.into_boxed_slice(),
-                (None, Some((_, row))) if folded => row.computed.clone(),
-                (None, None) => Box::default(),
-                (_, Some(_)) => {
-                    record.row = before;
-                    continue;
-                }
-            };
-            let row = Arc::new(Row { since: time, entity: entity.clone(), computed });
+            let row = touched.row(time, entity, if self.some_are_gone { Some(&is_there) } else { None });
+            let before = touched.before.take();
+            let may_be_the_same = !folded && (touched.is_set_again || self.some_are_gone);
+            if may_be_the_same && before.as_ref().is_some_and(|(_, old)| old.layout() == row.layout() && old.values() == row.values()) {
+                record.row = before;
+                continue;
+            }
             let before = before.map(|(number, before)| {
                 rows.replace(number, before.since);
                 finished.rows.push(((id, number), time, -1));

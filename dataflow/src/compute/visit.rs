@@ -155,7 +155,7 @@ impl Visit<'_, '_> {
     }
 
     pub(super) fn view<'c>(&'c self, touched: &'c Touched) -> View<'c> {
-        View { entity: self.entity, cells: touched.cells(), now: self.clock.now }
+        View { entity: self.entity, touched, now: self.clock.now }
     }
 
     fn set(&mut self, touched: &mut Touched, attribute: AttributeId, value: Value) {

@@ -102,7 +102,7 @@ impl History {
 
 /// The rows of somebody who knows only deltas.
 #[derive(Default)]
-pub(super) struct Mirror(BTreeMap<EntityId, Arc<Row>>);
+pub(super) struct Mirror(BTreeMap<EntityId, Row>);
 
 impl Mirror {
     pub(super) fn take_in(&mut self, changes: &[Change], is_aside: bool) {

@@ -1,40 +1,82 @@
 //! What the dataflow gives: rows, and the changes of one position.
 
+use std::ops::Deref;
 use std::sync::Arc;
+
+use triomphe::ThinArc;
 
 use crate::aggregate::entity::Entity;
 use crate::formula::Cells;
 use crate::id::{AttributeId, EntityId, Position, TenantId};
+use crate::layout::Layout;
 use crate::schema::Catalog;
 use crate::value::Value;
 
-/// An entity with everything computed about it, as of one position.
+/// An entity with everything computed about it, as of one position. Shared: a copy is the same row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct Row(ThinArc<Head, Value>);
+
+/// What a row has beside what is computed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
     /// When in the dataflow it came to be so. Of two rows of one entity the newer one has the larger.
     pub since: u64,
     /// What is stored.
     pub entity: Arc<Entity>,
-    /// What is computed, sorted by attribute; blank cells are left out. For a multiple link or a backlink this holds how
-    /// many entities in sight it leads to.
-    pub computed: Box<[(AttributeId, Value)]>,
+    layout: Layout,
+}
+
+impl Deref for Row {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.0.header.header
+    }
 }
 
 impl Row {
+    /// A row whose computed cells have this layout and these values, none of them blank. For a multiple link or a backlink
+    /// there is how many entities in sight it leads to.
+    ///
+    /// # Panics
+    /// If the layout has another number of cells.
+    pub fn new(since: u64, entity: Arc<Entity>, layout: Layout, values: impl ExactSizeIterator<Item = Value>) -> Self {
+        assert_eq!(layout.ids().len(), values.len(), "each cell has a value");
+        Self(ThinArc::from_header_and_iter(Head { since, entity, layout }, values))
+    }
+
+    /// Whether both are copies of one row; others may still be equal.
+    pub fn is_copy_of(&self, other: &Row) -> bool {
+        std::ptr::eq(&*self.0, &*other.0)
+    }
+
     /// How much memory it takes with the entity in it, in bytes.
     pub fn bytes(&self) -> usize {
-        let cells = |cells: &mut dyn Iterator<Item = &(AttributeId, Value)>| -> usize {
-            cells.map(|cell| size_of_val(cell) + cell.1.heap_bytes()).sum()
-        };
         let counts = 4 * size_of::<usize>();
-        let entity = size_of::<Entity>() + size_of_val(&*self.entity.changes) + cells(&mut self.entity.values.iter());
-        counts + size_of::<Self>() + cells(&mut self.computed.iter()) + entity
+        let entity = size_of::<Entity>() + size_of_val(&*self.entity.changes) + self.entity.values.heap_bytes();
+        let computed: usize = self.values().iter().map(|value| size_of::<Value>() + value.heap_bytes()).sum();
+        counts + size_of::<Head>() + self.layout.own_bytes() + computed + entity
     }
 
     /// The computed value of this attribute; blank if there is none.
     pub fn computed(&self, attribute: AttributeId) -> &Value {
         static BLANK: Value = Value::Blank;
-        self.computed.binary_search_by_key(&attribute, |(id, _)| *id).map_or(&BLANK, |at| &self.computed[at].1)
+        self.layout.find(attribute).map_or(&BLANK, |place| &self.values()[place])
+    }
+
+    /// The attributes of the computed cells that are not blank.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The values of the computed cells that are not blank, in the order of their attributes.
+    pub fn values(&self) -> &[Value] {
+        &self.0.slice
+    }
+
+    /// The computed cells that are not blank, sorted by attribute.
+    pub fn cells(&self) -> impl Iterator<Item = (AttributeId, &Value)> {
+        self.layout.ids().iter().copied().zip(self.values())
     }
 }
 
@@ -57,9 +99,9 @@ pub struct Change {
     /// Which entity.
     pub entity_id: EntityId,
     /// The row before; `None` if there was none.
-    pub old: Option<Arc<Row>>,
+    pub old: Option<Row>,
     /// The row after. Entities are archived, never removed, so that there always is one.
-    pub new: Arc<Row>,
+    pub new: Row,
 }
 
 /// All that changed from one position to the next that was computed.

@@ -13,6 +13,7 @@ pub mod exact;
 pub mod formula;
 pub mod graph;
 pub mod id;
+pub mod layout;
 pub mod rejection;
 pub mod rollup;
 pub mod schema;

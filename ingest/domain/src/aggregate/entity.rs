@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::Facts;
 use super::attribute::{Attribute, Definition};
 use crate::id::{AttributeId, CollectionId, EntityId, TenantId, Version};
+use crate::layout::Layout;
 use crate::rejection::Rejection;
 use crate::schema::{CollectionSchema, TenantSchema, input};
 use crate::stamp::Stamp;
@@ -58,28 +59,48 @@ impl Entity {
 ///
 /// A link to one entity is kept as [`Value::Link`], to more as [`Value::Links`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Values(Vec<(AttributeId, Value)>);
+pub struct Values {
+    layout: Layout,
+    values: Box<[Value]>,
+}
 
 impl Values {
     /// The value of this attribute; blank if there is none.
     pub fn get(&self, attribute: AttributeId) -> &Value {
         static BLANK: Value = Value::Blank;
-        self.0.binary_search_by_key(&attribute, |(id, _)| *id).map_or(&BLANK, |at| &self.0[at].1)
+        self.layout.find(attribute).map_or(&BLANK, |place| &self.values[place])
     }
 
     /// Sets or, with blank, removes the value of this attribute.
     pub fn set(&mut self, attribute: AttributeId, value: Value) {
-        match (self.0.binary_search_by_key(&attribute, |(id, _)| *id), value.is_blank()) {
-            (Ok(at), true) => drop(self.0.remove(at)),
-            (Ok(at), false) => self.0[at].1 = value,
+        match (self.layout.find(attribute), value.is_blank()) {
+            (Ok(place), true) => {
+                self.layout = self.layout.without(place);
+                let mut values = std::mem::take(&mut self.values).into_vec();
+                values.remove(place);
+                self.values = values.into_boxed_slice();
+            }
+            (Ok(place), false) => self.values[place] = value,
             (Err(_), true) => {}
-            (Err(at), false) => self.0.insert(at, (attribute, value)),
+            (Err(place), false) => {
+                self.layout = self.layout.with(place, attribute);
+                let mut values = std::mem::take(&mut self.values).into_vec();
+                values.reserve_exact(1);
+                values.insert(place, value);
+                self.values = values.into_boxed_slice();
+            }
         }
     }
 
     /// All values that are not blank, by attribute id.
-    pub fn iter(&self) -> impl Iterator<Item = &(AttributeId, Value)> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (AttributeId, &Value)> {
+        self.layout.ids().iter().copied().zip(&self.values)
+    }
+
+    /// How much memory they take beside themselves, in bytes: what they share with others is counted each time, but for the
+    /// attributes' ids.
+    pub fn heap_bytes(&self) -> usize {
+        self.layout.own_bytes() + size_of_val(&*self.values) + self.values.iter().map(Value::heap_bytes).sum::<usize>()
     }
 }
 
@@ -88,8 +109,8 @@ impl FromIterator<(AttributeId, Value)> for Values {
         let mut values: Vec<_> = items.into_iter().filter(|(_, value)| !value.is_blank()).collect();
         values.sort_by_key(|(id, _)| *id);
         values.dedup_by_key(|(id, _)| *id);
-        values.shrink_to_fit();
-        Self(values)
+        let (ids, values): (Vec<_>, Vec<_>) = values.into_iter().unzip();
+        Self { layout: Layout::of(&ids), values: values.into_boxed_slice() }
     }
 }
 

@@ -28,7 +28,6 @@ use jiff::Timestamp;
 use rpds::HashTrieMapSync;
 use rustc_hash::FxHashMap;
 use timely::communication::WorkerGuards;
-use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::progress::Antichain;
 use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
@@ -243,7 +242,6 @@ impl Shared {
 pub(crate) struct Graph<'a> {
     worker: &'a mut Worker,
     input: Input,
-    probe: ProbeHandle<Time>,
     traces: Traces,
     changes: Rc<RefCell<Vec<Change>>>,
     rows: SharedRowTable,
@@ -253,11 +251,11 @@ pub(crate) struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     pub(crate) fn build(worker: &'a mut Worker) -> Self {
-        let (mut input, probe) = (Input::new_with_builder(), ProbeHandle::new());
+        let mut input = Input::new_with_builder();
         let (changes, rows, backlog, due) = (Rc::default(), SharedRowTable::default(), Rc::default(), Rc::default());
         let store = Store::new(Rc::clone(&changes), Rc::clone(&rows), Rc::clone(&backlog), Rc::clone(&due));
-        let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store, &probe));
-        Self { worker, input, probe, traces, changes, rows, backlog, due }
+        let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store));
+        Self { worker, input, traces, changes, rows, backlog, due }
     }
 
     /// Has nothing to feed; must not hold anybody back.
@@ -276,8 +274,8 @@ impl<'a> Graph<'a> {
     }
 
     /// Whether everything of `time` has come out, on all workers.
-    pub(crate) fn is_through(&self, time: Time) -> bool {
-        !self.probe.less_equal(&time)
+    pub(crate) fn is_through(&mut self, time: Time) -> bool {
+        self.traces.are_through(time)
     }
 
     /// Does what there is to do, or waits until there is something.

@@ -1,15 +1,14 @@
-//! The graph: one loop that computes, and behind it the arrangements that are read from outside.
+//! The graph: one loop that computes (with one worker it has no need to be one), and behind it the arrangements that are read from outside.
 
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use differential_dataflow::operators::arrange::{TraceAgent, arrangement::arrange_core};
 use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatcher, OrdValBatcher};
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::probe::Handle as ProbeHandle;
-use timely::dataflow::operators::{Concat, ConnectLoop, Enter, Feedback, Leave, Probe};
+use timely::dataflow::operators::{Concat, ConnectLoop, Enter, Feedback, Leave};
 use timely::dataflow::{InputHandle, Scope};
 use timely::order::Product;
-use timely::progress::frontier::AntichainRef;
+use timely::progress::frontier::{Antichain, AntichainRef};
 
 use crate::compute::{Outputs, Store, compute};
 use crate::message::Message;
@@ -40,14 +39,19 @@ pub(crate) struct Batches {
 }
 
 /// Builds the graph. Every stream is placed by entity already, so that arranging moves nothing between workers.
-pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, store: Store, probe: &ProbeHandle<Time>) -> Traces {
+pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, store: Store) -> Traces {
     let events = input.to_stream(scope);
-    let (rows, members, counts, links) = scope.iterative::<Round, _, _>(|inner| {
-        let (handle, news) = inner.feedback(Product::new(Default::default(), 1));
-        let Outputs { messages, rows, members, counts, links } = compute(inner, events.enter(inner).concat(news), store);
-        messages.connect_loop(handle);
-        (rows.leave(scope), members.leave(scope), counts.leave(scope), links.leave(scope))
-    });
+    let (rows, members, counts, links) = if scope.peers() == 1 {
+        let Outputs { rows, members, counts, links, .. } = compute(scope, events, store);
+        (rows, members, counts, links)
+    } else {
+        scope.iterative::<Round, _, _>(|inner| {
+            let (handle, news) = inner.feedback(Product::new(Default::default(), 1));
+            let Outputs { messages, rows, members, counts, links } = compute(inner, events.enter(inner).concat(news), store);
+            messages.connect_loop(handle);
+            (rows.leave(scope), members.leave(scope), counts.leave(scope), links.leave(scope))
+        })
+    };
     let rows =
         arrange_core::<_, _, _, ValSpine<EntityId, RowId>>(rows, Pipeline, "Rows", OrdValBatcher::<EntityId, RowId, Time, Diff>::new);
     let members = arrange_core::<_, _, _, KeySpine<(CollectionId, EntityId)>>(
@@ -68,14 +72,20 @@ pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, stor
         "Links",
         OrdValBatcher::<(AttributeId, EntityId), EntityId, Time, Diff>::new,
     );
-    rows.stream.clone().probe_with(probe);
-    members.stream.clone().probe_with(probe);
-    counts.stream.clone().probe_with(probe);
-    links.stream.clone().probe_with(probe);
     Traces { rows: rows.trace, members: members.trace, counts: counts.trace, links: links.trace }
 }
 
 impl Traces {
+    /// Whether everything of `time` is arranged, of this worker; it is when all workers are through, for their operators
+    /// wait for one another.
+    pub(crate) fn are_through(&mut self, time: Time) -> bool {
+        let upper = &mut Antichain::new();
+        is_through(&mut self.rows, time, upper)
+            && is_through(&mut self.members, time, upper)
+            && is_through(&mut self.counts, time, upper)
+            && is_through(&mut self.links, time, upper)
+    }
+
     /// What is sealed up to `upper`, with the rows as of then; earlier times may be forgotten from now on.
     pub(crate) fn publish(&mut self, upper: AntichainRef<'_, Time>, table: Rows) -> Batches {
         Batches {
@@ -88,8 +98,13 @@ impl Traces {
     }
 }
 
+fn is_through<T: TraceReader<Time = Time>>(trace: &mut T, time: Time, upper: &mut Antichain<Time>) -> bool {
+    trace.read_upper(upper);
+    !upper.less_equal(&time)
+}
+
 fn sealed<T: TraceReader<Time = Time>>(trace: &mut T, upper: AntichainRef<'_, Time>) -> Vec<T::Batch> {
     trace.set_logical_compaction(upper);
     trace.set_physical_compaction(upper);
-    trace.batches_through(upper).expect("the probe has passed `upper`, so that a batch ends there")
+    trace.batches_through(upper).expect("the trace is through, so that a batch ends there")
 }

@@ -16,7 +16,7 @@
 //! # Messages
 //! What one entity tells another arrives in a later round. To another worker it goes round the loop; to the worker that it
 //! comes from it goes by hand, which spares the trip. A lone worker, to which nobody else can send, goes through all rounds
-//! of a timestamp at once.
+//! of a timestamp at once, and needs no loop.
 //!
 //! # State
 //! The state has one version: the next timestamp must not enter before the last has left (the engine sees to that). It is
@@ -49,6 +49,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 use timely::order::Product;
+use timely::progress::Timestamp;
 
 use crate::message::Message;
 use crate::plan::{Round, arrival};
@@ -64,21 +65,48 @@ pub(crate) use store::Store;
 /// The time inside the loop.
 pub(crate) type LoopTime = Product<Time, Round>;
 
+/// When the operator works.
+pub(crate) trait Step: Timestamp {
+    /// The timestamp and the round.
+    fn parts(&self) -> (Time, Round);
+    /// The time of a round.
+    fn of(time: Time, round: Round) -> Self;
+}
+
+impl Step for LoopTime {
+    fn parts(&self) -> (Time, Round) {
+        (self.outer, self.inner)
+    }
+    fn of(time: Time, round: Round) -> Self {
+        Product::new(time, round)
+    }
+}
+
+/// Outside of a loop, where all rounds of a timestamp are one step.
+impl Step for Time {
+    fn parts(&self) -> (Time, Round) {
+        (*self, 0)
+    }
+    fn of(time: Time, _: Round) -> Self {
+        time
+    }
+}
+
 /// Updates of an arrangement by key.
 pub(crate) type Updates<K, V> = Vec<((K, V), Time, Diff)>;
 
 /// What comes out of the operator.
-pub(crate) struct Outputs<'scope> {
-    /// News for other entities; goes round the loop.
-    pub(crate) messages: Stream<'scope, LoopTime, Vec<Message>>,
+pub(crate) struct Outputs<'scope, T: Step> {
+    /// News for entities of other workers; goes round the loop.
+    pub(crate) messages: Stream<'scope, T, Vec<Message>>,
     /// Rows by entity, as numbers in the worker's table.
-    pub(crate) rows: Stream<'scope, LoopTime, Updates<EntityId, RowId>>,
+    pub(crate) rows: Stream<'scope, T, Updates<EntityId, RowId>>,
     /// The entities in sight, by collection.
-    pub(crate) members: Stream<'scope, LoopTime, Updates<(CollectionId, EntityId), ()>>,
+    pub(crate) members: Stream<'scope, T, Updates<(CollectionId, EntityId), ()>>,
     /// How many entities of a collection are in sight on this worker.
-    pub(crate) counts: Stream<'scope, LoopTime, Updates<CollectionId, u64>>,
+    pub(crate) counts: Stream<'scope, T, Updates<CollectionId, u64>>,
     /// Holders by link and target.
-    pub(crate) links: Stream<'scope, LoopTime, Updates<(AttributeId, EntityId), EntityId>>,
+    pub(crate) links: Stream<'scope, T, Updates<(AttributeId, EntityId), EntityId>>,
 }
 
 /// What a round leaves behind for later rounds.
@@ -99,15 +127,15 @@ pub(crate) struct Finished {
 }
 
 /// What waits for a round to begin.
-struct Waiting {
-    capability: Capability<LoopTime>,
+struct Waiting<T: Step> {
+    capability: Capability<T>,
     /// As they came: there may be hundreds of thousands, and they are read once.
     messages: Vec<Vec<Message>>,
     visits: Vec<Slot>,
 }
 
-impl Waiting {
-    fn new(capability: Capability<LoopTime>) -> Self {
+impl<T: Step> Waiting<T> {
+    fn new(capability: Capability<T>) -> Self {
         Self { capability, messages: Vec::new(), visits: Vec::new() }
     }
 }
@@ -151,11 +179,11 @@ impl Spare {
 }
 
 /// Builds the operator.
-pub(crate) fn compute<'scope>(
-    scope: Scope<'scope, LoopTime>,
-    input: Stream<'scope, LoopTime, Vec<Message>>,
+pub(crate) fn compute<'scope, T: Step>(
+    scope: Scope<'scope, T>,
+    input: Stream<'scope, T, Vec<Message>>,
     mut store: Store,
-) -> Outputs<'scope> {
+) -> Outputs<'scope, T> {
     let (index, peers) = (scope.index() as u64, scope.peers() as u64);
     // Behind round 0 a lone worker waits for nobody.
     let last_awaited = if peers == 1 { 0 } else { Round::MAX };
@@ -173,24 +201,24 @@ pub(crate) fn compute<'scope>(
     let mut links_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<(AttributeId, EntityId), EntityId>>>::from(links_out);
 
     builder.build(move |_| {
-        let mut waiting: BTreeMap<(Time, Round), Waiting> = BTreeMap::new();
+        let mut waiting: BTreeMap<(Time, Round), Waiting<T>> = BTreeMap::new();
         // Held until a timestamp is complete, one for each output but the first.
         let (mut own, mut spare, mut done) = (Vec::new(), Spare::default(), Finished::default());
-        let mut ends: BTreeMap<Time, Vec<Capability<LoopTime>>> = BTreeMap::new();
+        let mut ends: BTreeMap<Time, Vec<Capability<T>>> = BTreeMap::new();
         move |frontiers| {
             let frontier = &frontiers[0];
             input.for_each(|capability, data| {
-                for time in capability.stamp().iter() {
-                    ends.entry(time.outer).or_insert_with(|| (1..5).map(|port| capability.delayed(time, port)).collect());
+                for step in capability.stamp().iter() {
+                    ends.entry(step.parts().0).or_insert_with(|| (1..5).map(|port| capability.delayed(step, port)).collect());
                 }
                 // The engine lets in one timestamp at a time, so that what comes together is of one round.
-                if let Some(time) = capability.stamp().iter().next() {
-                    let round = waiting.entry((time.outer, time.inner)).or_insert_with(|| Waiting::new(capability.delayed(time, 0)));
+                if let Some(step) = capability.stamp().iter().next() {
+                    let round = waiting.entry(step.parts()).or_insert_with(|| Waiting::new(capability.delayed(step, 0)));
                     round.messages.push(std::mem::take(data));
                 }
             });
             while let Some((&(time, round), _)) = waiting.first_key_value() {
-                if frontier.less_equal(&Product::new(time, round.min(last_awaited))) {
+                if frontier.less_equal(&T::of(time, round.min(last_awaited))) {
                     break;
                 }
                 let Some((_, Waiting { capability, mut messages, visits })) = waiting.pop_first() else { break };
@@ -198,7 +226,7 @@ pub(crate) fn compute<'scope>(
                 let marks = {
                     let mut output = messages_out.activate();
                     // The loop adds one round to what goes through it.
-                    let departure = capability.delayed(&Product::new(time, arrival - 1));
+                    let departure = capability.delayed(&T::of(time, arrival - 1));
                     let mut session = output.session(&departure);
                     let mut send = |message: Message| match peers == 1 || message.route() % peers == index {
                         true => spare.push(&mut own, message),
@@ -209,7 +237,7 @@ pub(crate) fn compute<'scope>(
                     outbox.marks
                 };
                 spare.keep(messages);
-                let waits = |later| Waiting::new(capability.delayed(&Product::new(time, later)));
+                let waits = |later| Waiting::new(capability.delayed(&T::of(time, later)));
                 if !own.is_empty() {
                     waiting.entry((time, arrival)).or_insert_with(|| waits(arrival)).messages.append(&mut own);
                 }
@@ -218,7 +246,7 @@ pub(crate) fn compute<'scope>(
                 }
             }
             while let Some((&time, _)) = ends.first_key_value() {
-                if frontier.less_equal(&Product::new(time, last_awaited)) || waiting.keys().any(|(waiting, _)| *waiting == time) {
+                if frontier.less_equal(&T::of(time, last_awaited)) || waiting.keys().any(|(waiting, _)| *waiting == time) {
                     break;
                 }
                 let Some((_, end)) = ends.pop_first() else { break };

@@ -9,6 +9,7 @@ use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 /// A message to one worker, for one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -105,9 +106,12 @@ pub(crate) enum Message {
         /// The error; nothing if it does not any more.
         error: Option<Value>,
     },
-    /// A later round, to the worker of a host: what a source contributes to one of the host's lookups or rollups.
+    /// A later round, to the worker of some hosts: what a source contributes to one of their lookups or rollups.
     Contribution(Contribution),
 }
+
+/// Hosts of one worker to which the same is told.
+pub(crate) type Hosts = SmallVec<[EntityId; 1]>;
 
 /// What changed in the bucket of a match.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,11 +122,11 @@ pub(crate) enum BucketChange {
     Source(EntityId, Option<Value>, Option<Value>),
 }
 
-/// What one source contributes to one cell of a host, before and after the timestamp.
+/// What one source contributes to one cell of some hosts, before and after the timestamp.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Contribution {
-    /// The host.
-    pub(crate) host: EntityId,
+    /// The hosts, all of one worker, at least one.
+    pub(crate) hosts: Hosts,
     /// The lookup, rollup or counted link.
     pub(crate) attribute: AttributeId,
     /// The source.
@@ -145,21 +149,21 @@ impl Message {
             | Message::Reached { source: id, .. }
             | Message::Entity { id, .. }
             | Message::Linked { target: id, .. }
-            | Message::Cycle { entity: id, .. }
-            | Message::Contribution(Contribution { host: id, .. }) => route(*id),
+            | Message::Cycle { entity: id, .. } => route(*id),
+            Message::Contribution(contribution) => contribution.hosts.first().map_or(0, |host| route(*host)),
         }
     }
 
-    /// The entity that it is to, if it is to one.
-    pub(crate) fn recipient(&self) -> Option<EntityId> {
+    /// The entities that it is to, if it is to some.
+    pub(crate) fn recipients(&self) -> &[EntityId] {
         match self {
-            Message::Schema { .. } | Message::Slice { .. } | Message::Hierarchy { .. } | Message::Bucket { .. } => None,
+            Message::Schema { .. } | Message::Slice { .. } | Message::Hierarchy { .. } | Message::Bucket { .. } => &[],
             Message::Wanted { source: id, .. }
             | Message::Reached { source: id, .. }
             | Message::Entity { id, .. }
             | Message::Linked { target: id, .. }
-            | Message::Cycle { entity: id, .. }
-            | Message::Contribution(Contribution { host: id, .. }) => Some(*id),
+            | Message::Cycle { entity: id, .. } => std::slice::from_ref(id),
+            Message::Contribution(contribution) => &contribution.hosts,
         }
     }
 }

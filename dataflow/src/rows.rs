@@ -14,7 +14,7 @@ use decidr_domain::delta::Row;
 use crate::types::Time;
 
 /// Stands for a row of one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RowId(u32);
 
 /// How many rows are in a chunk.

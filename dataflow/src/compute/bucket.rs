@@ -16,7 +16,7 @@ use super::backfill::Taken;
 use super::record::{Held, Record, Touched};
 use super::store::Store;
 use super::visit::{Visit, held};
-use crate::message::{BucketChange, Contribution, Message};
+use crate::message::{BucketChange, Message};
 use crate::plan::CrossingPlan;
 
 /// Hosts and sources with one key, for one lookup or rollup.
@@ -59,7 +59,7 @@ impl Store {
             }
             BucketChange::Source(source, old, new) => {
                 bucket.sources = bucket.sources.saturating_add_signed(i64::from(new.is_some()) - i64::from(old.is_some()));
-                bucket.held.take_in(Contribution { host: source, attribute, source, old, new });
+                bucket.held.take_in(source, &old, &new);
             }
         }
         !std::mem::replace(&mut bucket.is_touched, true)
@@ -81,14 +81,11 @@ impl Store {
             return;
         }
         let value = Some(bucket.held.of_bucket(crossing));
-        let mut tell = |host: EntityId| {
-            let source = EntityId(Uuid::nil());
-            (outbox.send)(Message::Contribution(Contribution { host, attribute, source, old: None, new: value.clone() }));
-        };
+        let source = EntityId(Uuid::nil());
         if bucket.told == value {
-            come.into_iter().filter(|host| bucket.hosts.contains(host)).for_each(&mut tell);
+            outbox.contribute(come.into_iter().filter(|host| bucket.hosts.contains(host)), attribute, source, &None, &value);
         } else {
-            bucket.hosts.iter().copied().for_each(&mut tell);
+            outbox.contribute(bucket.hosts.iter().copied(), attribute, source, &None, &value);
             bucket.told = value;
         }
     }

@@ -42,6 +42,8 @@ mod visit;
 use std::collections::BTreeMap;
 
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::value::Value;
+use smallvec::{SmallVec, smallvec};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -51,7 +53,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::order::Product;
 use timely::progress::Timestamp;
 
-use crate::message::Message;
+use crate::message::{Contribution, Hosts, Message, route};
 use crate::plan::{Round, arrival};
 use crate::rows::RowId;
 use crate::types::{Diff, Time};
@@ -113,8 +115,41 @@ pub(crate) struct Outputs<'scope, T: Step> {
 pub(crate) struct Outbox<'a> {
     /// Takes what arrives in the round that follows.
     send: &'a mut dyn FnMut(Message),
+    /// How many workers there are.
+    peers: u64,
     /// Entities to be visited in a later round.
     marks: Vec<(Round, Slot)>,
+}
+
+impl Outbox<'_> {
+    /// Tells hosts what a source contributes to a cell of theirs, if that is something else than before.
+    fn contribute(
+        &mut self,
+        hosts: impl Iterator<Item = EntityId>,
+        attribute: AttributeId,
+        source: EntityId,
+        old: &Option<Value>,
+        new: &Option<Value>,
+    ) {
+        /// How many hosts a message is to, at most.
+        const TOGETHER: usize = 1 << 10;
+        if old == new {
+            return;
+        }
+        let mut send = |hosts: &mut Hosts| {
+            let hosts = std::mem::take(hosts);
+            (self.send)(Message::Contribution(Contribution { hosts, attribute, source, old: old.clone(), new: new.clone() }));
+        };
+        let mut by_worker: SmallVec<[Hosts; 2]> = smallvec![Hosts::new(); self.peers as usize];
+        for host in hosts {
+            let hosts = &mut by_worker[if self.peers == 1 { 0 } else { (route(host) % self.peers) as usize }];
+            hosts.push(host);
+            if hosts.len() == TOGETHER {
+                send(hosts);
+            }
+        }
+        by_worker.iter_mut().filter(|hosts| !hosts.is_empty()).for_each(send);
+    }
 }
 
 /// What a finished timestamp gives.
@@ -232,7 +267,7 @@ pub(crate) fn compute<'scope, T: Step>(
                         true => spare.push(&mut own, message),
                         false => session.give(message),
                     };
-                    let mut outbox = Outbox { send: &mut send, marks: Vec::new() };
+                    let mut outbox = Outbox { send: &mut send, peers, marks: Vec::new() };
                     store.round(round, &mut messages, visits, &mut outbox);
                     outbox.marks
                 };

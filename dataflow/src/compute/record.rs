@@ -16,38 +16,69 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::records::Slot;
-use crate::message::Contribution;
 use crate::plan::CrossingPlan;
 use crate::rollup::Group;
 use crate::rows::RowId;
 
 /// No place among the touched.
-pub(super) const UNTOUCHED: usize = usize::MAX;
+const UNTOUCHED: u32 = u32::MAX;
 
-/// One entity.
+/// One entity. What most visits look at is together in one line of the processor's cache.
+#[repr(C, align(64))]
 pub(super) struct Record {
     /// Which entity.
     pub(super) id: EntityId,
     /// Its state after all events.
     pub(super) entity: Option<Arc<Entity>>,
-    /// Its row as of the last complete timestamp, with its number; once it is touched, [`Touched`] has it.
-    pub(super) row: Option<(RowId, Row)>,
-    /// Who links here, by link; and the hosts from which a closure reaches it.
-    pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
+    /// Its row as of the last complete timestamp; once it is touched, [`Touched`] has it.
+    pub(super) row: Option<Row>,
+    /// The number of that row.
+    number: RowId,
+    /// Its place among the entities that this timestamp touched.
+    touched: u32,
     /// What its sources contribute, by lookup or rollup.
     pub(super) held: Vec<(AttributeId, Held)>,
+    /// Who links here, by link; and the hosts from which a closure reaches it.
+    pub(super) incoming: Vec<(AttributeId, BTreeSet<EntityId>)>,
     /// The components in which it depends on itself and the closures in which it lies too deep, with the errors that say so.
     pub(super) cycles: Vec<(AttributeId, Value)>,
     /// Its place among the entities of its collection on this worker.
     pub(super) place: usize,
-    /// Its place among the entities that this timestamp touched.
-    pub(super) touched: usize,
 }
 
 impl Record {
     /// Nothing is known of it yet.
     pub(super) fn new(id: EntityId) -> Self {
-        Self { id, entity: None, row: None, incoming: Vec::new(), held: Vec::new(), cycles: Vec::new(), place: 0, touched: UNTOUCHED }
+        Self {
+            id,
+            entity: None,
+            row: None,
+            number: RowId::default(),
+            touched: UNTOUCHED,
+            held: Vec::new(),
+            incoming: Vec::new(),
+            cycles: Vec::new(),
+            place: 0,
+        }
+    }
+
+    /// Its place among the entities that this timestamp touched, if it did.
+    pub(super) fn touched(&self) -> Option<usize> {
+        (self.touched != UNTOUCHED).then_some(self.touched as usize)
+    }
+
+    /// This timestamp touched it; gives its row from before, with its number.
+    pub(super) fn touch(&mut self, place: usize) -> Option<(RowId, Row)> {
+        self.touched = u32::try_from(place).expect("there are no more places than records");
+        self.row.take().map(|row| (self.number, row))
+    }
+
+    /// The timestamp is complete.
+    pub(super) fn rest(&mut self, row: Option<(RowId, Row)>) {
+        self.touched = UNTOUCHED;
+        if let Some((number, row)) = row {
+            (self.number, self.row) = (number, Some(row));
+        }
     }
 
     /// The entities that have this link to it.
@@ -275,10 +306,11 @@ impl Held {
         }
     }
 
-    pub(super) fn take_in(&mut self, Contribution { source, old, new, .. }: Contribution) {
+    /// Takes in what a source contributes now, in place of what it did.
+    pub(super) fn take_in(&mut self, source: EntityId, old: &Option<Value>, new: &Option<Value>) {
         match self {
             Held::Only(only) => match new {
-                Some(value) => *only = Some((source, value)),
+                Some(value) => *only = Some((source, value.clone())),
                 // Another source may have come before this one went.
                 None if only.as_ref().is_some_and(|(there, _)| *there == source) => *only = None,
                 None => {}
@@ -289,15 +321,15 @@ impl Held {
                 _ => {}
             },
             Held::List(list) => match new {
-                Some(value) => drop(list.insert(source, value)),
+                Some(value) => drop(list.insert(source, value.clone())),
                 None => drop(list.remove(&source)),
             },
             Held::Group(group) => {
                 if let Some(old) = old {
-                    group.remove(&old);
+                    group.remove(old);
                 }
                 if let Some(new) = new {
-                    group.add(&new);
+                    group.add(new);
                 }
             }
         }

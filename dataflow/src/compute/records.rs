@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 use decidr_domain::id::EntityId;
 use rustc_hash::FxHashMap;
 
-use super::record::{Record, Touched, UNTOUCHED};
+use super::record::{Record, Touched};
 
 /// The place of an entity's record on its worker. Entities never go, so that it is the entity's for good; within a worker
 /// they are called by it, which spares a search each time.
@@ -76,16 +76,16 @@ const KEPT: usize = 1 << 16;
 impl TouchedEntities {
     /// What the timestamp did to this entity. The entity's row from before is there until the end, and not in the record.
     pub(super) fn touch(&mut self, slot: Slot, record: &mut Record) -> &mut Touched {
-        if record.touched == UNTOUCHED {
-            record.touched = self.0.len();
-            self.0.push(Touched::new(slot, record.row.take()));
-        }
-        &mut self.0[record.touched]
+        let place = record.touched().unwrap_or_else(|| {
+            self.0.push(Touched::new(slot, record.touch(self.0.len())));
+            self.0.len() - 1
+        });
+        &mut self.0[place]
     }
 
     /// What the timestamp did to the entity of this record, if it touched it.
     pub(super) fn get(&self, record: &Record) -> Option<&Touched> {
-        self.0.get(record.touched)
+        self.0.get(record.touched()?)
     }
 
     /// Makes room.

@@ -18,7 +18,7 @@ use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
-use super::record::{UNTOUCHED, differences};
+use super::record::differences;
 use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
 use super::{Finished, Outbox};
@@ -97,9 +97,15 @@ impl Store {
         let mut warmed = 0;
         while let Some(messages) = &mut batch {
             if warmed == 0 {
-                let next = &messages.as_slice()[..messages.len().min(WARMED)];
-                warmed = next.len();
-                self.warm(next.iter().filter_map(|message| self.records.find(message.recipient()?)));
+                fn first(message: &Message) -> &[EntityId] {
+                    &message.recipients()[..message.recipients().len().min(WARMED)]
+                }
+                let (next, mut recipients) = (messages.as_slice(), 0);
+                while warmed < next.len().min(WARMED) && recipients < WARMED {
+                    recipients += first(&next[warmed]).len();
+                    warmed += 1;
+                }
+                self.warm(next[..warmed].iter().flat_map(first).filter_map(|id| self.records.find(*id)));
             }
             let Some(message) = messages.next() else {
                 batch = batches.next();
@@ -132,7 +138,16 @@ impl Store {
                         buckets.push((tenant, attribute, key));
                     }
                 }
-                Message::Contribution(contribution) => visits.extend(self.take_in(contribution, &mut crossing)),
+                Message::Contribution(contribution) => {
+                    for (place, host) in contribution.hosts.iter().enumerate() {
+                        // The first ones were looked at with the message.
+                        if place > 0 && place % WARMED == 0 {
+                            let next = &contribution.hosts[place..contribution.hosts.len().min(place + WARMED)];
+                            self.warm(next.iter().filter_map(|host| self.records.find(*host)));
+                        }
+                        visits.extend(self.take_in(*host, &contribution, &mut crossing));
+                    }
+                }
             }
         }
         if round == 0 {
@@ -179,7 +194,7 @@ impl Store {
         let look = |slot: Slot| {
             let record = &self.records[slot];
             let held = record.held.first().map_or(0, |(_, held)| held.look());
-            let (_, row) = record.row.as_ref().or_else(|| self.touched.get(record)?.before.as_ref())?;
+            let row = record.row.as_ref().or_else(|| self.touched.get(record)?.row_before())?;
             let entity = record.entity.as_ref()?;
             let stored = u64::from(entity.values.iter().next().is_some_and(|(_, value)| value.is_blank()));
             let computed = u64::from(row.values().first().is_some_and(Value::is_blank));
@@ -317,8 +332,10 @@ impl Store {
         for (id, slot) in order {
             let record = &mut self.records[slot];
             let touched = self.touched.touch(slot, record);
-            record.touched = UNTOUCHED;
-            let Some(entity) = &record.entity else { continue };
+            let Some(entity) = &record.entity else {
+                record.rest(None);
+                continue;
+            };
             let plan = plans.find(entity);
             if let Some(plan) = plan {
                 self.clocks.schedule(entity, plan, touched);
@@ -327,14 +344,14 @@ impl Store {
             let is_gone = |row: &Row| self.some_are_gone && !row.layout().ids().iter().all(|attribute| is_there(*attribute));
             let folded = touched.folded;
             if !folded && touched.set.is_empty() && touched.row_before().is_some_and(|row| !is_gone(row)) {
-                record.row = touched.before.take();
+                record.rest(touched.before.take());
                 continue;
             }
             let row = touched.row(time, entity, if self.some_are_gone { Some(&is_there) } else { None });
             let before = touched.before.take();
             let may_be_the_same = !folded && (touched.is_set_again || self.some_are_gone);
             if may_be_the_same && before.as_ref().is_some_and(|(_, old)| old.layout() == row.layout() && old.values() == row.values()) {
-                record.row = before;
+                record.rest(before);
                 continue;
             }
             let before = before.map(|(number, before)| {
@@ -350,7 +367,7 @@ impl Store {
                 finished.members.push((((entity.collection_id, id), ()), time, diff));
                 *counted.entry(entity.collection_id).or_default() += diff as i64;
             }
-            record.row = Some((number, row.clone()));
+            record.rest(Some((number, row.clone())));
             changes.push(Change { entity_id: id, old: before, new: row });
         }
         self.touched.clear();

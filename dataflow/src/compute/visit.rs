@@ -15,15 +15,21 @@ use super::clock::Clock;
 use super::record::{Held, Record, Touched, View};
 use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
-use crate::message::{Contribution, Message};
+use crate::message::Contribution;
 use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
 
 impl Store {
-    /// Takes in what a source contributes; returns the host if it must be visited for it and was not before.
+    /// Takes in what a source contributes to a host; returns the host if it must be visited for it and was not before.
     ///
     /// `last` is what it was about last: many in a row are about one.
-    pub(super) fn take_in(&mut self, contribution: Contribution, last: &mut Option<(TenantId, Arc<CrossingPlan>)>) -> Option<Slot> {
-        let (slot, record) = self.records.get_mut(contribution.host)?;
+    pub(super) fn take_in(
+        &mut self,
+        host: EntityId,
+        contribution: &Contribution,
+        last: &mut Option<(TenantId, Arc<CrossingPlan>)>,
+    ) -> Option<Slot> {
+        let Contribution { source, old, new, .. } = contribution;
+        let (slot, record) = self.records.get_mut(host)?;
         let tenant = record.entity.as_ref()?.tenant_id;
         let is_last = last.as_ref().is_some_and(|(of, crossing)| *of == tenant && crossing.attribute == contribution.attribute);
         if !is_last {
@@ -33,7 +39,7 @@ impl Store {
         if self.backfill.cells(contribution.attribute, record.place) == Taken::NotYet {
             // It asks for what there is when its turn comes, or else is told now and looks at it then.
             if !crossing.is_asked_for() {
-                held(record, crossing).take_in(contribution);
+                held(record, crossing).take_in(*source, old, new);
             }
             return None;
         }
@@ -42,7 +48,7 @@ impl Store {
         if touched.contributed.last() != Some(&contribution.attribute) && !touched.contributed.contains(&contribution.attribute) {
             touched.contributed.push(contribution.attribute);
         }
-        held(record, crossing).take_in(contribution);
+        held(record, crossing).take_in(*source, old, new);
         is_first.then_some(slot)
     }
 
@@ -241,33 +247,25 @@ impl Visit<'_, '_> {
                 // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
                 let was: &[EntityId] = touched.row_before().map_or(&[], |row| row.entity.values.get(link).targets());
                 let (is_after, is_was) = (Members::of(after), Members::of(was));
-                for host in after {
-                    let old = if is_was.has(host) { &old } else { &None };
-                    self.send(export, *host, old, &new);
-                }
-                for host in was.iter().filter(|host| !is_after.has(host)) {
-                    self.send(export, *host, &old, &None);
-                }
+                self.send(export, after.iter().filter(|host| is_was.has(host)), &old, &new);
+                self.send(export, after.iter().filter(|host| !is_was.has(host)), &None, &new);
+                self.send(export, was.iter().filter(|host| !is_after.has(host)), &old, &None);
             }
             Direction::Forward(_) | Direction::Reach { .. } => {
                 let changed = || touched.seldom().linked.iter().filter(|(id, ..)| *id == link);
-                for (_, host, _) in changed().filter(|(.., added)| !added) {
-                    self.send(export, *host, &old, &None);
-                }
+                self.send(export, changed().filter(|(.., added)| !added).map(|(_, host, _)| host), &old, &None);
                 let wanted = touched.seldom().wanted.iter().filter(|(attribute, _)| *attribute == export.attribute).map(|(_, host)| *host);
                 let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).chain(wanted).collect();
                 if old == new && !dirty {
                     // Only links changed: those who stay have it already.
                     let mut come: Vec<_> = come.into_iter().collect();
                     come.sort_unstable();
-                    for host in come {
-                        self.send(export, host, &None, &new);
-                    }
+                    self.send(export, come.iter(), &None, &new);
+                } else if come.is_empty() {
+                    self.send(export, record.holders(link), &old, &new);
                 } else {
-                    for host in record.holders(link) {
-                        let old = if come.contains(host) { &None } else { &old };
-                        self.send(export, *host, old, &new);
-                    }
+                    self.send(export, record.holders(link).filter(|host| !come.contains(host)), &old, &new);
+                    self.send(export, record.holders(link).filter(|host| come.contains(host)), &None, &new);
                 }
             }
         }
@@ -280,14 +278,10 @@ impl Visit<'_, '_> {
         let old = std::mem::replace(&mut touched.seldom_mut().sent[place].1, new.clone());
         match export.crossing.direction {
             Direction::Backward(link) => {
-                for host in self.entity.values.get(link).targets() {
-                    self.send(export, *host, &old, &new);
-                }
+                self.send(export, self.entity.values.get(link).targets().iter(), &old, &new);
             }
             Direction::Forward(link) | Direction::Reach { closure: link, .. } => {
-                for host in record.holders(link) {
-                    self.send(export, *host, &old, &new);
-                }
+                self.send(export, record.holders(link), &old, &new);
             }
             // No definition goes round through a match.
             Direction::Match(_) => {}
@@ -298,15 +292,7 @@ impl Visit<'_, '_> {
         if self.entity.archived { None } else { export.crossing.contribution(&self.view(touched)) }
     }
 
-    fn send(&mut self, export: &CrossingPlan, host: EntityId, old: &Option<Value>, new: &Option<Value>) {
-        if old != new {
-            (self.outbox.send)(Message::Contribution(Contribution {
-                host,
-                attribute: export.attribute,
-                source: self.id,
-                old: old.clone(),
-                new: new.clone(),
-            }));
-        }
+    fn send<'h>(&mut self, export: &CrossingPlan, hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
+        self.outbox.contribute(hosts.copied(), export.attribute, self.id, old, new);
     }
 }

@@ -101,7 +101,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("hy", "hy-am"),
     ("pa", "pa-in"),
     ("tl", "tl-ph"),
-    ("fil", "tl-ph"),
     ("ug", "ug-cn"),
     ("me-latn", "me"),
     ("sr-latn", "sr"),

@@ -15,7 +15,7 @@ use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
 use crate::platform::Platform;
 
 /// How often a subscriber hears that nothing changed, if something else of its tenant did.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Listens to one live query.
 pub(super) struct Listener {

@@ -1,12 +1,13 @@
 //! Live results that are more than the entities that match: windows and groups. Each is kept by its subscriber.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use decidr_sinks::live::Changes as Heard;
 
 use super::Refusal;
 use super::changes::ChangesKind;
-use super::listener::{self, Beginning, Listener};
+use super::listener::{self, Beginning, Listener, PROGRESS_INTERVAL};
 use super::scalars::PositionToken;
 
 /// A result that is kept up to date.
@@ -30,11 +31,13 @@ pub(super) struct Feed<R: Maintained> {
     listener: Listener,
     result: R,
     waiting: VecDeque<Message<R::Op>>,
+    /// Since when there are changes that left the result as it was, of which the subscriber was told nothing.
+    untold: Option<Instant>,
 }
 
 impl<R: Maintained> Feed<R> {
     pub(super) fn start(listener: Listener, beginning: &Beginning, result: R) -> Result<Self, Refusal> {
-        let mut feed = Self { listener, result, waiting: VecDeque::new() };
+        let mut feed = Self { listener, result, waiting: VecDeque::new(), untold: None };
         feed.begin(beginning)?;
         Ok(feed)
     }
@@ -59,7 +62,16 @@ impl<R: Maintained> Feed<R> {
             if let Some(message) = self.waiting.pop_front() {
                 return Ok(message);
             }
-            match self.listener.next().await? {
+            let heard = match self.untold.map(|since| PROGRESS_INTERVAL.saturating_sub(since.elapsed())) {
+                None => self.listener.next().await?,
+                Some(Duration::ZERO) => listener::Heard::Progress,
+                Some(left) => match tokio::time::timeout(left, self.listener.next()).await {
+                    Ok(heard) => heard?,
+                    Err(_) => listener::Heard::Progress,
+                },
+            };
+            let untold = self.untold.take();
+            match heard {
                 listener::Heard::Progress => return Ok((self.listener.position(), ChangesKind::Progress, vec![])),
                 listener::Heard::Lost(beginning) => {
                     self.waiting.push_back((self.listener.position(), ChangesKind::Reset, vec![]));
@@ -67,7 +79,9 @@ impl<R: Maintained> Feed<R> {
                 }
                 listener::Heard::Changes(view, changes) => {
                     let ops = tokio::task::block_in_place(|| self.result.change(&mut self.listener, &view, &changes))?;
-                    if !ops.is_empty() {
+                    if ops.is_empty() {
+                        self.untold = untold.or_else(|| Some(Instant::now()));
+                    } else {
                         return Ok((self.listener.position(), ChangesKind::Delta, ops));
                     }
                 }

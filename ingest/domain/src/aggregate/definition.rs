@@ -246,7 +246,7 @@ impl Definition {
     }
 
     /// Whether all that was stored under the definition `before` is shown as it is stored.
-    pub(super) fn shows_all_of(&self, before: &Definition) -> bool {
+    pub(crate) fn shows_all_of(&self, before: &Definition) -> bool {
         let is_plain = |choice: &Choice| choice.id == choice.name;
         let is_there = |old: &Choice| self.options().iter().any(|choice| choice.id == old.id);
         self.is_stored_like(before) && before.options().iter().all(is_there) && self.options().iter().all(is_plain)

@@ -210,6 +210,7 @@ fn number(value: &Value) -> Option<Decimal> {
         Value::Text(text) => {
             let text = text.trim();
             match text.strip_suffix('%') {
+                Some(percent) if percent.trim().is_empty() => None,
                 Some(percent) => coerce::number(&Value::text(percent)).ok()?.checked_div(Decimal::ONE_HUNDRED),
                 None if text.is_empty() => None,
                 None => coerce::number(value).ok(),

@@ -180,7 +180,12 @@ impl TenantSchema {
     /// everything that depends on it, and those that any of these take values from.
     pub(crate) fn touched_by(&self, home: CollectionId, id: AttributeId, definition: Option<&Definition>) -> BTreeSet<CollectionId> {
         let is_computed = definition.is_some_and(Definition::is_computed);
-        let mut out = BTreeSet::from_iter(is_computed.then_some(home));
+        // What is stored under one type is computed as soon as it is shown under another.
+        let converts = self.attribute(id).is_some_and(|attribute| {
+            let is_changed = |new: &Definition| attribute.converts || !new.shows_all_of(&attribute.definition);
+            !attribute.definition.is_computed() && definition.is_some_and(|new| !new.is_computed() && is_changed(new))
+        });
+        let mut out = BTreeSet::from_iter((is_computed || converts).then_some(home));
         if let Some(Definition::Match { collection_id, .. }) = definition {
             out.insert(*collection_id);
         }

@@ -43,18 +43,21 @@ impl Conversion {
     /// What is shown of an entity.
     pub fn value(&self, cells: &dyn Cells) -> Value {
         let (mut shown, mut fits, mut seen): (Value, Value, Option<&Definition>) = (Value::Blank, Value::Blank, None);
+        // What was chosen is no option any more: there is nothing else to say of it in another type either.
+        let mut lost = None;
         for (id, definition) in &self.types {
             let stored = cells.cell(*id);
-            shown = match (stored.is_blank(), seen) {
-                (true, None) => continue,
-                (true, Some(before)) => converted(&fits, before, definition),
-                (false, _) => as_shown(stored, definition),
+            let is_stored = !stored.is_blank();
+            shown = match (is_stored, seen, &lost) {
+                (true, ..) => as_shown(stored, definition),
+                (false, None, _) => continue,
+                (false, Some(_), Some(error)) => Value::clone(error),
+                (false, Some(before), None) => converted(&fits, before, definition),
             };
             if !shown.is_error() {
-                (fits, seen) = (shown.clone(), Some(definition));
-            } else if seen.is_none() {
-                // What is no option any more: there is nothing else to say of it in another type either.
-                (fits, seen) = (cells.cell(*id), Some(definition));
+                (fits, seen, lost) = (shown.clone(), Some(definition), None);
+            } else if is_stored {
+                (seen, lost) = (Some(definition), Some(shown.clone()));
             }
         }
         shown
@@ -224,5 +227,27 @@ fn moment(value: &Value) -> Option<Moment> {
     match value {
         Value::Date(_) | Value::DateTime(_) | Value::Text(_) => coerce::moment(value, &TimeZone::UTC).ok().flatten(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_was_an_option_once_stays_lost() {
+        let [first, second] = [1, 2].map(|n| AttributeId(Uuid::from_u128(n)));
+        let choice = |id: &str, name: &str| Choice { id: id.into(), name: name.into(), color: None };
+        let of = |options| Definition::MultiSelect { options };
+        // One option was renamed, the other taken away; then another type has an option by the name of its id.
+        let former = of(vec![choice("a", "Alpha")]);
+        let newest = of(vec![choice("b", "b"), choice("Alpha", "Alpha")]);
+        let conversion = Conversion { types: vec![(first, former), (second, newest)] };
+        let stored = |ids: &[&str]| Value::list(ids.iter().map(|id| Value::text(*id)));
+        let shown = |value: Value| conversion.value(&|id| if id == first { value.clone() } else { Value::Blank });
+        assert_eq!(shown(stored(&["a"])), stored(&["Alpha"]));
+        assert!(shown(stored(&["a", "b"])).is_error(), "an id is no name");
     }
 }

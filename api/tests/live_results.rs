@@ -140,7 +140,6 @@ async fn check_windows(seed: u64) {
             let state = all["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == "state").unwrap()["id"].clone();
             let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
             tenant.ok(update, json!({ "i": state, "d": { "singleSelect": { "options": ["never", "early", "late"] } } })).await;
-            things.edit().await;
         }
         for (asked, messages, mirror) in &mut windows {
             let listed = tenant.ok(LIST, asked.clone()).await["entities"].clone();
@@ -219,7 +218,6 @@ async fn groups_are_what_a_query_gives() {
             let kind = all["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == "kind").unwrap()["id"].clone();
             let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
             tenant.ok(update, json!({ "i": kind, "d": { "singleSelect": { "options": ["a", "b", "c"] } } })).await;
-            things.edit().await;
         }
         let mut expected = BTreeMap::new();
         flat(&tenant.ok(&query, json!({ "c": things.collection })).await["groups"], &mut Vec::new(), &mut expected);
@@ -237,6 +235,60 @@ async fn groups_are_what_a_query_gives() {
                 assert_eq!(there, op["op"] != "INSERT", "{op}");
             }
         }
+    }
+}
+
+/// The first of some messages that is of this kind.
+async fn until(messages: &mut Messages<'_>, kind: &str) -> Json {
+    loop {
+        let message = messages.next().await;
+        if message["kind"] == kind {
+            return message;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_far_it_is_is_told_though_nothing_of_it_changed() {
+    let api = Api::start().await;
+    let mut things = Things::new(&api, 11).await;
+    let id = things.tenant.entity(&things.collection, json!({ "n": 1, "kind": "a" })).await;
+    let tenant = Tenant { api: &api, authority: things.tenant.authority };
+    let query = "subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"kind\"]) { kind position } }";
+    let mut messages = Messages::of(&tenant, query, json!({ "c": things.collection }));
+    let before = until(&mut messages, "PROGRESS").await["position"].clone();
+    let set = "mutation($i: ID!) { setValues(id: $i, values: { n: 2 }) { id } }";
+    tenant.ok(set, json!({ "i": id })).await;
+    assert_ne!(until(&mut messages, "PROGRESS").await["position"], before, "the edit is behind it");
+    things.ids.push(id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_loses_an_attribute_ends_at_once() {
+    let api = Api::start().await;
+    let things = Things::new(&api, 13).await;
+    let tenant = &things.tenant;
+    let all = tenant.ok("query($c: ID) { collection(id: $c) { attributes { id key } } }", json!({ "c": things.collection })).await;
+    let kind = all["collection"]["attributes"].as_array().unwrap().iter().find(|a| a["key"] == "kind").unwrap()["id"].clone();
+    let mut streams = Vec::new();
+    for query in [
+        "subscription($c: ID!) { entities(collectionId: $c, orderBy: [{ attribute: \"kind\" }], first: 3) { kind } }",
+        "subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"kind\"]) { kind } }",
+    ] {
+        let mut messages = Messages::of(tenant, query, json!({ "c": things.collection }));
+        until(&mut messages, "PROGRESS").await;
+        streams.push(messages.0);
+    }
+    tenant.ok("mutation($i: ID!) { deleteAttribute(id: $i) { id } }", json!({ "i": kind })).await;
+    for mut stream in streams {
+        let body = loop {
+            let response = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a message comes").unwrap();
+            let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+            if !body["errors"].is_null() {
+                break body;
+            }
+        };
+        assert_eq!(body["errors"][0]["extensions"]["code"], "NOT_FOUND", "{body}");
     }
 }
 

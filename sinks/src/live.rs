@@ -6,9 +6,10 @@
 //!
 //! To begin without a gap: subscribe first, take a snapshot then, and pass over what is not newer than the snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use decidr_domain::aggregate::attribute::Attribute;
 use decidr_domain::delta::{Delta, Row};
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::formula::{At, Expression, Program};
@@ -268,8 +269,11 @@ impl Sink for Live {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.newest.extend(delta.newest.iter().copied());
-        state.catalog = delta.catalog.clone();
+        let before = std::mem::replace(&mut state.catalog, delta.catalog.clone());
+        let mut redefined = HashSet::new();
         if delta.schema_changed {
+            let changed = |shared: &Shared| attributes(&before, &shared.query) != attributes(&delta.catalog, &shared.query);
+            redefined.extend(state.queries.values().flatten().filter(|shared| changed(shared)).map(|shared| shared.query.collection));
             for shared in state.queries.values_mut().flatten() {
                 let computing = shared.query.computing(&delta.catalog);
                 let is_shown = |cell: &AttributeId| shared.query.shows(*cell, &delta.catalog);
@@ -294,10 +298,15 @@ impl Sink for Live {
                     by_collection.entry(collection).or_default().push(change);
                 }
             }
+            // Who keeps more of a result than its entities may have to make it anew, though none of them changed.
+            for collection in &redefined {
+                by_collection.entry(*collection).or_default();
+            }
             for (collection, changes) in by_collection {
                 let State { queries, newest, .. } = &mut *state;
                 for shared in queries.get_mut(&collection).into_iter().flatten() {
-                    shared.deliver(newest.get(&shared.query.tenant).copied().unwrap_or(0), &changes);
+                    let position = newest.get(&shared.query.tenant).copied().unwrap_or(0);
+                    shared.deliver(position, &changes, redefined.contains(&collection));
                 }
             }
             state.queries.retain(|_, shared| {
@@ -314,6 +323,11 @@ impl Sink for Live {
     }
 }
 
+/// The attributes of a query's collection.
+fn attributes<'a>(catalog: &'a Catalog, query: &LiveQuery) -> Option<&'a [Arc<Attribute>]> {
+    Some(catalog.tenant(query.tenant)?.collection(query.collection)?.attributes())
+}
+
 impl Shared {
     /// Whether nothing changed but what is not shown.
     fn is_the_same<'a>(&'a self, change: &'a decidr_domain::delta::Change) -> bool {
@@ -322,7 +336,8 @@ impl Shared {
         old.entity == change.new.entity && shown(old).eq(shown(&change.new))
     }
 
-    fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change]) {
+    /// Tells subscribers what changed; if `is_redefined` also that nothing did.
+    fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change], is_redefined: bool) {
         let filter = self.program.as_ref();
         let mut ops = Vec::new();
         for change in changes {
@@ -340,7 +355,7 @@ impl Shared {
             let old = change.old.clone().filter(|_| was);
             ops.push(Op { kind, id: change.entity_id, old, row: is.then(|| change.new.clone()) });
         }
-        if ops.is_empty() {
+        if ops.is_empty() && !is_redefined {
             return;
         }
         let message = Arc::new(Changes { position, kind: ChangesKind::Delta, ops });

@@ -155,6 +155,8 @@ impl Feed {
                     self.snapshot = Some(Snapshot { beginning, after: None, is_begun: false, is_sent: false });
                     self.resets = true;
                 }
+                // Of the schema alone.
+                Heard::Changes(_, changes) if changes.ops.is_empty() => return Ok(self.changes(ChangesKind::Progress, vec![])),
                 Heard::Changes(view, changes) => {
                     let op = |change: &decidr_sinks::live::Op| Op::new(&view, change.kind.into(), change.id, None, change.row.clone());
                     return Ok(self.changes(ChangesKind::Delta, changes.ops.iter().map(op).collect()));

@@ -20,9 +20,8 @@ pub struct Locale(&'static Language);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Language {
-    /// A regular expression: formats in which a month stands in a date, with its day; by default behind it.
-    #[serde(default)]
-    in_date: InDate,
+    /// Formats in which a month stands in a date, with its day; if there is none, behind it.
+    in_date: Option<Pattern>,
     months: [String; 12],
     /// In a date, as in "1 января", if they are otherwise there.
     months_in_date: Option<[String; 12]>,
@@ -46,22 +45,16 @@ struct Language {
     ordinals: Vec<Ordinals>,
 }
 
-/// When a month stands in a date, with its day.
+/// A regular expression.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct InDate(Regex);
+struct Pattern(Regex);
 
-impl TryFrom<String> for InDate {
+impl TryFrom<String> for Pattern {
     type Error = regex::Error;
 
     fn try_from(pattern: String) -> Result<Self, regex::Error> {
-        Regex::new(&pattern).map(InDate)
-    }
-}
-
-impl Default for InDate {
-    fn default() -> Self {
-        InDate(Regex::new(r"D[oD]?(?:\[[^\[\]]*\]|\s)+MMMM?").expect("a test reads the pattern"))
+        Regex::new(&pattern).map(Pattern)
     }
 }
 
@@ -109,7 +102,8 @@ const ALIASES: &[(&str, &str)] = &[
 impl Locale {
     /// English, as in the United States.
     pub fn english() -> Locale {
-        Locale(&LANGUAGES["en"])
+        static ENGLISH: LazyLock<&Language> = LazyLock::new(|| &LANGUAGES["en"]);
+        Locale(*ENGLISH)
     }
 
     /// The codes of the table's languages, in order.
@@ -141,14 +135,21 @@ impl Locale {
 
     /// A month, from 0, as it stands in this format.
     pub fn month(self, month: usize, format: &str) -> &'static str {
-        let in_date = self.0.months_in_date.as_ref().filter(|_| self.0.in_date.0.is_match(format));
+        let in_date = self.0.months_in_date.as_ref().filter(|_| self.is_date(format));
         &in_date.unwrap_or(&self.0.months)[month]
     }
 
     /// A month in short, from 0, as it stands in this format.
     pub fn month_short(self, month: usize, format: &str) -> &'static str {
-        let in_date = self.0.months_short_in_date.as_ref().filter(|_| self.0.in_date.0.is_match(format));
+        let in_date = self.0.months_short_in_date.as_ref().filter(|_| self.is_date(format));
         &in_date.unwrap_or(&self.0.months_short)[month]
+    }
+
+    /// Whether a month stands in a date in this format.
+    fn is_date(self, format: &str) -> bool {
+        static DAY_FIRST: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"D[oD]?(?:\[[^\[\]]*\]|\s)+MMMM?").expect("a test reads the pattern"));
+        self.0.in_date.as_ref().map_or(&*DAY_FIRST, |pattern| &pattern.0).is_match(format)
     }
 
     /// All names of months, with the month from 0.

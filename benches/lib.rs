@@ -18,7 +18,7 @@ use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, Key, Position, SpaceId, TenantId};
 use decidr_domain::value::Value;
 use decidr_sinks::LiveQuery;
-use decidr_sinks::live::{Next, Subscription};
+use decidr_sinks::live::{Hears, Next, Subscription};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -133,7 +133,7 @@ impl Bench {
 
     /// Listens to a collection.
     pub fn listen(&self, collection: CollectionId) -> Subscription {
-        self.platform.live().subscribe(LiveQuery { tenant: self.tenant, collection, filter: None }, None)
+        self.platform.live().subscribe(LiveQuery { tenant: self.tenant, collection, filter: None }, None, Hears::Entities)
     }
 
     /// Until a subscriber has the change at this position.

@@ -21,7 +21,7 @@ use decidr_domain::arrangements::Snapshot;
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::id::{CommandId, Key};
 use decidr_sinks::LiveQuery;
-use decidr_sinks::live::Next;
+use decidr_sinks::live::{Hears, Next};
 use hdrhistogram::Histogram;
 use serde_json::{Map, json};
 use uuid::Uuid;
@@ -82,7 +82,7 @@ async fn main() -> anyhow::Result<()> {
         true
     });
     let query = LiveQuery { tenant: schema.tenant.id, collection: collection("airlines")?, filter: None };
-    let mut subscription = platform.live().subscribe(query, None);
+    let mut subscription = platform.live().subscribe(query, None, Hears::Entities);
     let waiting = Arc::new(Mutex::new(Waiting::default()));
     let measured = Arc::new(Mutex::new((histogram()?, histogram()?)));
 

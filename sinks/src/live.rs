@@ -61,6 +61,15 @@ pub enum ChangesKind {
     Reset,
 }
 
+/// What a subscriber hears of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// Changes of the entities.
+    Entities,
+    /// Also, by changes of none of them, that the attributes of the collection are defined otherwise.
+    SchemaToo,
+}
+
 /// A change of one entity.
 #[derive(Clone, Debug)]
 pub struct Op {
@@ -210,6 +219,7 @@ struct Shared {
 }
 
 struct Subscriber {
+    hears: Hears,
     queue: mpsc::Sender<Arc<Changes>>,
     ended: Arc<Mutex<Option<End>>>,
 }
@@ -223,10 +233,10 @@ impl Subscriber {
 
 impl Live {
     /// Listens to a query, from the next delta on. `program` is the filter's, under the newest schema.
-    pub fn subscribe(&self, query: LiveQuery, program: Option<Program>) -> Subscription {
+    pub fn subscribe(&self, query: LiveQuery, program: Option<Program>, hears: Hears) -> Subscription {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let ended = Arc::default();
-        let subscriber = Subscriber { queue: sender, ended: Arc::clone(&ended) };
+        let subscriber = Subscriber { hears, queue: sender, ended: Arc::clone(&ended) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { queries, catalog, .. } = &mut *state;
         let shared = queries.entry(query.collection).or_default();
@@ -336,7 +346,7 @@ impl Shared {
         old.entity == change.new.entity && shown(old).eq(shown(&change.new))
     }
 
-    /// Tells subscribers what changed; if `is_redefined` also that nothing did.
+    /// Tells subscribers what changed; those who hear of the schema also if nothing but that did.
     fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change], is_redefined: bool) {
         let filter = self.program.as_ref();
         let mut ops = Vec::new();
@@ -359,14 +369,15 @@ impl Shared {
             return;
         }
         let message = Arc::new(Changes { position, kind: ChangesKind::Delta, ops });
-        self.subscribers.retain(|subscriber| match subscriber.queue.try_send(message.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
+        let concerns = |subscriber: &Subscriber| !message.ops.is_empty() || subscriber.hears == Hears::SchemaToo;
+        self.subscribers.retain(|subscriber| match concerns(subscriber).then(|| subscriber.queue.try_send(message.clone())) {
+            None | Some(Ok(())) => true,
+            Some(Err(mpsc::error::TrySendError::Full(_))) => {
                 metrics::counter!("decidr_live_lagged_total").increment(1);
                 subscriber.end(End::Lagged);
                 false
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Some(Err(mpsc::error::TrySendError::Closed(_))) => false,
         });
     }
 }

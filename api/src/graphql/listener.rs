@@ -8,7 +8,7 @@ use decidr_domain::formula::Program;
 use decidr_domain::id::{CollectionId, Position};
 use decidr_domain::schema::resolve;
 use decidr_sinks::LiveQuery;
-use decidr_sinks::live::{Changes, Next};
+use decidr_sinks::live::{Changes, Hears, Next};
 
 use super::scalars::PositionToken;
 use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
@@ -21,6 +21,7 @@ pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) struct Listener {
     platform: Arc<Platform>,
     query: LiveQuery,
+    hears: Hears,
     subscription: decidr_sinks::Subscription,
     seal: Seal,
     sent: Position,
@@ -50,7 +51,12 @@ fn gone() -> Refusal {
 
 impl Listener {
     /// Listens to the entities of a collection that pass a filter.
-    pub(super) async fn start(request: &Request<'_>, collection: CollectionId, filter: Option<&str>) -> Result<(Self, Beginning), Refusal> {
+    pub(super) async fn start(
+        request: &Request<'_>,
+        collection: CollectionId,
+        filter: Option<&str>,
+        hears: Hears,
+    ) -> Result<(Self, Beginning), Refusal> {
         let view = request.view(None).await?;
         view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
         let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
@@ -60,18 +66,18 @@ impl Listener {
             return Err(Refusal::new("INVALID_INPUT", message));
         }
         let query = LiveQuery { tenant: request.tenant()?, collection, filter: filter.map(|(expression, _)| expression) };
-        Self::listen(request.platform.clone(), query, request.seal())
+        Self::listen(request.platform.clone(), query, hears, request.seal())
     }
 
-    fn listen(platform: Arc<Platform>, query: LiveQuery, seal: Seal) -> Result<(Self, Beginning), Refusal> {
+    fn listen(platform: Arc<Platform>, query: LiveQuery, hears: Hears, seal: Seal) -> Result<(Self, Beginning), Refusal> {
         // Listen first, look then: what comes in between is in both, and passed over.
         let program = query.program(platform.arranged().catalog()).map_err(|_| gone())?;
-        let subscription = platform.live().subscribe(query.clone(), program.clone());
-        let mut listener = Self { platform, query, subscription, seal, sent: 0 };
+        let subscription = platform.live().subscribe(query.clone(), program.clone(), hears);
+        let mut listener = Self { platform, query, hears, subscription, seal, sent: 0 };
         let (view, filter) = listener.newest()?;
         if filter != program {
             // The schema changed in between, and whoever listens has the filter of before.
-            return Self::listen(listener.platform, listener.query, listener.seal);
+            return Self::listen(listener.platform, listener.query, hears, listener.seal);
         }
         Ok((listener, Beginning { view, filter: program }))
     }
@@ -126,7 +132,7 @@ impl Listener {
                     return Ok(Heard::Changes(self.view()?, changes));
                 }
                 Next::Lagged => {
-                    let (listener, beginning) = Self::listen(self.platform.clone(), self.query.clone(), self.seal.clone())?;
+                    let (listener, beginning) = Self::listen(self.platform.clone(), self.query.clone(), self.hears, self.seal.clone())?;
                     *self = listener;
                     return Ok(Heard::Lost(beginning));
                 }

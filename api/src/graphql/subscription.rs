@@ -3,6 +3,7 @@
 use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
 use decidr_domain::id::{CollectionId, EntityId};
 use decidr_sinks::LiveQuery;
+use decidr_sinks::live::Hears;
 use futures_util::{Stream, StreamExt as _};
 
 use super::changes::{Changes, ChangesKind, GroupChanges, Op, OpKind};
@@ -37,8 +38,10 @@ impl Subscription {
         first: Option<i32>,
     ) -> Result<impl Stream<Item = Result<Changes, Refusal>> + use<>, Refusal> {
         let collection = parse("collection", &collection_id)?;
-        let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref()).await?;
-        if order_by.is_none() && first.is_none() {
+        let is_window = order_by.is_some() || first.is_some();
+        let hears = if is_window { Hears::SchemaToo } else { Hears::Entities };
+        let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref(), hears).await?;
+        if !is_window {
             let snapshot = Snapshot { beginning, after: None, is_begun: false, is_sent: false };
             let feed = Feed { listener, snapshot: Some(snapshot), resets: false };
             return Ok(unfold(feed, async |feed: &mut Feed| feed.next().await).boxed());
@@ -67,7 +70,7 @@ impl Subscription {
         #[graphql(default)] summaries: Vec<SummaryInput>,
     ) -> Result<impl Stream<Item = Result<GroupChanges, Refusal>> + use<>, Refusal> {
         let collection = parse("collection", &collection_id)?;
-        let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref()).await?;
+        let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref(), Hears::SchemaToo).await?;
         let levels = groups::checked_levels(&beginning.view, collection, &group_by)?;
         let summaries = groups::checked_summaries(&beginning.view, collection, summaries)?;
         let feed = maintained::Feed::start(listener, &beginning, LiveGroups::new(levels, summaries))?;
@@ -155,8 +158,6 @@ impl Feed {
                     self.snapshot = Some(Snapshot { beginning, after: None, is_begun: false, is_sent: false });
                     self.resets = true;
                 }
-                // Of the schema alone.
-                Heard::Changes(_, changes) if changes.ops.is_empty() => return Ok(self.changes(ChangesKind::Progress, vec![])),
                 Heard::Changes(view, changes) => {
                     let op = |change: &decidr_sinks::live::Op| Op::new(&view, change.kind.into(), change.id, None, change.row.clone());
                     return Ok(self.changes(ChangesKind::Delta, changes.ops.iter().map(op).collect()));

@@ -1,5 +1,5 @@
 //! The threads that run the dataflow: what is queued becomes one batch, one timestamp; when every worker is through, the
-//! arrangements are published and the delta is handed out. Only here is a worker stepped.
+//! arrangements are published and the delta is handed out.
 //!
 //! Worker 0 takes the queue and waits for the others, so that one timestamp is in the graph at a time; what arrives
 //! meanwhile becomes the next batch, which so grows with the load. Workers sleep when there is nothing to do.
@@ -7,38 +7,28 @@
 //! What the schema stages is computed between the batches, a slice after each, or one after the other when no events wait.
 //! A slice is as large as it may be to take [`EngineConfig::slice_time`].
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use decidr_domain::aggregate::tenant::TenantEvent;
+use crossbeam_channel::{Sender, unbounded};
 use decidr_domain::arrangements::{Arrangements, Reached, Snapshot};
-use decidr_domain::delta::{Change, Delta};
-use decidr_domain::event::{Event, Recorded};
+use decidr_domain::delta::Delta;
+use decidr_domain::event::Recorded;
 use decidr_domain::id::{Position, TenantId};
-use decidr_domain::schema::{Catalog, Staging};
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
-use rustc_hash::FxHashMap;
 use timely::communication::WorkerGuards;
-use timely::progress::Antichain;
 use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 use tokio::sync::watch;
 
-use crate::compute::{Backlog, Due, Progress, SharedBacklog, SharedDue, Store};
-use crate::message::{Feed, Message};
-use crate::render::{Batches, Input, Traces, render};
-use crate::rows::SharedRowTable;
+use crate::conductor::{conduct, follow};
+use crate::render::Batches;
 use crate::snapshot::Arranged;
-use crate::types::{Time, slice_after, time_of};
+use crate::worker::Through;
 
 /// How the engine runs.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +66,6 @@ pub type ComputationConsumer = Box<dyn FnMut(TenantId, u64) + Send>;
 /// [`TenantCommand::AdvanceClock`]: decidr_domain::aggregate::tenant::TenantCommand::AdvanceClock
 pub type ClockConsumer = Box<dyn FnMut(TenantId, Option<Timestamp>) + Send>;
 
-/// How many entities a slice of what is computed aside may have.
-const SLICE_LIMITS: RangeInclusive<usize> = 1..=32_768;
-
 /// What a timestamp gave.
 pub struct Published {
     /// What changed.
@@ -96,28 +83,19 @@ pub struct Engine {
     workers: Mutex<Option<WorkerGuards<()>>>,
 }
 
-struct Shared {
-    arranged: ArcSwap<Arranged>,
-    position: watch::Sender<Position>,
-    consumers: Mutex<Vec<DeltaConsumer>>,
-    computation_consumers: Mutex<Vec<ComputationConsumer>>,
-    clock_consumers: Mutex<Vec<ClockConsumer>>,
-    activators: Mutex<Vec<SyncActivator>>,
+/// What the threads share with whoever asks.
+pub(crate) struct Shared {
+    pub(crate) arranged: ArcSwap<Arranged>,
+    pub(crate) position: watch::Sender<Position>,
+    pub(crate) consumers: Mutex<Vec<DeltaConsumer>>,
+    pub(crate) computation_consumers: Mutex<Vec<ComputationConsumer>>,
+    pub(crate) clock_consumers: Mutex<Vec<ClockConsumer>>,
+    pub(crate) activators: Mutex<Vec<SyncActivator>>,
     /// The timestamp that is in the graph.
-    current: AtomicU64,
-    stopping: AtomicBool,
+    pub(crate) current: AtomicU64,
+    pub(crate) stopping: AtomicBool,
     /// Whether worker 0 has ended; the others must not before it, for it may need them for what is under way.
-    ended: AtomicBool,
-}
-
-/// What one worker gives when it is through with a timestamp.
-pub(crate) struct Through {
-    worker: usize,
-    time: Time,
-    pub(crate) batches: Batches,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) backlog: Backlog,
-    due: Due,
+    pub(crate) ended: AtomicBool,
 }
 
 impl Engine {
@@ -224,379 +202,16 @@ impl Drop for Engine {
 
 impl Shared {
     /// Wakes this worker too, when all are woken.
-    fn wake_too(&self, worker: &Worker) {
+    pub(crate) fn wake_too(&self, worker: &Worker) {
         // Activating the empty path schedules no operator, but wakes the thread.
         self.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
     }
 
     /// Wakes every worker.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         for activator in self.activators.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             // Fails only if the worker has ended.
             let _ = activator.activate();
-        }
-    }
-}
-
-/// One worker with its share of the graph.
-pub(crate) struct Graph<'a> {
-    worker: &'a mut Worker,
-    input: Input,
-    traces: Traces,
-    changes: Rc<RefCell<Vec<Change>>>,
-    rows: SharedRowTable,
-    backlog: SharedBacklog,
-    due: SharedDue,
-}
-
-impl<'a> Graph<'a> {
-    pub(crate) fn build(worker: &'a mut Worker) -> Self {
-        let mut input = Input::new_with_builder();
-        let (changes, rows, backlog, due) = (Rc::default(), SharedRowTable::default(), Rc::default(), Rc::default());
-        let store = Store::new(Rc::clone(&changes), Rc::clone(&rows), Rc::clone(&backlog), Rc::clone(&due));
-        let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store));
-        Self { worker, input, traces, changes, rows, backlog, due }
-    }
-
-    /// Has nothing to feed; must not hold anybody back.
-    pub(crate) fn close(&mut self) {
-        std::mem::replace(&mut self.input, Input::new_with_builder()).close();
-    }
-
-    pub(crate) fn send(&mut self, message: Message) {
-        self.input.send(message);
-    }
-
-    /// What was sent is of earlier times.
-    pub(crate) fn advance_to(&mut self, time: Time) {
-        self.input.advance_to(time);
-        self.input.flush();
-    }
-
-    /// Whether everything of `time` has come out, on all workers.
-    pub(crate) fn is_through(&mut self, time: Time) -> bool {
-        self.traces.are_through(time)
-    }
-
-    /// Does what there is to do, or waits until there is something.
-    pub(crate) fn step(&mut self) {
-        self.worker.step_or_park(None);
-    }
-
-    /// What this worker has when `time` is through.
-    pub(crate) fn publish(&mut self, time: Time) -> Through {
-        let upper = Antichain::from_elem(time + 1);
-        let batches = self.traces.publish(upper.borrow(), self.rows.borrow_mut().publish(time));
-        let (changes, due) = (self.changes.take(), self.due.take());
-        Through { worker: self.worker.index(), time, batches, changes, backlog: self.backlog.borrow().clone(), due }
-    }
-}
-
-/// Worker 0: feeds the graph, one batch or slice at a time, and publishes what comes out.
-fn conduct(
-    worker: &mut Worker,
-    shared: &Shared,
-    queued: &Receiver<(Instant, Vec<Recorded>)>,
-    done: &Receiver<Through>,
-    config: EngineConfig,
-) {
-    shared.wake_too(worker);
-    let graph = Graph::build(worker);
-    let peers = graph.worker.peers();
-    let mut conductor = Conductor {
-        graph,
-        peers,
-        shared,
-        done,
-        catalog: Arc::default(),
-        newest: HashTrieMapSync::new_sync(),
-        position: 0,
-        time: 0,
-        feed: Feed::default(),
-        backlog: Backlog::default(),
-        due: BTreeMap::new(),
-        rescheduled: BTreeSet::new(),
-        staging: BTreeMap::new(),
-        staged_at: HashTrieMapSync::new_sync(),
-        slice_time: config.slice_time,
-        slice_limit: *SLICE_LIMITS.start(),
-    };
-    let mut batch: VecDeque<Recorded> = VecDeque::new();
-    let mut accepted = Instant::now();
-    let mut vigil = Vigil::default();
-    while !shared.stopping.load(Ordering::SeqCst) {
-        while batch.len() < config.batch_size_max
-            && let Ok((at, more)) = queued.try_recv()
-        {
-            if batch.is_empty() {
-                accepted = at;
-            }
-            batch.extend(more);
-        }
-        // What is shown at some position must be computed by then: here it may not be, though it was where it was decided.
-        let waits = |event: &Recorded| match &event.event {
-            Event::Tenant(TenantEvent::ComputationCompleted { id, .. }) => conductor.backlog.tenants.contains_key(id),
-            _ => false,
-        };
-        let is_completion = |event: &Recorded| matches!(event.event, Event::Tenant(TenantEvent::ComputationCompleted { .. }));
-        let end = match batch.front() {
-            Some(first) if waits(first) => 0,
-            Some(_) => batch.iter().skip(1).position(is_completion).map_or(batch.len(), |place| place + 1),
-            None => 0,
-        };
-        if end > 0 {
-            let events = if end == batch.len() { std::mem::take(&mut batch) } else { batch.drain(..end).collect() };
-            if conductor.events(events, accepted).is_none() {
-                return;
-            }
-        }
-        let has_backlog = !conductor.backlog.tenants.is_empty() || conductor.backlog.is_sweeping;
-        if let Some(time) = slice_after(conductor.time).filter(|_| has_backlog) {
-            if conductor.slice(time).is_none() {
-                return;
-            }
-        } else if end == 0 && !vigil.sees(|| !queued.is_empty()) {
-            // Only if nothing was done since it was seen that there is nothing to do: what was done may have taken the
-            // call that would end this.
-            vigil.sleep(|| conductor.graph.step());
-        }
-    }
-}
-
-/// Looks out for a moment before it sleeps, if sleep was short the last time: to be woken takes about as long as one change.
-#[derive(Default)]
-struct Vigil {
-    slept_long: bool,
-}
-
-impl Vigil {
-    /// How long it looks out.
-    const LENGTH: Duration = Duration::from_micros(100);
-
-    /// Whether something comes before it is time to sleep.
-    fn sees(&self, something: impl Fn() -> bool) -> bool {
-        let start = Instant::now();
-        while !self.slept_long && start.elapsed() < Self::LENGTH {
-            if something() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        false
-    }
-
-    fn sleep(&mut self, until_woken: impl FnOnce()) {
-        let start = Instant::now();
-        until_woken();
-        self.slept_long = start.elapsed() > 4 * Self::LENGTH;
-    }
-}
-
-/// Worker 0's view of all workers.
-struct Conductor<'a> {
-    graph: Graph<'a>,
-    peers: usize,
-    shared: &'a Shared,
-    done: &'a Receiver<Through>,
-    catalog: Arc<Catalog>,
-    newest: HashTrieMapSync<TenantId, Position>,
-    position: Position,
-    time: Time,
-    feed: Feed,
-    /// What is still to be computed aside, all workers together.
-    backlog: Backlog,
-    /// When time must be let pass for a tenant, by worker.
-    due: BTreeMap<(TenantId, usize), Timestamp>,
-    /// The tenants of which nobody was told yet that this changed.
-    rescheduled: BTreeSet<TenantId>,
-    /// The tenants that stage something, with the generation of which it was said last that it is through.
-    staging: BTreeMap<TenantId, u64>,
-    /// Where in the log the oldest definition is that they stage.
-    staged_at: HashTrieMapSync<TenantId, Position>,
-    slice_time: Duration,
-    slice_limit: usize,
-}
-
-impl Conductor<'_> {
-    /// Lets events in as one timestamp; `None` if another worker has ended.
-    fn events(&mut self, events: VecDeque<Recorded>, accepted: Instant) -> Option<()> {
-        let last = events.back()?.position;
-        let started = Instant::now();
-        metrics::histogram!("decidr_dataflow_batch_size").record(events.len() as f64);
-        self.begin(time_of(last));
-        let mut schema_changed = false;
-        let mut written: FxHashMap<TenantId, Position> = FxHashMap::default();
-        for event in events {
-            written.insert(event.tenant, event.position);
-            if !matches!(event.event, Event::Entity(_)) {
-                schema_changed |= self.change_schema(event.tenant, event.position, &event.event);
-            }
-            self.feed.give(event, self.peers, &mut |message| self.graph.send(message));
-        }
-        written.iter().for_each(|(tenant, position)| self.newest.insert_mut(*tenant, *position));
-        let previous = std::mem::replace(&mut self.position, last);
-        let (arranged, changes) = self.through()?;
-        let delta = Delta {
-            previous,
-            position: last,
-            newest: written.into_iter().collect(),
-            catalog: self.catalog.clone(),
-            schema_changed,
-            is_aside: false,
-            changes,
-        };
-        self.hand_out(delta, arranged, accepted);
-        self.shared.position.send_replace(last);
-        metrics::gauge!("decidr_dataflow_position").set(last as f64);
-        metrics::histogram!("decidr_dataflow_batch_seconds").record(started.elapsed());
-        metrics::histogram!("decidr_commit_to_delta_seconds").record(accepted.elapsed());
-        Some(())
-    }
-
-    /// Applies an event to the schema, if it is one of the schema.
-    fn change_schema(&mut self, tenant: TenantId, position: Position, event: &Event) -> bool {
-        let generation = |catalog: &Catalog| catalog.tenant(tenant).and_then(|schema| schema.staging()).map(Staging::generation);
-        let before = generation(&self.catalog);
-        let changed = Arc::make_mut(&mut self.catalog).apply(tenant, event);
-        match generation(&self.catalog) {
-            after if after == before => {}
-            Some(_) => {
-                self.staging.entry(tenant).or_default();
-                if before.is_none() {
-                    self.staged_at.insert_mut(tenant, position);
-                }
-            }
-            None => {
-                self.staging.remove(&tenant);
-                self.staged_at.remove_mut(&tenant);
-            }
-        }
-        changed
-    }
-
-    /// Computes a slice of what is computed aside.
-    fn slice(&mut self, time: Time) -> Option<()> {
-        let started = Instant::now();
-        self.begin(time);
-        for worker in 0..self.peers as u64 {
-            self.graph.send(Message::Slice { worker, limit: self.slice_limit });
-        }
-        let (arranged, changes) = self.through()?;
-        let delta = Delta {
-            previous: self.position,
-            position: self.position,
-            newest: Vec::new(),
-            catalog: self.catalog.clone(),
-            schema_changed: false,
-            is_aside: true,
-            changes,
-        };
-        self.hand_out(delta, arranged, started);
-        let taken = started.elapsed().as_secs_f64().max(1e-6);
-        metrics::histogram!("decidr_dataflow_slice_seconds").record(taken);
-        let fit = self.slice_limit as f64 * self.slice_time.as_secs_f64() / taken;
-        // At most twice as many as the last time, for entities are not all alike.
-        self.slice_limit = (fit as usize).min(self.slice_limit * 2).clamp(*SLICE_LIMITS.start(), *SLICE_LIMITS.end());
-        Some(())
-    }
-
-    fn begin(&mut self, time: Time) {
-        self.time = time;
-        self.shared.current.store(time, Ordering::SeqCst);
-        self.graph.advance_to(time);
-    }
-
-    /// Waits until the timestamp is through on all workers; gives everything arranged, and what changed, by entity.
-    fn through(&mut self) -> Option<(Arc<Arranged>, Vec<Change>)> {
-        let time = self.time;
-        self.graph.advance_to(time + 1);
-        while !self.graph.is_through(time) {
-            self.graph.step();
-        }
-        let Through { batches, mut changes, mut backlog, due, .. } = self.graph.publish(time);
-        self.reschedule(0, due);
-        let mut workers = vec![Batches::default(); self.peers];
-        workers[0] = batches;
-        for _ in 1..self.peers {
-            // The others pass at the same progress message; if one has ended, so does the process.
-            let through = self.done.recv().ok()?;
-            debug_assert_eq!(through.time, time, "one timestamp is in the graph at a time");
-            workers[through.worker] = through.batches;
-            changes.extend(through.changes);
-            self.reschedule(through.worker, through.due);
-            backlog.is_sweeping |= through.backlog.is_sweeping;
-            for (tenant, progress) in through.backlog.tenants {
-                let all: &mut Progress = backlog.tenants.entry(tenant).or_default();
-                all.done += progress.done;
-                all.total += progress.total;
-            }
-        }
-        if self.peers > 1 {
-            changes.sort_unstable_by_key(|change| change.entity_id);
-        }
-        let arranged = Arc::new(Arranged {
-            position: self.position,
-            catalog: self.catalog.clone(),
-            newest: self.newest.clone(),
-            computing: Arc::new(backlog.tenants.clone()),
-            staged_at: self.staged_at.clone(),
-            workers,
-        });
-        self.backlog = backlog;
-        Some((arranged, changes))
-    }
-
-    fn reschedule(&mut self, worker: usize, due: Due) {
-        for (tenant, at) in due {
-            match at {
-                Some(at) => self.due.insert((tenant, worker), at),
-                None => self.due.remove(&(tenant, worker)),
-            };
-            self.rescheduled.insert(tenant);
-        }
-    }
-
-    /// Publishes what is arranged, and tells everybody.
-    fn hand_out(&mut self, delta: Delta, arranged: Arc<Arranged>, accepted: Instant) {
-        self.shared.arranged.store(arranged.clone());
-        let published = Published { delta: Arc::new(delta), arranged, accepted };
-        for consumer in self.shared.consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            consumer(&published);
-        }
-        for (tenant, told) in &mut self.staging {
-            let generation = self.catalog.tenant(*tenant).and_then(|schema| schema.staging()).map_or(0, Staging::generation);
-            if generation > *told && !self.backlog.tenants.contains_key(tenant) {
-                *told = generation;
-                for consumer in self.shared.computation_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-                    consumer(*tenant, generation);
-                }
-            }
-        }
-        for tenant in std::mem::take(&mut self.rescheduled) {
-            let at = self.due.range((tenant, 0)..=(tenant, usize::MAX)).map(|(_, at)| *at).min();
-            for consumer in self.shared.clock_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-                consumer(tenant, at);
-            }
-        }
-    }
-}
-
-/// Any other worker: computes its share, and hands it to worker 0 when a timestamp is through.
-fn follow(worker: &mut Worker, shared: &Shared, through: &Sender<Through>) {
-    shared.wake_too(worker);
-    let mut graph = Graph::build(worker);
-    // Only worker 0 has input.
-    graph.close();
-    let mut published: Time = 0;
-    while !shared.ended.load(Ordering::SeqCst) {
-        graph.step();
-        // Worker 0 lets the next timestamp in only when it has what is published here.
-        let reached = shared.current.load(Ordering::SeqCst);
-        if reached > published && graph.is_through(reached) {
-            published = reached;
-            if through.send(graph.publish(reached)).is_err() {
-                return;
-            }
         }
     }
 }

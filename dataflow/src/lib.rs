@@ -7,11 +7,12 @@
 //!                 ▲                                            │                                                │
 //!                 └──────────── links and contributions ───────┘                    snapshot + delta ◀──────────┘
 //! ```
-//! Reading order: [`engine`] (threads, batches, publication), `render` (the graph), `compute` (the one operator that
+//! Reading order: [`engine`] (the threads and what they share), `conductor` (batches, publication), `render` (the graph), `compute` (the one operator that
 //! folds, evaluates and crosses links), `plan` (the schema as that operator sees it), `rollup` (how summaries are kept),
 //! [`snapshot`] (reading from any thread). `oracle` computes everything again from scratch, for tests.
 
 mod compute;
+mod conductor;
 pub mod engine;
 mod message;
 #[cfg(any(test, feature = "test-util"))]
@@ -22,6 +23,7 @@ mod rollup;
 mod rows;
 pub mod snapshot;
 mod types;
+mod worker;
 
 pub use compute::Progress;
 pub use engine::{Engine, EngineConfig, EngineError, Published};

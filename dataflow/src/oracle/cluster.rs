@@ -17,10 +17,10 @@ use timely::{CommunicationConfig, WorkerConfig};
 use super::Oracle;
 use super::histories::{Extent, History, Mirror};
 use crate::Arranged;
-use crate::engine::{Graph, Through};
 use crate::message::{Feed, Message, route};
 use crate::render::Batches;
 use crate::types::{Time, slice_after, time_of};
+use crate::worker::{Graph, Through};
 
 /// One of the processes.
 pub struct Member {

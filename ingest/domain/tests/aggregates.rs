@@ -39,13 +39,18 @@ const OTHER_TENANT: u128 = 100;
 struct World {
     catalog: Catalog,
     entities: RefCell<BTreeMap<EntityId, Arc<Entity>>>,
+    /// How many entities each collection is said to have.
+    size: u64,
+    /// Whether what was accepted last is to be computed aside.
+    staged: bool,
 }
 
 impl World {
     fn send(&mut self, authority: Authority, command: Command) -> Result<Vec<String>, Rejection> {
         let request = Request { command_id: CommandId(Uuid::nil()), authority, actor: "test".into(), correlation_id: Uuid::nil(), command };
         let lookup = |id: EntityId| self.entities.borrow().get(&id).cloned();
-        let decision = decide(&request, Facts { catalog: &self.catalog, entities: &lookup, sizes: &|_| 0 })?;
+        let decision = decide(&request, Facts { catalog: &self.catalog, entities: &lookup, sizes: &|_| self.size })?;
+        self.staged = decision.events.iter().any(|(_, event)| matches!(event, Event::Attribute(event) if event.is_staged()));
         let stamp = Stamp { at: jiff::Timestamp::UNIX_EPOCH, by: "test".into() };
         let mut names = Vec::new();
         for (_, event) in &decision.events {
@@ -277,6 +282,25 @@ fn definitions_are_checked() {
     world.refuses(change(20, DefinitionInput::Checkbox), "TOO_LARGE", "16 times");
     world.accepts(change(20, DefinitionInput::Text { max_length: Some(9), format: TextFormat::Plain }), &["AttributeDefinitionChanged"]);
     world.refuses(change(22, link(AUTHORS, false, 41, "b")), "INVALID_INPUT", "delete it and make another");
+}
+
+#[test]
+fn what_many_entities_must_be_looked_at_for_is_computed_aside() {
+    let mut world = World::library();
+    world.size = 1_000_000;
+    for (attribute, definition, staged) in [
+        // A longer text shows what there was; another type does not, neither the first time nor later.
+        (20, DefinitionInput::Text { max_length: Some(9), format: TextFormat::Plain }, false),
+        (20, DefinitionInput::number(), true),
+        (20, DefinitionInput::text(), true),
+        (24, formula("{pages} * 3"), true),
+    ] {
+        world.accepts(change(attribute, definition), &["AttributeDefinitionChanged"]);
+        assert_eq!(world.staged, staged, "{attribute}");
+    }
+    let mut small = World::library();
+    small.accepts(change(20, DefinitionInput::number()), &["AttributeDefinitionChanged"]);
+    assert!(!small.staged);
 }
 
 #[test]

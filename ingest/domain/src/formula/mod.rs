@@ -9,6 +9,7 @@
 pub mod ast;
 pub mod check;
 pub mod coerce;
+mod date_format;
 pub mod dates;
 pub mod eval;
 mod expression;

@@ -73,8 +73,8 @@ impl Record {
         self.row.take().map(|row| (self.number, row))
     }
 
-    /// The timestamp is complete.
-    pub(super) fn rest(&mut self, row: Option<(RowId, Row)>) {
+    /// The timestamp is complete, and this is its row, if it has one.
+    pub(super) fn untouch(&mut self, row: Option<(RowId, Row)>) {
         self.touched = UNTOUCHED;
         if let Some((number, row)) = row {
             (self.number, self.row) = (number, Some(row));
@@ -125,7 +125,7 @@ pub(super) struct Touched {
     /// Its row before, with its number.
     pub(super) before: Option<(RowId, Row)>,
     /// The computed cells that were set to something else than before, sorted by attribute, blank where nothing is any more.
-    pub(super) set: SmallVec<[(AttributeId, Value); 2]>,
+    pub(super) set_cells: SmallVec<[(AttributeId, Value); 2]>,
     /// The attributes whose cells changed so far.
     pub(super) changed: SmallVec<[AttributeId; 4]>,
     /// The lookups and rollups to which sources contributed since the last visit.
@@ -160,7 +160,7 @@ impl Touched {
         Self {
             slot,
             before,
-            set: SmallVec::new(),
+            set_cells: SmallVec::new(),
             changed: SmallVec::new(),
             contributed: SmallVec::new(),
             seldom: None,
@@ -200,13 +200,13 @@ impl Touched {
     pub(super) fn cell(&self, attribute: AttributeId) -> &Value {
         static BLANK: Value = Value::Blank;
         match self.place(attribute) {
-            Ok(place) => &self.set[place].1,
+            Ok(place) => &self.set_cells[place].1,
             Err(_) => self.row_before().map_or(&BLANK, |row| row.computed(attribute)),
         }
     }
 
     fn place(&self, attribute: AttributeId) -> Result<usize, usize> {
-        self.set.binary_search_by_key(&attribute, |(id, _)| *id)
+        self.set_cells.binary_search_by_key(&attribute, |(id, _)| *id)
     }
 
     /// Sets a computed cell; returns whether that changed it.
@@ -216,10 +216,10 @@ impl Touched {
         }
         match self.place(attribute) {
             Ok(place) => {
-                self.set[place].1 = value;
+                self.set_cells[place].1 = value;
                 self.is_set_again = true;
             }
-            Err(place) => self.set.insert(place, (attribute, value)),
+            Err(place) => self.set_cells.insert(place, (attribute, value)),
         }
         if !self.changed.contains(&attribute) {
             self.changed.push(attribute);
@@ -228,8 +228,8 @@ impl Touched {
     }
 
     /// The row that its entity has now; leaves nothing of what was set. Cells of attributes that are not `kept` go.
-    pub(super) fn row(&mut self, since: u64, entity: &Arc<Entity>, kept: Option<&dyn Fn(AttributeId) -> bool>) -> Row {
-        let set = std::mem::take(&mut self.set);
+    pub(super) fn new_row(&mut self, since: u64, entity: &Arc<Entity>, kept: Option<&dyn Fn(AttributeId) -> bool>) -> Row {
+        let set = std::mem::take(&mut self.set_cells);
         let before = self.row_before();
         let has_layout_of = |row: &Row| set.iter().all(|(attribute, value)| !value.is_blank() && row.layout().find(*attribute).is_ok());
         let is_like_before = kept.is_none() && before.is_some_and(has_layout_of);

@@ -333,7 +333,7 @@ impl Store {
             let record = &mut self.records[slot];
             let touched = self.touched.touch(slot, record);
             let Some(entity) = &record.entity else {
-                record.rest(None);
+                record.untouch(None);
                 continue;
             };
             let plan = plans.find(entity);
@@ -343,15 +343,15 @@ impl Store {
             let is_there = |attribute| plan.is_some_and(|plan| plan.computed.contains(&attribute));
             let is_gone = |row: &Row| self.some_are_gone && !row.layout().ids().iter().all(|attribute| is_there(*attribute));
             let folded = touched.folded;
-            if !folded && touched.set.is_empty() && touched.row_before().is_some_and(|row| !is_gone(row)) {
-                record.rest(touched.before.take());
+            if !folded && touched.set_cells.is_empty() && touched.row_before().is_some_and(|row| !is_gone(row)) {
+                record.untouch(touched.before.take());
                 continue;
             }
-            let row = touched.row(time, entity, if self.some_are_gone { Some(&is_there) } else { None });
+            let row = touched.new_row(time, entity, if self.some_are_gone { Some(&is_there) } else { None });
             let before = touched.before.take();
             let may_be_the_same = !folded && (touched.is_set_again || self.some_are_gone);
             if may_be_the_same && before.as_ref().is_some_and(|(_, old)| old.layout() == row.layout() && old.values() == row.values()) {
-                record.rest(before);
+                record.untouch(before);
                 continue;
             }
             let before = before.map(|(number, before)| {
@@ -367,7 +367,7 @@ impl Store {
                 finished.members.push((((entity.collection_id, id), ()), time, diff));
                 *counted.entry(entity.collection_id).or_default() += diff as i64;
             }
-            record.rest(Some((number, row.clone())));
+            record.untouch(Some((number, row.clone())));
             changes.push(Change { entity_id: id, old: before, new: row });
         }
         self.touched.clear();

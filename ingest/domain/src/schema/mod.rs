@@ -6,6 +6,7 @@
 mod analysis;
 mod conversion;
 mod crossing;
+mod definition_analysis;
 mod dependencies;
 pub mod input;
 pub mod resolve;

@@ -1,7 +1,8 @@
 //! From the definition that a user asks for, which names attributes by key, to the one that is recorded, which names them
 //! by id; with everything that can be wrong on the way.
 
-use super::analysis::{self, Analyzed, CollectionScope, Compute};
+use super::analysis::{Analyzed, Compute};
+use super::definition_analysis::{CollectionScope, analyze_definition, stored_otherwise};
 use super::dependencies::forbidden_cycle;
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition, DefinitionInput, MatchKey, SelectionInput, SortKey};
@@ -185,14 +186,14 @@ pub fn preview(
     input: &DefinitionInput,
 ) -> Result<Analyzed, Rejection> {
     let definition = changed_definition(schema, collection, attribute, input)?;
-    let analyzed = analysis::analyze_definition(schema, collection.id(), attribute.id, &definition).map_err(|error| match error {
+    let analyzed = analyze_definition(schema, collection.id(), attribute.id, &definition).map_err(|error| match error {
         Value::Error(error) => Rejection::InvalidInput(error.message.to_string()),
         _ => Rejection::InvalidInput("the definition does not work".into()),
     })?;
     let (id, collection_id) = (attribute.id, attribute.collection_id);
     let changed = AttributeEvent::AttributeDefinitionChanged { id, collection_id, definition, staged: false };
     Ok(match attribute::evolve(Some(attribute.clone()), &changed) {
-        Some(attribute) => analysis::stored_otherwise(&attribute, analyzed),
+        Some(attribute) => stored_otherwise(&attribute, analyzed),
         None => analyzed,
     })
 }
@@ -203,7 +204,7 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
         Value::Error(error) => Rejection::InvalidInput(error.message.to_string()),
         _ => Rejection::InvalidInput("the definition does not work".into()),
     };
-    let analyzed = match analysis::analyze_definition(schema, collection, id, definition) {
+    let analyzed = match analyze_definition(schema, collection, id, definition) {
         Ok(analyzed) => analyzed,
         Err(error) => {
             // A rollup of values that it cannot summarise is a mistake of types, though no formula was written.

@@ -151,6 +151,15 @@ impl Platform {
         self.commands.execute_all(requests).await
     }
 
+    /// Whether a command of a tenant was done before.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read.
+    pub async fn is_answered(&self, tenant: TenantId, command: CommandId) -> Result<bool, LogError> {
+        Ok(!self.log.answers(&[(tenant, command)]).await?.is_empty())
+    }
+
     /// Up to `limit` events of one stream, from version `from` on.
     pub async fn stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<Recorded>, LogError> {
         self.log.read_stream(stream, from, limit).await

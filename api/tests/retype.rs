@@ -130,3 +130,26 @@ async fn options_are_renamed_reordered_and_taken_away() {
         assert!(refused["message"].as_str().unwrap().contains(part), "{refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_was_done_is_answered_again_whatever_came_since() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let things = tenant.collection(&space, "things").await;
+    let a = tenant.attribute(&things, "a", json!({ "text": {} })).await;
+    let id = tenant.entity(&things, json!({ "a": "7" })).await;
+    let update =
+        "mutation($i: ID!, $d: AttributeDefinition!, $m: ID) { updateAttribute(id: $i, definition: $d, commandId: $m) { position } }";
+    let asked = json!({ "i": a, "d": { "number": {} }, "m": "0198f7c0-0000-7000-8000-000000000001" });
+    let first = tenant.ok(update, asked.clone()).await;
+    tenant.ok(UPDATE, json!({ "i": a, "d": { "text": {} } })).await;
+    tenant.ok(SET, json!({ "id": id, "v": { "a": "seven" } })).await;
+    // What would be refused as new is answered as it was, and changes nothing.
+    assert_eq!(tenant.ok(update, asked.clone()).await, first);
+    assert_eq!(cells(&tenant, &[id], "a").await, [json!("seven")]);
+    tenant.refused("VALUE_TYPE_MISMATCH", update, json!({ "i": a, "d": { "number": {} } })).await;
+    let other = api.tenant("other").await;
+    other.refused("NOT_FOUND", update, asked).await;
+    tenant.refused("INVALID_INPUT", update, json!({ "i": a, "d": { "number": {} }, "m": "one" })).await;
+}

@@ -29,12 +29,19 @@ struct Payload {
     position: PositionToken,
 }
 
+fn parse_command_id(id: &ID) -> Result<CommandId, Refusal> {
+    Ok(CommandId(Uuid::parse_str(id).map_err(|_| Refusal::new("INVALID_INPUT", "commandId is not a UUID"))?))
+}
+
+/// Whether the caller's tenant sent this command before and it was done.
+async fn is_answered(request: &Request<'_>, command_id: Option<&ID>) -> Result<bool, Refusal> {
+    let Some(id) = command_id else { return Ok(false) };
+    Ok(request.platform.is_answered(request.tenant()?, parse_command_id(id)?).await?)
+}
+
 async fn execute(ctx: &Context<'_>, command_id: Option<ID>, command: Command) -> Result<Payload, Refusal> {
     let request = Request::of(ctx)?;
-    let command_id = match command_id {
-        Some(id) => CommandId(Uuid::parse_str(&id).map_err(|_| Refusal::new("INVALID_INPUT", "commandId is not a UUID"))?),
-        None => CommandId(Uuid::now_v7()),
-    };
+    let command_id = command_id.as_ref().map_or_else(|| Ok(CommandId(Uuid::now_v7())), parse_command_id)?;
     let answer = request
         .platform
         .execute(command::Request {
@@ -165,9 +172,8 @@ impl Mutation {
         execute(ctx, command_id, Command::Attribute(command)).await
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
     /// A stored attribute that gets another type converts what is stored; a select whose options get other names renames them.
-    /// If some values do not fit they are counted in a VALUE_TYPE_MISMATCH and nothing is done, but with `force`: then their
+    /// If some values of entities that are not archived do not fit they are counted in a VALUE_TYPE_MISMATCH and nothing is done, but with `force`: then their
     /// cells hold an error, until the attribute gets a type that they fit or they are set anew. `previewAttribute` shows which.
     #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
     async fn update_attribute(
@@ -189,8 +195,15 @@ impl Mutation {
         if let AttributeCommand::UpdateAttribute { id, definition: Some(definition), .. } = &command
             && force != Some(true)
         {
-            let view = Request::of(ctx)?.view(None).await?;
-            tokio::task::block_in_place(|| check_conversion(&view, *id, definition))?;
+            let request = Request::of(ctx)?;
+            let view = request.view(None).await?;
+            let refusal = tokio::task::block_in_place(|| check_conversion(&view, *id, definition)).err();
+            // What was answered before is answered as then, whatever has come to be stored since.
+            if let Some(refusal) = refusal
+                && !is_answered(&request, command_id.as_ref()).await?
+            {
+                return Err(refusal);
+            }
         }
         start_clock(ctx, &command).await?;
         execute(ctx, command_id, Command::Attribute(command)).await

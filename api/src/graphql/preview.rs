@@ -69,7 +69,7 @@ pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &Definitio
     if affordable { Ok(out) } else { Err(ScanBudget::exhausted()) }
 }
 
-/// Refuses another definition of a stored attribute if values that are stored do not fit it.
+/// Refuses another definition of a stored attribute if values that entities in sight hold do not fit it.
 pub(crate) fn check_conversion(view: &TenantView, id: AttributeId, definition: &DefinitionInput) -> Result<(), Refusal> {
     // What the command path refuses it shall refuse.
     let Some(attribute) = view.schema.attribute(id).filter(|attribute| !attribute.definition.is_computed()) else { return Ok(()) };

@@ -89,22 +89,23 @@ fn as_shown(stored: Value, definition: &Definition) -> Value {
 
 /// A value that is shown under one definition, as a value of another; an error if it does not fit.
 fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
-    if value.is_blank() {
+    // What holds text can hold nothing but spaces; all others say nothing by it.
+    let holds_text = matches!(to, Definition::Text { .. } | Definition::Json {});
+    let plain = plain(value, from);
+    let is_empty = matches!(&plain, Value::Text(text) if text.trim().is_empty());
+    if value.is_blank() || plain.is_blank() || is_empty && !holds_text {
         return Value::Blank;
     }
     // What says it all as text.
     let text = || match (from, value) {
-        (Definition::Json {}, Value::Text(text)) => match serde_json::from_str(text) {
-            Ok(Json::String(text)) => text.into(),
-            _ => text.clone(),
-        },
+        (Definition::Json {}, _) if matches!(plain, Value::Text(_)) => coerce::text(&plain),
         (Definition::DateRange {}, Value::List(days)) if days.len() == 2 => {
             eco_format!("{}/{}", coerce::text(&days[0]), coerce::text(&days[1]))
         }
         _ => coerce::text(value),
     };
     // One value where a list has one.
-    let single = match value {
+    let single = match &plain {
         Value::List(items) if items.len() == 1 => &items[0],
         other => other,
     };
@@ -128,7 +129,6 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
             Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "yes" | "y" | "1" | "on" | "x" | "checked" => Some(Value::Bool(true)),
                 "false" | "no" | "n" | "0" | "off" | "unchecked" => Some(Value::Bool(false)),
-                "" => Some(Value::Blank),
                 _ => None,
             },
             _ => None,
@@ -178,7 +178,7 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
             options.iter().find(|choice| choice.name == text.trim()).map(|choice| Value::Text(choice.name.clone()))
         }
         Definition::MultiSelect { options } => {
-            let names: Vec<EcoString> = match value {
+            let names: Vec<EcoString> = match &plain {
                 Value::List(items) => items.iter().map(coerce::text).collect(),
                 other => {
                     let text = coerce::text(other);
@@ -196,8 +196,8 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
                 .all(known)
                 .then(|| Value::list(names.iter().filter(|name| seen.insert(*name)).map(|name| Value::Text(name.clone()))))
         }
-        Definition::User { multiple } => match (value, multiple) {
-            (Value::List(_), true) => Some(value.clone()),
+        Definition::User { multiple } => match (&plain, multiple) {
+            (Value::List(_), true) => Some(plain.clone()),
             (one, true) => Some(Value::list([one.clone()])),
             (Value::List(items), false) => (items.len() == 1).then(|| items[0].clone()),
             (one, false) => Some(one.clone()),
@@ -205,6 +205,27 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
         _ => None,
     };
     result.unwrap_or_else(|| misfit(value, &article(to.kind())))
+}
+
+/// What a value is without its type: of JSON, the text, number or list that it is.
+fn plain(value: &Value, from: &Definition) -> Value {
+    // Of numbers the text says all digits; what is within what is within a list stays JSON.
+    fn of_json(json: &Json, text: EcoString) -> Value {
+        match json {
+            Json::Null => Value::Blank,
+            Json::Bool(b) => Value::Bool(*b),
+            Json::String(text) => Value::text(text.as_str()),
+            Json::Number(_) | Json::Array(_) | Json::Object(_) => Value::Text(text),
+        }
+    }
+    match (from, value) {
+        (Definition::Json {}, Value::Text(text)) => match serde_json::from_str(text) {
+            Ok(Json::Array(items)) => Value::list(items.iter().map(|item| of_json(item, eco_format!("{item}")))),
+            Ok(json) => of_json(&json, text.clone()),
+            Err(_) => value.clone(),
+        },
+        _ => value.clone(),
+    }
 }
 
 fn number(value: &Value) -> Option<Decimal> {
@@ -215,7 +236,6 @@ fn number(value: &Value) -> Option<Decimal> {
             match text.strip_suffix('%') {
                 Some(percent) if percent.trim().is_empty() => None,
                 Some(percent) => coerce::number(&Value::text(percent)).ok()?.checked_div(Decimal::ONE_HUNDRED),
-                None if text.is_empty() => None,
                 None => coerce::number(value).ok(),
             }
         }
@@ -235,6 +255,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::aggregate::format::{NumberFormat, TextFormat};
 
     #[test]
     fn what_was_an_option_once_stays_lost() {
@@ -249,5 +270,32 @@ mod tests {
         let shown = |value: Value| conversion.value(&|id| if id == first { value.clone() } else { Value::Blank });
         assert_eq!(shown(stored(&["a"])), stored(&["Alpha"]));
         assert!(shown(stored(&["a", "b"])).is_error(), "an id is no name");
+    }
+
+    #[test]
+    fn json_is_what_it_says_and_nothing_says_nothing() {
+        let options = || ["a", "b"].map(|name| Choice { id: name.into(), name: name.into(), color: None }).to_vec();
+        let number = Definition::Number { scale: None, format: NumberFormat::default() };
+        let text = Definition::Text { max_length: None, format: TextFormat::default() };
+        let (one, many) = (Definition::SingleSelect { options: options() }, Definition::MultiSelect { options: options() });
+        let json = |json: &str, to: &Definition| converted(&Value::text(json), &Definition::Json {}, to);
+        assert_eq!(json("\"12.50\"", &number), Value::Number("12.50".parse().unwrap()));
+        assert_eq!(json("12.5", &number), Value::Number("12.5".parse().unwrap()));
+        assert_eq!(json("[7]", &number), Value::Number(7.into()));
+        assert!(json("{\"n\": 7}", &number).is_error() && json("[7, 8]", &number).is_error());
+        assert_eq!(json("\"a\"", &one), Value::text("a"));
+        assert_eq!(json("[\"b\", \"a\"]", &many), Value::list(["b", "a"].map(Value::text)));
+        assert!(json("[\"b\", [\"a\"]]", &many).is_error());
+        assert_eq!(json("true", &Definition::Checkbox {}), Value::Bool(true));
+        assert_eq!(json("\"2026-01-31\"", &Definition::Date {}), Value::Date(jiff::civil::date(2026, 1, 31)));
+        assert_eq!(json("\"said\"", &text), Value::text("said"));
+        assert_eq!(json("[1, 2]", &text), Value::text("[1, 2]"));
+        assert_eq!(json("null", &text), Value::Blank);
+        for empty in ["", "  "] {
+            for to in [&number, &one, &many, &Definition::Checkbox {}, &Definition::Date {}, &Definition::Attachments {}] {
+                assert_eq!(converted(&Value::text(empty), &text, to), Value::Blank, "{to:?}");
+            }
+            assert_eq!(converted(&Value::text(empty), &Definition::Json {}, &text), Value::text(empty));
+        }
     }
 }

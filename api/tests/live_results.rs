@@ -317,3 +317,52 @@ async fn what_cannot_be_kept_is_refused() {
     let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
     assert_eq!(body["errors"][0]["extensions"]["code"], "NOT_FOUND");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_groups_are_kept_as_are_listed() {
+    const COUNT: usize = 10_000;
+    let api = Api::start().await;
+    let things = Things::new(&api, 11).await;
+    let (tenant, c) = (&things.tenant, &things.collection);
+    let options: Vec<_> = (0..10).map(|n| format!("o{n}")).collect();
+    let tags = json!(options).to_string();
+    tenant.attribute(c, "tags", json!({ "multiSelect": { "options": options } })).await;
+    for from in (0..COUNT).step_by(500) {
+        let create = |n: usize| {
+            format!("m{n}: createEntity(collectionId: \"{c}\", values: {{ n: {n}, kind: \"k{}\", tags: {tags} }}) {{ id }} ", n % 7)
+        };
+        tenant.ok(&format!("mutation {{ {} }}", (from..from + 500).map(create).collect::<String>()), json!({})).await;
+    }
+    let listed =
+        "query($c: ID!) { groups(collectionId: $c, groupBy: [{ attribute: \"kind\" }, { attribute: \"n\" }]) { count groups { count } } }";
+    assert_eq!(tenant.ok(listed, json!({ "c": c })).await["groups"]["count"], json!(COUNT));
+    let live = "subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"kind\", \"n\"]) { kind ops { op path count } } }";
+    let mut groups = Messages::of(tenant, live, json!({ "c": c }));
+    until(&mut groups, "PROGRESS").await;
+    // As many as there may be: one that moves to another group leaves its own.
+    let one = tenant.ok("query($c: ID!) { entities(collectionId: $c, filter: \"{n} = 5\") { id } }", json!({ "c": c })).await;
+    let moved = "mutation($i: ID!) { setValues(id: $i, values: { n: 10000 }) { id } }";
+    tenant.ok(moved, json!({ "i": one["entities"][0]["id"] })).await;
+    let ops = until(&mut groups, "DELTA").await["ops"].clone();
+    let told: Vec<_> = ops.as_array().unwrap().iter().map(|op| (op["op"].clone(), op["path"].clone())).collect();
+    assert_eq!(told, [(json!("DELETE"), json!(["k5", 5])), (json!("INSERT"), json!(["k5", 10000]))]);
+    // One more is too many, for those who listen and for those who ask.
+    tenant.entity(c, json!({ "n": 10_001 })).await;
+    let mut stream = groups.0;
+    let body = loop {
+        let response = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a message comes").unwrap();
+        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        if !body["errors"].is_null() {
+            break body;
+        }
+    };
+    assert_eq!(body["errors"][0]["extensions"]["code"], "TOO_LARGE", "{body}");
+    tenant.refused("TOO_LARGE", listed, json!({ "c": c })).await;
+    // And so are millions of values that summaries would keep.
+    let summaries = vec![json!({ "attribute": "tags", "function": "COUNT_UNIQUE" }); 20];
+    let live = "subscription($c: ID!, $s: [SummaryInput!]) { groups(collectionId: $c, filter: \"{n} < 10000\", groupBy: [\"kind\", \"n\"], summaries: $s) { kind } }";
+    let response = api.schema.execute_stream(api.request(tenant.authority, live, json!({ "c": c, "s": summaries }))).next().await.unwrap();
+    let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+    assert_eq!(body["errors"][0]["extensions"]["code"], "TOO_LARGE", "{body}");
+    assert!(body["errors"][0]["message"].as_str().unwrap().contains("values"), "{body}");
+}

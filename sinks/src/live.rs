@@ -7,6 +7,7 @@
 //! To begin without a gap: subscribe first, take a snapshot then, and pass over what is not newer than the snapshot.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use decidr_domain::aggregate::attribute::Attribute;
@@ -20,11 +21,15 @@ use decidr_domain::value::Value;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::Sink;
 
 /// How many deltas may wait for one subscriber.
 pub const QUEUE_MAX: usize = 1024;
+
+/// How many changes of entities may wait for one subscriber, but that there may always be one delta.
+pub const WAITING_MAX: usize = 100_000;
 
 /// What to watch: the entities of a collection that are in sight and for which the filter is true.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -157,6 +162,8 @@ pub enum Next {
 /// One subscriber's end.
 pub struct Subscription {
     queue: mpsc::Receiver<Arc<Changes>>,
+    /// How many changes of entities are in the queue.
+    waiting: Arc<AtomicUsize>,
     ended: Arc<Mutex<Option<End>>>,
 }
 
@@ -170,7 +177,7 @@ impl Subscription {
     /// The next message; waits for it.
     pub async fn next(&mut self) -> Next {
         match self.queue.recv().await {
-            Some(changes) => Next::Changes(changes),
+            Some(changes) => self.read(changes),
             None => self.end(),
         }
     }
@@ -178,10 +185,15 @@ impl Subscription {
     /// The next message, if it is there already.
     pub fn try_next(&mut self) -> Option<Next> {
         match self.queue.try_recv() {
-            Ok(changes) => Some(Next::Changes(changes)),
-            Err(mpsc::error::TryRecvError::Empty) => None,
-            Err(mpsc::error::TryRecvError::Disconnected) => Some(self.end()),
+            Ok(changes) => Some(self.read(changes)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(self.end()),
         }
+    }
+
+    fn read(&self, changes: Arc<Changes>) -> Next {
+        self.waiting.fetch_sub(changes.ops.len(), Ordering::Relaxed);
+        Next::Changes(changes)
     }
 
     fn end(&self) -> Next {
@@ -221,10 +233,24 @@ struct Shared {
 struct Subscriber {
     hears: Hears,
     queue: mpsc::Sender<Arc<Changes>>,
+    waiting: Arc<AtomicUsize>,
     ended: Arc<Mutex<Option<End>>>,
 }
 
 impl Subscriber {
+    /// Whether it is still there after this message was left for it.
+    fn send(&self, message: &Arc<Changes>) -> bool {
+        let ops = message.ops.len();
+        let waiting = self.waiting.fetch_add(ops, Ordering::Relaxed);
+        let is_lagging = waiting > 0 && waiting + ops > WAITING_MAX;
+        let sent = if is_lagging { Err(TrySendError::Full(message.clone())) } else { self.queue.try_send(message.clone()) };
+        if matches!(sent, Err(TrySendError::Full(_))) {
+            metrics::counter!("decidr_live_lagged_total").increment(1);
+            self.end(End::Lagged);
+        }
+        sent.is_ok()
+    }
+
     /// Takes leave of a subscriber: it reads what waits for it, and then this.
     fn end(&self, end: End) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
@@ -235,8 +261,8 @@ impl Live {
     /// Listens to a query, from the next delta on. `program` is the filter's, under the newest schema.
     pub fn subscribe(&self, query: LiveQuery, program: Option<Program>, hears: Hears) -> Subscription {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        let ended = Arc::default();
-        let subscriber = Subscriber { hears, queue: sender, ended: Arc::clone(&ended) };
+        let (waiting, ended) = (Arc::default(), Arc::default());
+        let subscriber = Subscriber { hears, queue: sender, waiting: Arc::clone(&waiting), ended: Arc::clone(&ended) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { queries, catalog, .. } = &mut *state;
         let shared = queries.entry(query.collection).or_default();
@@ -247,7 +273,7 @@ impl Live {
                 shared.push(Shared { query, program, computing, subscribers: vec![subscriber] });
             }
         }
-        Subscription { queue, ended }
+        Subscription { queue, waiting, ended }
     }
 
     /// The position of the tenant's newest event that was looked at; everything up to there has been handed to subscribers.
@@ -370,14 +396,81 @@ impl Shared {
         }
         let message = Arc::new(Changes { position, kind: ChangesKind::Delta, ops });
         let concerns = |subscriber: &Subscriber| !message.ops.is_empty() || subscriber.hears == Hears::SchemaToo;
-        self.subscribers.retain(|subscriber| match concerns(subscriber).then(|| subscriber.queue.try_send(message.clone())) {
-            None | Some(Ok(())) => true,
-            Some(Err(mpsc::error::TrySendError::Full(_))) => {
-                metrics::counter!("decidr_live_lagged_total").increment(1);
-                subscriber.end(End::Lagged);
-                false
-            }
-            Some(Err(mpsc::error::TrySendError::Closed(_))) => false,
-        });
+        self.subscribers.retain(|subscriber| !concerns(subscriber) || subscriber.send(&message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use decidr_domain::aggregate::entity::{Entity, Values};
+    use decidr_domain::delta::Change;
+    use decidr_domain::layout::Layout;
+    use decidr_domain::stamp::Stamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const TENANT: TenantId = TenantId(Uuid::nil());
+    const COLLECTION: CollectionId = CollectionId(Uuid::nil());
+
+    /// So many new entities.
+    fn delta(position: Position, count: usize) -> Arc<Delta> {
+        let change = |n: usize| {
+            let entity = Entity {
+                id: EntityId(Uuid::from_u128(n as u128)),
+                tenant_id: TENANT,
+                collection_id: COLLECTION,
+                archived: false,
+                version: 1,
+                values: Values::default(),
+                number: 1,
+                created: Stamp { at: Timestamp::UNIX_EPOCH, by: "test".into() },
+                changes: Vec::new(),
+            };
+            let new = Row::new(1, Arc::new(entity), Layout::default(), std::iter::empty());
+            Change { entity_id: new.entity.id, old: None, new }
+        };
+        Arc::new(Delta {
+            previous: position - 1,
+            position,
+            newest: vec![(TENANT, position)],
+            catalog: Arc::default(),
+            schema_changed: false,
+            is_aside: false,
+            changes: (0..count).map(change).collect(),
+        })
+    }
+
+    fn listen(live: &Live) -> Subscription {
+        live.subscribe(LiveQuery { tenant: TENANT, collection: COLLECTION, filter: None }, None, Hears::Entities)
+    }
+
+    fn read(subscription: &mut Subscription) -> Option<usize> {
+        match subscription.try_next()? {
+            Next::Changes(changes) => Some(changes.ops.len()),
+            next => panic!("{next:?}"),
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_size() {
+        let live = Live::default();
+        let (mut slow, mut quick) = (listen(&live), listen(&live));
+        // One delta is handed over however large it is; what comes with it is too much, unless it was read.
+        live.apply(&delta(1, WAITING_MAX + 1));
+        assert_eq!(read(&mut quick), Some(WAITING_MAX + 1));
+        live.apply(&delta(2, 10));
+        assert_eq!((read(&mut quick), live.subscribers()), (Some(10), 1));
+        assert_eq!(read(&mut slow), Some(WAITING_MAX + 1), "what was left for it before is still read");
+        assert!(matches!(slow.try_next(), Some(Next::Lagged)));
+        // As much as may wait, in many deltas; then one more.
+        for position in 3..13 {
+            live.apply(&delta(position, WAITING_MAX / 10));
+        }
+        assert_eq!(live.subscribers(), 1);
+        live.apply(&delta(13, 1));
+        assert_eq!(live.subscribers(), 0);
+        assert_eq!(std::iter::from_fn(|| (!quick.queue.is_empty()).then(|| read(&mut quick))).count(), 10);
+        assert!(matches!(quick.try_next(), Some(Next::Lagged)));
     }
 }

@@ -17,13 +17,35 @@ use super::groups::{GROUPS_MAX, Summary};
 use super::listener::{Beginning, Listener};
 use super::maintained::Maintained;
 use super::scalars::json;
-use super::{Refusal, TenantView};
+use super::{Refusal, ScanBudget, TenantView};
+
+/// How many values the summaries of one subscriber may keep, all its groups together.
+const VALUES_MAX: usize = 2_000_000;
 
 /// One summary of one group.
 enum Kept {
     Kernel(RollupGroup),
     /// The order of the entities matters.
     InOrder(BTreeMap<EntityId, Value>),
+}
+
+impl Kept {
+    /// How many values it keeps.
+    fn held(&self) -> usize {
+        match self {
+            Kept::Kernel(kernel) => kernel.held(),
+            Kept::InOrder(values) => values.len(),
+        }
+    }
+
+    fn change(&mut self, id: EntityId, value: &Value, is_in: bool) {
+        match (self, is_in) {
+            (Kept::Kernel(kernel), true) => kernel.add(value),
+            (Kept::Kernel(kernel), false) => kernel.remove(value),
+            (Kept::InOrder(values), true) => drop(values.insert(id, value.clone())),
+            (Kept::InOrder(values), false) => drop(values.remove(&id)),
+        }
+    }
 }
 
 /// One group.
@@ -39,6 +61,10 @@ pub(super) struct LiveGroups {
     levels: Vec<AttributeId>,
     summaries: Vec<Summary>,
     groups: BTreeMap<Vec<Value>, State>,
+    /// How many groups without groups in them have entities.
+    innermost: usize,
+    /// How many values the summaries keep.
+    held: usize,
     /// The cells of what is grouped by and summarised.
     cells: Vec<Option<AttributeId>>,
     /// The groups that changed since they were told of.
@@ -48,7 +74,7 @@ pub(super) struct LiveGroups {
 impl LiveGroups {
     /// Nothing is known yet.
     pub(super) fn new(levels: Vec<AttributeId>, summaries: Vec<Summary>) -> Self {
-        Self { levels, summaries, groups: BTreeMap::new(), cells: Vec::new(), touched: BTreeSet::new() }
+        Self { levels, summaries, groups: BTreeMap::new(), innermost: 0, held: 0, cells: Vec::new(), touched: BTreeSet::new() }
     }
 
     fn cells(&self, view: &TenantView) -> Result<Vec<Option<AttributeId>>, Refusal> {
@@ -65,13 +91,17 @@ impl LiveGroups {
         for state in self.groups.values_mut() {
             (state.count, state.kept) = (0, new_kept(&self.summaries));
         }
+        (self.innermost, self.held) = (0, 0);
         self.touched = self.groups.keys().cloned().collect();
         // There is always the one of all entities.
         self.group(Vec::new());
         let mut trouble = Ok(());
         view.arranged.scan(listener.collection(), None, |row| {
-            if LiveQuery::matches(row, filter) {
-                trouble = self.count(view, row, true);
+            if !view.budget.take() {
+                trouble = Err(ScanBudget::exhausted());
+            } else if LiveQuery::matches(row, filter) {
+                self.count(view, row, true);
+                trouble = self.affordable();
             }
             trouble.is_ok()
         });
@@ -85,27 +115,41 @@ impl LiveGroups {
     }
 
     /// Counts an entity in or out.
-    fn count(&mut self, view: &TenantView, row: &Row, is_in: bool) -> Result<(), Refusal> {
+    fn count(&mut self, view: &TenantView, row: &Row, is_in: bool) {
         let path: Vec<Value> = self.levels.iter().map(|attribute| view.shown_key(row, *attribute)).collect();
         let value = |summary: &Summary| summary.attribute.map_or(Value::Bool(true), |id| view.shown_key(row, id));
         let values: Vec<Value> = self.summaries.iter().map(value).collect();
         for depth in 0..=path.len() {
+            let (mut before, mut after) = (0, 0);
             let state = self.group(path[..depth].to_vec());
             state.count += if is_in { 1 } else { -1 };
             for (kept, value) in state.kept.iter_mut().zip(&values) {
-                match (kept, is_in) {
-                    (Kept::Kernel(kernel), true) => kernel.add(value),
-                    (Kept::Kernel(kernel), false) => kernel.remove(value),
-                    (Kept::InOrder(values), true) => drop(values.insert(row.entity.id, value.clone())),
-                    (Kept::InOrder(values), false) => drop(values.remove(&row.entity.id)),
+                before += kept.held();
+                kept.change(row.entity.id, value, is_in);
+                after += kept.held();
+            }
+            let count = state.count;
+            self.held = self.held + after - before;
+            if depth == path.len() {
+                match (count, is_in) {
+                    (1, true) => self.innermost += 1,
+                    (0, false) => self.innermost -= 1,
+                    _ => {}
                 }
             }
         }
-        if self.groups.len() > GROUPS_MAX + 1 {
-            let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");
-            return Err(Refusal::new("TOO_LARGE", message));
-        }
-        Ok(())
+    }
+
+    /// Whether there are not too many groups, and not too much is kept of them. In the midst of a change there may be.
+    fn affordable(&self) -> Result<(), Refusal> {
+        let message = if self.innermost > GROUPS_MAX {
+            format!("there are more than {GROUPS_MAX} groups; group by something else, or filter")
+        } else if self.held > VALUES_MAX {
+            format!("the summaries keep more than {VALUES_MAX} values in all groups together; ask for fewer, or filter")
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new("TOO_LARGE", message))
     }
 
     /// What there is to tell of the groups that were touched.
@@ -165,9 +209,10 @@ impl Maintained for LiveGroups {
             return Ok(self.ops());
         }
         for op in &changes.ops {
-            op.old.iter().try_for_each(|row| self.count(view, row, false))?;
-            op.row.iter().try_for_each(|row| self.count(view, row, true))?;
+            op.old.iter().for_each(|row| self.count(view, row, false));
+            op.row.iter().for_each(|row| self.count(view, row, true));
         }
+        self.affordable()?;
         Ok(self.ops())
     }
 }

@@ -20,7 +20,7 @@ use super::changes::{Op, OpKind};
 use super::listener::{Beginning, Listener};
 use super::maintained::Maintained;
 use super::page::{Direction, OrderBy, checked_order};
-use super::{Refusal, TenantView};
+use super::{Refusal, ScanBudget, TenantView};
 
 /// How many entities more than it shows a window keeps at least when it is filled.
 const SPARE: usize = 100;
@@ -89,16 +89,19 @@ impl Window {
     }
 
     /// Looks at the whole collection. Nothing was shown before a first time.
-    fn fill(&mut self, view: &TenantView, collection: CollectionId, filter: Option<&Program>) {
+    fn fill(&mut self, view: &TenantView, collection: CollectionId, filter: Option<&Program>) -> Result<(), Refusal> {
         self.rows.clear();
         self.places.clear();
         self.bound = None;
+        let mut affordable = true;
         view.arranged.scan(collection, None, |row| {
-            if live::LiveQuery::matches(row, filter) {
+            affordable = view.budget.take();
+            if affordable && live::LiveQuery::matches(row, filter) {
                 self.put(view, row);
             }
-            true
+            affordable
         });
+        if affordable { Ok(()) } else { Err(ScanBudget::exhausted()) }
     }
 
     /// Takes in a row that is in the result, if it is not behind the bound.
@@ -170,7 +173,7 @@ impl Maintained for Window {
     fn begin(&mut self, listener: &Listener, beginning: &Beginning) -> Result<Vec<Op>, Refusal> {
         self.shown.clear();
         self.is_of(&beginning.view)?;
-        self.fill(&beginning.view, listener.collection(), beginning.filter.as_ref());
+        self.fill(&beginning.view, listener.collection(), beginning.filter.as_ref())?;
         Ok(self.steps().into_iter().map(|step| step.op(&beginning.view)).collect())
     }
 
@@ -184,7 +187,7 @@ impl Maintained for Window {
             let filter;
             (view, filter) = listener.newest()?;
             self.is_of(&view)?;
-            self.fill(&view, listener.collection(), filter.as_ref());
+            self.fill(&view, listener.collection(), filter.as_ref())?;
         }
         Ok(self.steps().into_iter().map(|step| step.op(&view)).collect())
     }

@@ -30,4 +30,8 @@ impl Kernel for Basic {
         let values: Vec<_> = self.counts.iter().flat_map(|(value, count)| std::iter::repeat_n(value.clone(), *count as usize)).collect();
         (self.rollup.naive)(&values, &self.argument)
     }
+
+    fn held(&self) -> usize {
+        self.counts.len()
+    }
 }

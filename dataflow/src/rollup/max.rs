@@ -24,4 +24,8 @@ impl Kernel for Max {
     fn summary(&self) -> Value {
         self.0.last().cloned().unwrap_or_default()
     }
+
+    fn held(&self) -> usize {
+        self.0.len()
+    }
 }

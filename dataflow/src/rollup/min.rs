@@ -24,4 +24,8 @@ impl Kernel for Min {
     fn summary(&self) -> Value {
         self.0.first().cloned().unwrap_or_default()
     }
+
+    fn held(&self) -> usize {
+        self.0.len()
+    }
 }

@@ -80,6 +80,10 @@ pub(crate) trait Kernel: Send {
     fn remove(&mut self, value: &Value);
     /// The summary of what is there.
     fn summary(&self) -> Value;
+    /// How many values it keeps, where it keeps more than what it makes of them.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// A rollup over the contributions of one host's sources, errors among them included.
@@ -100,6 +104,11 @@ impl Group {
     /// How many different errors are in it.
     pub(crate) fn errors(&self) -> usize {
         self.errors.len()
+    }
+
+    /// How many values it keeps: none if a few sums and counts say all.
+    pub fn held(&self) -> usize {
+        self.errors.len() + self.kernel.held()
     }
 
     /// Takes a contribution in.

@@ -68,6 +68,14 @@ impl Ordered {
         }
     }
 
+    /// How many different values there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Ordered::Few(list) => list.len(),
+            Ordered::Many(tree) => tree.len(),
+        }
+    }
+
     pub(super) fn first(&self) -> Option<&Value> {
         match self {
             Ordered::Few(list) => list.first().map(|(value, _)| value),

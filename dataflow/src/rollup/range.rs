@@ -25,4 +25,8 @@ impl Kernel for Range {
     fn summary(&self) -> Value {
         self.0.first().zip(self.0.last()).map_or(Value::Blank, |(least, most)| range(least, most))
     }
+
+    fn held(&self) -> usize {
+        self.0.len()
+    }
 }

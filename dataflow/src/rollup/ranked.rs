@@ -102,6 +102,10 @@ impl Kernel for Ranked {
         };
         found.map_or(Value::Blank, Value::number)
     }
+
+    fn held(&self) -> usize {
+        self.numbers.count
+    }
 }
 
 #[cfg(test)]

@@ -86,4 +86,8 @@ impl Kernel for Different {
     fn summary(&self) -> Value {
         Value::from(self.0.len() as i64)
     }
+
+    fn held(&self) -> usize {
+        self.0.len()
+    }
 }

@@ -27,4 +27,8 @@ impl Kernel for Top {
     fn summary(&self) -> Value {
         Value::list(self.values.largest_first().take(self.count).cloned())
     }
+
+    fn held(&self) -> usize {
+        self.values.len()
+    }
 }

@@ -1,12 +1,11 @@
 //! COUNTA, COUNT_UNIQUE, the shares, AND, OR, XOR: counters.
 
-use std::collections::BTreeMap;
-
 use decidr_domain::formula::coerce::truth;
-use decidr_domain::rollup::share::{is_filled, share};
+use decidr_domain::rollup::share::{is_counted, share};
 use decidr_domain::value::Value;
 
-use super::{Kernel, decrement};
+use super::Kernel;
+use super::ordered::Ordered;
 
 /// How many values there are, and how many of them count.
 struct Counter {
@@ -23,11 +22,11 @@ impl Counter {
 }
 
 pub(super) fn counta(_: &Value) -> Box<dyn Kernel> {
-    Counter::kernel(is_filled, |counted, _| Value::from(counted as i64))
+    Counter::kernel(is_counted, |counted, _| Value::from(counted as i64))
 }
 
 pub(super) fn percent_filled(_: &Value) -> Box<dyn Kernel> {
-    Counter::kernel(is_filled, share)
+    Counter::kernel(is_counted, share)
 }
 
 pub(super) fn percent_checked(_: &Value) -> Box<dyn Kernel> {
@@ -62,9 +61,9 @@ impl Kernel for Counter {
     }
 }
 
-/// How often each value is there.
+/// Each value that is there.
 #[derive(Default)]
-struct Different(BTreeMap<Value, u32>);
+struct Different(Ordered);
 
 pub(super) fn count_unique(_: &Value) -> Box<dyn Kernel> {
     Box::<Different>::default()
@@ -72,15 +71,11 @@ pub(super) fn count_unique(_: &Value) -> Box<dyn Kernel> {
 
 impl Kernel for Different {
     fn add(&mut self, value: &Value) {
-        if !value.is_blank() {
-            *self.0.entry(value.clone()).or_default() += 1;
-        }
+        self.0.add(value);
     }
 
     fn remove(&mut self, value: &Value) {
-        if !value.is_blank() {
-            decrement(&mut self.0, value);
-        }
+        self.0.remove(value);
     }
 
     fn summary(&self) -> Value {

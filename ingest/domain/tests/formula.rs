@@ -443,3 +443,34 @@ fn what_takes_long_or_much_ends_early() {
         check(&text, expected);
     }
 }
+
+#[test]
+fn odd_things_that_others_agree_on() {
+    for (text, expected) in [
+        ("COUNTA(1, '', '2', 3, FALSE())", "3"),
+        ("COUNTBLANK(FALSE(), TRUE())", "1"),
+        ("ARRAYJOIN(ARRAYCOMPACT(SPLIT('a,,b', ',')))", "a, b"),
+        ("PRODUCT(SPLIT('2,,4', ','))", "8"),
+        ("PRODUCT(SPLIT('2,3,foo', ','))", "6"),
+        ("DATESTR('December 31, 9999')", "9999-12-31"),
+        ("DATETIME_FORMAT(DATE(9999, 12, 31), 'dddd, D MMMM YYYY HH:mm')", "Friday, 31 December 9999 00:00"),
+        ("TIMESTR(DATE(9999, 12, 31))", "00:00:00"),
+        ("VALUE('(123)')", "-123"),
+        ("VALUE('(12%)')", "-0.12"),
+        ("VALUE('($-350)')", "#value"),
+        ("VALUE('(-5)')", "#value"),
+        ("VALUE('(5')", "#value"),
+        ("COUNTIF(ARRAYFLATTEN(TRUE(), FALSE(), TRUE()), 'TRUE')", "2"),
+        ("COUNTIF(ARRAYFLATTEN(TRUE(), FALSE()), '=FALSE')", "1"),
+        ("COUNTIF(ARRAYFLATTEN('true', 'TRUE', 1), TRUE())", "0"),
+        ("COUNTIF(SPLIT('TRUE,true', ','), 'TRUE')", "1"),
+        ("DATE(1, 1, 2)", "1901-01-02"),
+        ("DATE(-1, 1, 1)", "#range"),
+        ("DATE(1850, 1, 1)", "1850-01-01"),
+        ("1 + 1 == 2", "true"),
+        ("DATETIME_FORMAT(SET_LOCALE(DATETIME_PARSE('2016-06-08'), 'tzm-latn'), 'dddd D MMMM')", "akras 8 ywnyw"),
+        ("DATETIME_FORMAT(SET_LOCALE(DATETIME_PARSE('2016-06-08'), 'tzl'), 'LLLL')", "Márcuri, li 8. Gün dallas 2016 00.00"),
+    ] {
+        check(text, expected);
+    }
+}

@@ -6,6 +6,7 @@ use ecow::EcoString;
 use rust_decimal::Decimal;
 
 use super::Span;
+use super::token::in_braces;
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,7 +164,7 @@ impl fmt::Display for Node {
         match &self.kind {
             NodeKind::Number(number) => write!(f, "{number}"),
             NodeKind::Text(text) => write!(f, "\"{}\"", escaped(text)),
-            NodeKind::Attribute(name) => write!(f, "{{{name}}}"),
+            NodeKind::Attribute(name) => f.write_str(&in_braces(name)),
             NodeKind::Variable(name) => f.write_str(name),
             NodeKind::Negate(operand) => {
                 f.write_str("-")?;

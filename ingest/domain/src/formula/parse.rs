@@ -227,6 +227,21 @@ mod tests {
     }
 
     #[test]
+    fn names_may_have_braces_in_them() {
+        let eats = |text: &str, name: &str| {
+            let tree = parse(text, &[]).unwrap();
+            assert_eq!(show(&tree), format!("{{{name}}}"), "{text}");
+            assert_eq!(show(&parse(&tree.to_string(), &[]).unwrap()), show(&tree), "{text}");
+        };
+        eats(r"{a\}b}", "a}b");
+        eats(r#"{f" \{\}}"#, "f\" {}");
+        eats(r"{b{}", "b{");
+        eats(r"{ a\b }", r"a\b");
+        eats(r"{a\\}", r"a\");
+        assert!(parse(r"{a\}", &[]).is_err(), "it is not closed");
+    }
+
+    #[test]
     fn precedence() {
         for (text, tree) in [
             ("1 + 2 * 3", "(+ 1 (* 2 3))"),

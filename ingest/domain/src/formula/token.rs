@@ -67,7 +67,10 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
             '%' => Token::Operator(Operator::Modulo),
             '^' => Token::Operator(Operator::Power),
             '&' => Token::Operator(Operator::Join),
-            '=' => Token::Operator(Operator::Equal),
+            '=' => {
+                at += usize::from(next == Some('='));
+                Token::Operator(Operator::Equal)
+            }
             '!' if next != Some('=') => Token::Not,
             '<' | '>' | '!' => {
                 let two = next.filter(|n| matches!((c, n), ('<' | '>' | '!', '=') | ('<', '>')));
@@ -86,9 +89,9 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
                 Token::Text(content)
             }
             '{' => {
-                let end = text[at..].find('}').ok_or_else(|| syntax(start, text.len(), "this `{` is not closed"))?;
-                let name = text[at..at + end].trim();
-                at += end + 1;
+                let (content, end) = braced(text, at).ok_or_else(|| syntax(start, text.len(), "this `{` is not closed"))?;
+                let name = content.trim();
+                at = end;
                 if name.is_empty() {
                     return Err(syntax(start, at, "an attribute's key or name stands between braces"));
                 }
@@ -141,6 +144,26 @@ fn quoted(text: &str, at: usize, quote: char) -> Option<(EcoString, usize)> {
         }
     }
     None
+}
+
+/// The name between braces that began before `at`, and the place after the closing brace. A backslash before a brace or a
+/// backslash makes it part of the name.
+fn braced(text: &str, at: usize) -> Option<(EcoString, usize)> {
+    let mut name = EcoString::new();
+    let mut chars = text[at..].char_indices().peekable();
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '}' => return Some((name, at + i + 1)),
+            '\\' => name.push(chars.next_if(|(_, next)| matches!(next, '{' | '}' | '\\')).map_or(c, |(_, next)| next)),
+            _ => name.push(c),
+        }
+    }
+    None
+}
+
+/// A name as it stands between braces.
+pub(super) fn in_braces(name: &str) -> String {
+    format!("{{{}}}", name.replace('\\', "\\\\").replace('}', "\\}"))
 }
 
 /// How many bytes at the start of `text` belong to one number: digits, one point, an exponent.

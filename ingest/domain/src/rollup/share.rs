@@ -19,7 +19,7 @@ const BASE: Rollup = Rollup {
 };
 
 pub(super) static COUNTA: Rollup =
-    Rollup { name: "COUNTA", naive: |values, _| Value::from(values.iter().filter(|value| is_filled(value)).count() as i64), ..BASE };
+    Rollup { name: "COUNTA", naive: |values, _| Value::from(values.iter().filter(|value| is_counted(value)).count() as i64), ..BASE };
 
 pub(super) static COUNT_UNIQUE: Rollup = Rollup {
     name: "COUNT_UNIQUE",
@@ -31,7 +31,7 @@ pub(super) static COUNT_UNIQUE: Rollup = Rollup {
 };
 
 pub(super) static PERCENT_FILLED: Rollup =
-    Rollup { name: "PERCENT_FILLED", naive: |values, _| share(values.iter().filter(|v| is_filled(v)).count(), values.len()), ..BASE };
+    Rollup { name: "PERCENT_FILLED", naive: |values, _| share(values.iter().filter(|v| is_counted(v)).count(), values.len()), ..BASE };
 
 pub(super) static PERCENT_CHECKED: Rollup =
     Rollup { name: "PERCENT_CHECKED", naive: |values, _| share(values.iter().filter(|v| truth(v)).count(), values.len()), ..BASE };
@@ -52,6 +52,12 @@ pub(super) static XOR: Rollup = Rollup {
 /// Whether a value is neither blank nor empty text.
 pub fn is_filled(value: &Value) -> bool {
     !equal(value, &Value::Blank)
+}
+
+/// Whether COUNTA counts a value: one that is filled, and no box that is not ticked. A box that never was is blank, and
+/// looks the same.
+pub fn is_counted(value: &Value) -> bool {
+    is_filled(value) && *value != Value::Bool(false)
 }
 
 /// A part of a whole, from 0 to 1; blank of nothing.

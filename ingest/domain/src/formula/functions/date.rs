@@ -49,14 +49,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Strict(|values| {
             let [year, month, day] = [&values[0], &values[1], &values[2]].map(|value| number(value).map(|n| n.trunc().to_i64()));
             let (Some(year), Some(month), Some(day)) = (year?, month?, day?) else { return Err(out_of_range()) };
-            let first = i16::try_from(year).ok().and_then(|year| Date::new(year, 1, 1).ok()).ok_or_else(out_of_range)?;
+            // As everywhere where there is such a function.
+            let year = if (0..100).contains(&year) { year + 1900 } else { year };
+            let first =
+                i16::try_from(year).ok().filter(|year| *year > 0).and_then(|year| Date::new(year, 1, 1).ok()).ok_or_else(out_of_range)?;
             let months = Span::new().try_months(month.checked_sub(1).ok_or_else(out_of_range)?);
             let days = Span::new().try_days(day.checked_sub(1).ok_or_else(out_of_range)?);
             let date = months.and_then(|span| first.checked_add(span)).and_then(|date| date.checked_add(days?));
             date.map(Value::Date).map_err(|_| out_of_range())
         }),
-        doc: "The day of these numbers; a month or day beyond its end counts on from there.",
-        examples: &[("DATE(2024, 2, 29)", "2024-02-29"), ("DATE(2023, 14, 1)", "2024-02-01")],
+        doc: "The day of these numbers; a month or day beyond its end counts on from there. Years from 0 to 99 are of the twentieth century.",
+        examples: &[("DATE(99, 12, 31)", "1999-12-31"), ("DATE(2024, 2, 29)", "2024-02-29"), ("DATE(2023, 14, 1)", "2024-02-01")],
     },
     Function {
         name: "DATEADD",

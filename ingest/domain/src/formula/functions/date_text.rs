@@ -1,6 +1,7 @@
 //! Dates to text and back.
 
-use jiff::ZonedDateTime;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, ZonedDateTime};
 
 use super::date::now;
 use super::{Call, Function, Kind, Parameters};
@@ -139,8 +140,14 @@ fn value(at: Moment) -> Value {
 }
 
 fn zoned(context: &Context, value: &Value) -> Outcome<Option<ZonedDateTime>> {
-    let at = moment(value, &context.zone)?.map(|at| at.instant(&context.zone)).transpose()?;
-    Ok(at.map(|at| at.to_zoned_datetime(context.zone.clone())))
+    let Some(at) = moment(value, &context.zone)? else { return Ok(None) };
+    if let (Moment::Date(_), Err(_)) = (at, at.instant(&context.zone)) {
+        // There are days before the first instant and behind the last, in UTC: they are shown as east or west of it.
+        let shift = if at.civil(&context.zone).year() > 0 { 2 } else { -2 };
+        let zone = TimeZone::fixed(Offset::constant(shift));
+        return Ok(Some(at.instant(&zone)?.to_zoned_datetime(zone)));
+    }
+    Ok(Some(at.instant(&context.zone)?.to_zoned_datetime(context.zone.clone())))
 }
 
 fn formatted(context: &Context, value: &Value, format: &str) -> Outcome {
@@ -152,7 +159,8 @@ fn formatted(context: &Context, value: &Value, format: &str) -> Outcome {
 /// from 22 hours a day, from 26 days a month, from 11 months a year.
 fn distance(context: &Context, values: &[Value]) -> Outcome {
     let Some(at) = moment(&values[0], &context.zone)? else { return Ok(Value::Blank) };
-    let seconds = at.instant(&context.zone)?.duration_until(now(context)?).as_secs_f64().abs();
+    let nearest = if at.civil(&context.zone).year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
+    let seconds = at.instant(&context.zone).unwrap_or(nearest).duration_until(now(context)?).as_secs_f64().abs();
     let (minutes, hours, days) = ((seconds / 60.0).round(), (seconds / 3600.0).round(), (seconds / 86_400.0).round());
     let (months, years) = ((days / 30.436_875).round().max(1.0), (days / 365.2425).round().max(1.0));
     let some = |count: f64, one: &str, many: &str| if count < 2.0 { one.to_owned() } else { format!("{count} {many}") };

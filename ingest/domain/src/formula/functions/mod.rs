@@ -18,7 +18,9 @@ pub use date::Unit;
 
 use std::fmt;
 
-use super::coerce::text as as_text;
+use rust_decimal::Decimal;
+
+use super::coerce::{equal, number, text as as_text};
 use super::eval::{Context, Evaluation, Expr};
 use super::outcome::Outcome;
 use super::types::Type;
@@ -235,6 +237,11 @@ impl PartialEq for Function {
 /// The type of what is picked from arguments of these types.
 fn any_of(types: &[Type]) -> Type {
     types.iter().map(|ty| ty.item().clone()).reduce(Type::union).unwrap_or(Type::Blank)
+}
+
+/// What a value is among numbers that are summed up or multiplied: one of them, if it reads as one.
+fn number_among(value: &Value) -> Option<Decimal> {
+    (!equal(value, &Value::Blank)).then(|| number(value).ok()).flatten()
 }
 
 /// All values in `values`, lists taken apart, blank items included.

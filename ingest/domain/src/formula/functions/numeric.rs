@@ -3,7 +3,7 @@
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, MathematicalOps};
 
-use super::{Call, Function, Kind, Parameters, flattened};
+use super::{Call, Function, Kind, Parameters, flattened, number_among};
 use crate::formula::coerce::number;
 use crate::formula::eval::{approximate, modulo, power, too_large};
 use crate::formula::outcome::{Outcome, error};
@@ -133,8 +133,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Strict(|values| {
             let mut product: Option<Decimal> = None;
             flattened(values, &mut |value| {
-                if !value.is_blank() {
-                    let n = number(value)?;
+                if let Some(n) = number_among(value) {
                     product = Some(match product {
                         None => n,
                         Some(product) => product.checked_mul(n).ok_or_else(|| too_large("PRODUCT"))?,
@@ -144,8 +143,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
             })?;
             Ok(Value::number(product.unwrap_or(Decimal::ZERO)))
         }),
-        doc: "The numbers multiplied; blanks are left out.",
-        examples: &[("PRODUCT(2, 3, 4)", "24"), ("PRODUCT({nums})", "6")],
+        doc: "The numbers multiplied. Blanks are left out, and so is text that is no number.",
+        examples: &[("PRODUCT(2, 3, 4)", "24"), ("PRODUCT({nums})", "6"), ("PRODUCT(2, \"\", 4)", "8")],
     },
 ];
 

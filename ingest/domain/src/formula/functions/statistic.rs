@@ -2,15 +2,17 @@
 
 use std::cmp::Ordering;
 
+use ecow::EcoString;
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, MathematicalOps};
 
-use super::{Call, Function, Kind, Parameters, any_of, flattened};
+use super::{Call, Function, Kind, Parameters, any_of, flattened, number_among};
 use crate::exact::{ExactSquares, ExactSum};
 use crate::formula::coerce::{compare, equal, number, text};
 use crate::formula::eval::too_large;
 use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
+use crate::rollup::share::is_counted;
 use crate::statistics::{median, percentile};
 use crate::value::{ErrorKind, Value};
 
@@ -78,9 +80,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "value, [value …]",
         parameters: VALUES,
         returns: |_| Type::Number,
-        call: Call::Strict(|values| count(values, |v| !equal(v, &Value::Blank))),
-        doc: "How many are neither blank nor empty text.",
-        examples: &[("COUNTA(1, \"a\", \"\")", "2")],
+        call: Call::Strict(|values| count(values, is_counted)),
+        doc: "How many are neither blank nor empty text, nor boxes that are not ticked.",
+        examples: &[("COUNTA(1, \"a\", \"\")", "2"), ("COUNTA(TRUE(), FALSE())", "1")],
     },
     Function {
         name: "COUNTALL",
@@ -96,8 +98,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "value, [value …]",
         parameters: VALUES,
         returns: |_| Type::Number,
-        call: Call::Strict(|values| count(values, |v| equal(v, &Value::Blank))),
-        doc: "How many are blank or empty text.",
+        call: Call::Strict(|values| count(values, |v| !is_counted(v))),
+        doc: "How many are blank, empty text or boxes that are not ticked: those that COUNTA leaves out.",
         examples: &[("COUNTBLANK(1, \"\", BLANK())", "2")],
     },
     Function {
@@ -227,7 +229,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 fn numbers(values: &[Value]) -> Outcome<Vec<Decimal>> {
     let mut out = Vec::with_capacity(values.len());
     flattened(values, &mut |value| {
-        out.extend((!equal(value, &Value::Blank)).then(|| number(value).ok()).flatten());
+        out.extend(number_among(value));
         Ok(())
     })?;
     Ok(out)
@@ -287,22 +289,32 @@ fn spread(values: &[Value], less: u64) -> Outcome<Option<Decimal>> {
 struct Criterion {
     operator: &'static str,
     value: Value,
+    /// The operand as it was written, if the criterion is text.
+    written: Option<EcoString>,
 }
 
 impl Criterion {
     fn of(value: &Value) -> Self {
-        let Value::Text(written) = value else { return Self { operator: "=", value: value.clone() } };
+        let Value::Text(written) = value else { return Self { operator: "=", value: value.clone(), written: None } };
         let operator = [">=", "<=", "<>", "!=", ">", "<", "="].into_iter().find(|operator| written.starts_with(operator));
         let operand = written[operator.map_or(0, str::len)..].trim();
         let value = match operand.parse::<Decimal>() {
             Ok(n) => Value::number(n),
+            Err(_) if operand.eq_ignore_ascii_case("true") => Value::Bool(true),
+            Err(_) if operand.eq_ignore_ascii_case("false") => Value::Bool(false),
             Err(_) => Value::text(operand),
         };
-        Self { operator: operator.unwrap_or("="), value }
+        Self { operator: operator.unwrap_or("="), value, written: Some(operand.into()) }
     }
 
     fn admits(&self, item: &Value) -> bool {
-        let same = equal(item, &self.value) || (matches!(item, Value::Text(_)) && text(item) == text(&self.value));
+        let same = match (&self.value, item) {
+            // `1` is TRUE elsewhere; who looks for TRUE looks for ticks.
+            (Value::Bool(wanted), Value::Bool(there)) => wanted == there,
+            (Value::Bool(_), Value::Text(there)) => self.written.as_ref() == Some(there),
+            (Value::Bool(_), _) => false,
+            (wanted, there) => equal(there, wanted) || (matches!(there, Value::Text(_)) && text(there) == text(wanted)),
+        };
         let order = || compare(item, &self.value).ok();
         match self.operator {
             "=" => same,

@@ -301,11 +301,10 @@ fn value(values: &[Value]) -> Outcome {
     if trimmed.is_empty() {
         return Ok(Value::Blank);
     }
-    let negative = trimmed.starts_with('(') && trimmed.ends_with(')');
-    let (percent, bare) = match trimmed.trim_matches(['(', ')']).strip_suffix('%') {
-        Some(bare) => (true, bare),
-        None => (false, trimmed.trim_matches(['(', ')'])),
-    };
+    // In brackets, as accountants write what is below zero; then there is no sign.
+    let in_brackets = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).filter(|within| !within.contains(['-', '+']));
+    let (negative, shown) = (in_brackets.is_some(), in_brackets.unwrap_or(trimmed));
+    let (percent, bare) = shown.strip_suffix('%').map_or((false, shown), |bare| (true, bare));
     let digits: String = bare.chars().filter(|c| !(c.is_whitespace() || *c == ',' || "$€£¥₹¢₩₽₺₫฿".contains(*c))).collect();
     let parsed = number(&Value::text(digits.as_str())).ok().filter(|_| digits.contains(|c: char| c.is_ascii_digit()));
     let n = parsed.ok_or_else(|| error(ErrorKind::Value, format!("\"{}\" is not a number", excerpt(&written))))?;

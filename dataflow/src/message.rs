@@ -122,13 +122,15 @@ pub(crate) enum BucketChange {
     Source(EntityId, Option<Value>, Option<Value>),
 }
 
-/// What one source contributes to one cell of some hosts, before and after the timestamp.
+/// What one source contributes to one cell of some hosts, or to all cells of a cohort, before and after the timestamp.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Contribution {
     /// The hosts, all of one worker, at least one.
     pub(crate) hosts: Hosts,
-    /// The lookup, rollup or counted link.
+    /// The lookup, rollup or counted link; or the first one of the cohort.
     pub(crate) attribute: AttributeId,
+    /// Whether it is for the whole cohort.
+    pub(crate) is_for_cohort: bool,
     /// The source.
     pub(crate) source: EntityId,
     /// What it contributed before.

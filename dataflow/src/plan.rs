@@ -50,8 +50,10 @@ pub(crate) fn arrival(round: Round) -> Round {
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) collections: FxHashMap<CollectionId, CollectionPlan>,
-    /// Every crossing, by the attribute that it computes.
-    crossings: FxHashMap<AttributeId, Arc<CrossingPlan>>,
+    /// Every crossing, a cohort of one, by the attribute that it computes.
+    crossings: FxHashMap<AttributeId, Cohort>,
+    /// The cohorts, by the attribute of the first in each.
+    cohorts: FxHashMap<AttributeId, Cohort>,
     analyzed: FxHashMap<AttributeId, Arc<Analyzed>>,
     /// Attributes that depend on one another along hierarchies, by the smallest id among them; and closures.
     pub(crate) components: FxHashMap<AttributeId, ComponentPlan>,
@@ -94,7 +96,7 @@ pub(crate) struct CollectionPlan {
     /// Those of these that join their hosts with sources by keys, by the round in which hosts say theirs.
     pub(crate) joins: Vec<Arc<CrossingPlan>>,
     /// What entities of this collection contribute to others, by the round in which it is sent.
-    pub(crate) exports: Vec<Arc<CrossingPlan>>,
+    pub(crate) exports: Vec<Cohort>,
     /// For an attribute: the rounds in which something here reads it.
     readers: FxHashMap<AttributeId, Vec<Round>>,
     /// For a link, in either direction: the rounds in which something is sent through it, or listed in its order.
@@ -113,6 +115,9 @@ pub(crate) struct FormulaPlan {
     pub(crate) round: Round,
     pub(crate) program: Program,
 }
+
+/// Crossings to which sources contribute the same; often one.
+pub(crate) type Cohort = Arc<[Arc<CrossingPlan>]>;
 
 /// One lookup, rollup or counted link.
 pub(crate) struct CrossingPlan {
@@ -141,6 +146,20 @@ impl CrossingPlan {
     /// Whether a host that takes it up asks its sources for what they contribute; else sources send it of themselves.
     pub(crate) fn is_asked_for(&self) -> bool {
         matches!(self.crossing.direction, Direction::Forward(_)) && !self.iterates
+    }
+
+    /// Whether sources contribute the same to both, to the same hosts and in the same round.
+    pub(crate) fn is_alike(&self, other: &CrossingPlan) -> bool {
+        let contributed = |plan: &CrossingPlan| match plan.crossing.direction {
+            Direction::Forward(_) | Direction::Backward(_) if !plan.iterates => match plan.crossing.summary {
+                Summary::Collect(_) => false,
+                Summary::Only | Summary::Count | Summary::List | Summary::Rollup(..) => true,
+            },
+            _ => false,
+        };
+        let (one, two) = (&self.crossing, &other.crossing);
+        let is_same = (one.direction, one.source, one.value, &one.filter) == (two.direction, two.source, two.value, &two.filter);
+        is_same && self.export_round == other.export_round && contributed(self) && contributed(other)
     }
 
     /// Whether a graph decides which entities it joins.
@@ -211,6 +230,7 @@ impl Plan {
         plan.analyzed.retain(|_, analyzed| analyzed.compute != Compute::Stored);
         for collection in plan.collections.values_mut() {
             collection.finish(&plan.analyzed);
+            plan.cohorts.extend(collection.exports.iter().map(|cohort| (cohort[0].attribute, cohort.clone())));
         }
         plan
     }
@@ -264,8 +284,9 @@ impl Plan {
                 let crossing = crossing.clone();
                 let crossing = Arc::new(CrossingPlan { attribute, round, export_round, iterates, component, crossing, reads, host_reads });
                 home.crossings.push(crossing.clone());
-                self.crossings.insert(attribute, crossing.clone());
-                self.collections.entry(crossing.crossing.source).or_default().exports.push(crossing);
+                let alone: Cohort = [crossing.clone()].into();
+                self.crossings.insert(attribute, alone.clone());
+                self.collections.entry(crossing.crossing.source).or_default().exports.push(alone);
             }
         }
         self.collections.entry(analyzed.collection_id).or_default().computed.insert(attribute);
@@ -292,9 +313,19 @@ impl Plan {
         change
     }
 
+    /// The crossings of a cohort, by the attribute of the first.
+    pub(crate) fn cohort(&self, first: AttributeId) -> Option<&Cohort> {
+        self.cohorts.get(&first)
+    }
+
+    /// A crossing as if it were alone in its cohort.
+    pub(crate) fn alone(&self, attribute: AttributeId) -> Option<&Cohort> {
+        self.crossings.get(&attribute)
+    }
+
     /// The crossing that computes this attribute, if one does.
     pub(crate) fn crossing(&self, attribute: AttributeId) -> Option<&Arc<CrossingPlan>> {
-        self.crossings.get(&attribute)
+        self.crossings.get(&attribute)?.first()
     }
 }
 
@@ -303,7 +334,13 @@ impl CollectionPlan {
         let order = |attribute| analyzed.get(&attribute).map_or(0, |analyzed| analyzed.order);
         self.formulas.sort_by_key(|formula| (formula.round, order(formula.attribute), formula.attribute));
         self.crossings.sort_by_key(|crossing| (crossing.round, crossing.attribute));
-        self.exports.sort_by_key(|crossing| (crossing.export_round, crossing.attribute));
+        let mut exports: Vec<Arc<CrossingPlan>> = self.exports().cloned().collect();
+        // Those that are alike come in a row, but for filters, which have no order.
+        exports.sort_by_key(|export| {
+            let crossing = &export.crossing;
+            (export.export_round, crossing.direction, crossing.value, crossing.filter.is_some(), export.attribute)
+        });
+        self.exports = exports.chunk_by(|one, two| one.is_alike(two)).map(Into::into).collect();
         self.joins.extend(self.crossings.iter().filter(|crossing| crossing.crossing.keys.is_some()).cloned());
         self.joins.sort_by_key(|crossing| (crossing.export_round, crossing.attribute));
         for join in &self.joins {
@@ -318,7 +355,7 @@ impl CollectionPlan {
                 note(&mut self.readers, *reference, formula.round);
             }
         }
-        for export in &self.exports {
+        for export in self.exports.iter().flat_map(|cohort| cohort.iter()) {
             self.rounds.push(export.export_round);
             for read in &export.reads {
                 note(&mut self.readers, *read, export.export_round);
@@ -341,7 +378,8 @@ impl CollectionPlan {
             }
         }
         let formulas = self.formulas.iter().filter(|formula| formula.program.is_timed).map(|formula| formula.round);
-        let exports = self.exports.iter().filter(|export| export.crossing.is_timed()).map(|export| export.export_round);
+        let exports = self.exports.iter().flat_map(|cohort| cohort.iter());
+        let exports = exports.filter(|export| export.crossing.is_timed()).map(|export| export.export_round);
         self.timed_rounds.extend(formulas.chain(exports));
         for rounds in [&mut self.rounds, &mut self.timed_rounds] {
             rounds.sort_unstable();
@@ -352,8 +390,13 @@ impl CollectionPlan {
     /// When something here comes out otherwise for an entity with these cells, though no cell changes.
     pub(crate) fn next_change(&self, cells: &dyn Cells) -> Option<Timestamp> {
         let formulas = self.formulas.iter().filter_map(|formula| formula.program.next_change(cells));
-        let filters = self.exports.iter().filter_map(|export| export.crossing.filter.as_ref()?.next_change(cells));
+        let filters = self.exports().filter_map(|export| export.crossing.filter.as_ref()?.next_change(cells));
         formulas.chain(filters).min()
+    }
+
+    /// What entities of this collection contribute, one by one.
+    pub(crate) fn exports(&self) -> impl Iterator<Item = &Arc<CrossingPlan>> {
+        self.exports.iter().flat_map(|cohort| cohort.iter())
     }
 
     /// The rounds in which something here reads this attribute.

@@ -147,7 +147,7 @@ impl Backfill {
             for crossing in of.crossings.iter().filter(|crossing| begun.contains(&crossing.attribute)) {
                 add(crossing.attribute, Part::Cells, crossing.round);
             }
-            for export in of.exports.iter().filter(|export| begun.contains(&export.attribute) && !export.is_asked_for()) {
+            for export in of.exports().filter(|export| begun.contains(&export.attribute) && !export.is_asked_for()) {
                 add(export.attribute, Part::Exports, export.export_round);
             }
         }

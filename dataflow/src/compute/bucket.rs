@@ -83,9 +83,9 @@ impl Store {
         let value = Some(bucket.held.of_bucket(crossing));
         let source = EntityId(Uuid::nil());
         if bucket.told == value {
-            outbox.contribute(come.into_iter().filter(|host| bucket.hosts.contains(host)), attribute, source, &None, &value);
+            outbox.contribute(come.into_iter().filter(|host| bucket.hosts.contains(host)), (attribute, false), source, &None, &value);
         } else {
-            outbox.contribute(bucket.hosts.iter().copied(), attribute, source, &None, &value);
+            outbox.contribute(bucket.hosts.iter().copied(), (attribute, false), source, &None, &value);
             bucket.told = value;
         }
     }

@@ -18,6 +18,9 @@
 //! comes from it goes by hand, which spares the trip. A lone worker, to which nobody else can send, goes through all rounds
 //! of a timestamp at once, and needs no loop.
 //!
+//! Cells to which an entity contributes the same are a cohort: one message is for all of them, but where one of them has a
+//! definition that just changed, or is not taken up by all yet.
+//!
 //! # State
 //! The state has one version: the next timestamp must not enter before the last has left (the engine sees to that). It is
 //! spread by entity, so that a row, its kernels and its links are all on one worker. Within a timestamp every touched
@@ -122,11 +125,11 @@ pub(crate) struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    /// Tells hosts what a source contributes to a cell of theirs, if that is something else than before.
+    /// Tells hosts what a source contributes to a cell of theirs, or to those of a cohort, if that is something else than before.
     fn contribute(
         &mut self,
         hosts: impl Iterator<Item = EntityId>,
-        attribute: AttributeId,
+        (attribute, is_for_cohort): (AttributeId, bool),
         source: EntityId,
         old: &Option<Value>,
         new: &Option<Value>,
@@ -138,11 +141,28 @@ impl Outbox<'_> {
         }
         let mut send = |hosts: &mut Hosts| {
             let hosts = std::mem::take(hosts);
-            (self.send)(Message::Contribution(Contribution { hosts, attribute, source, old: old.clone(), new: new.clone() }));
+            (self.send)(Message::Contribution(Contribution {
+                hosts,
+                attribute,
+                is_for_cohort,
+                source,
+                old: old.clone(),
+                new: new.clone(),
+            }));
         };
+        if self.peers == 1 {
+            let (mut all, mut hosts) = (Hosts::new(), hosts);
+            loop {
+                all.extend(hosts.by_ref().take(TOGETHER));
+                if all.is_empty() {
+                    return;
+                }
+                send(&mut all);
+            }
+        }
         let mut by_worker: SmallVec<[Hosts; 2]> = smallvec![Hosts::new(); self.peers as usize];
         for host in hosts {
-            let hosts = &mut by_worker[if self.peers == 1 { 0 } else { (route(host) % self.peers) as usize }];
+            let hosts = &mut by_worker[(route(host) % self.peers) as usize];
             hosts.push(host);
             if hosts.len() == TOGETHER {
                 send(hosts);

@@ -85,7 +85,7 @@ impl Store {
                 let members = self.members.get(id).map_or(&[][..], Vec::as_slice);
                 let mut rounds = Vec::new();
                 rounds.extend(collection.formulas.iter().filter(|f| change.dirty.contains(&f.attribute)).map(|f| f.round));
-                rounds.extend(collection.exports.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_round));
+                rounds.extend(collection.exports().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_round));
                 let crossings: Vec<_> = collection.crossings.iter().filter(|x| change.dirty.contains(&x.attribute)).collect();
                 rounds.extend(crossings.iter().map(|x| x.round));
                 rounds.extend(collection.joins.iter().filter(|x| change.dirty.contains(&x.attribute)).map(|x| x.export_round));

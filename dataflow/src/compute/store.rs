@@ -13,6 +13,7 @@ use decidr_domain::schema::{Catalog, Component};
 use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
@@ -91,7 +92,7 @@ impl Store {
     /// Computes one round: takes its messages in, and visits the entities that were marked for it.
     pub(super) fn round(&mut self, round: Round, messages: &mut [Vec<Message>], mut visits: Vec<Slot>, outbox: &mut Outbox<'_>) {
         let (mut schema, mut folded, mut spoken, mut slice) = (Vec::new(), Vec::new(), Vec::new(), None);
-        let (mut buckets, mut crossing) = (Vec::new(), None);
+        let (mut buckets, mut cohort) = (Vec::new(), None);
         let mut batches = messages.iter_mut().map(|batch| batch.drain(..));
         let mut batch = batches.next();
         let mut warmed = 0;
@@ -145,7 +146,7 @@ impl Store {
                             let next = &contribution.hosts[place..contribution.hosts.len().min(place + WARMED)];
                             self.warm(next.iter().filter_map(|host| self.records.find(*host)));
                         }
-                        visits.extend(self.take_in(*host, &contribution, &mut crossing));
+                        visits.extend(self.take_in(*host, &contribution, &mut cohort));
                     }
                 }
             }
@@ -189,19 +190,27 @@ impl Store {
     }
 
     /// Looks at entities that are about to be visited or told something. Each look waits for memory, and these do so together,
-    /// where one after the other would wait one after the other.
+    /// where one after the other would wait one after the other: step by step, for a step needs what the one before found,
+    /// and the processor looks ahead no further than some dozens of instructions.
     fn warm(&self, slots: impl Iterator<Item = Slot>) {
-        let look = |slot: Slot| {
-            let record = &self.records[slot];
+        let slots: SmallVec<[Slot; 2 * WARMED]> = slots.collect();
+        let mut seen = slots.iter().fold(0, |seen, slot| seen ^ self.records[*slot].place as u64);
+        for slot in &slots {
+            let record = &self.records[*slot];
+            let row = record.row.as_ref().or_else(|| self.touched.get(record)?.row_before());
+            let held = record.held.first().map_or(0, |(id, _)| id.0.as_u128() as u64);
+            seen ^= held ^ row.map_or(0, |row| row.since) ^ record.entity.as_ref().map_or(0, |entity| entity.version as u64);
+        }
+        for slot in &slots {
+            let record = &self.records[*slot];
             let held = record.held.first().map_or(0, |(_, held)| held.look());
-            let row = record.row.as_ref().or_else(|| self.touched.get(record)?.row_before())?;
-            let entity = record.entity.as_ref()?;
+            let row = record.row.as_ref().or_else(|| self.touched.get(record)?.row_before());
+            let computed = row.map_or(0, |row| u64::from(row.values().first().is_some_and(Value::is_blank)));
+            let Some(entity) = record.entity.as_ref() else { continue };
             let stored = u64::from(entity.values.iter().next().is_some_and(|(_, value)| value.is_blank()));
-            let computed = u64::from(row.values().first().is_some_and(Value::is_blank));
-            let home = (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;
-            Some(stored ^ computed ^ row.since ^ held ^ entity.version as u64 ^ home)
-        };
-        std::hint::black_box(slots.filter_map(look).fold(0, |all, one| all ^ one));
+            seen ^= held ^ computed ^ stored ^ (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;
+        }
+        std::hint::black_box(seen);
     }
 
     /// Applies one event to its entity, as the write side does.

@@ -16,39 +16,45 @@ use super::record::{Held, Record, Touched, View};
 use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
 use crate::message::Contribution;
-use crate::plan::{CollectionPlan, CrossingPlan, Round, is_iteration, phase};
+use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Round, is_iteration, phase};
 
 impl Store {
     /// Takes in what a source contributes to a host; returns the host if it must be visited for it and was not before.
     ///
     /// `last` is what it was about last: many in a row are about one.
-    pub(super) fn take_in(
-        &mut self,
-        host: EntityId,
-        contribution: &Contribution,
-        last: &mut Option<(TenantId, Arc<CrossingPlan>)>,
-    ) -> Option<Slot> {
-        let Contribution { source, old, new, .. } = contribution;
+    pub(super) fn take_in(&mut self, host: EntityId, contribution: &Contribution, last: &mut Option<(TenantId, Cohort)>) -> Option<Slot> {
+        let Contribution { source, old, new, attribute, is_for_cohort, .. } = contribution;
         let (slot, record) = self.records.get_mut(host)?;
         let tenant = record.entity.as_ref()?.tenant_id;
-        let is_last = last.as_ref().is_some_and(|(of, crossing)| *of == tenant && crossing.attribute == contribution.attribute);
-        if !is_last {
-            *last = Some((tenant, self.plans.get(&tenant)?.crossing(contribution.attribute)?.clone()));
+        let is_last = |(of, cohort): &(TenantId, Cohort)| {
+            *of == tenant && cohort.first().is_some_and(|first| first.attribute == *attribute) && (cohort.len() > 1) == *is_for_cohort
+        };
+        if !last.as_ref().is_some_and(is_last) {
+            let plan = self.plans.get(&tenant)?;
+            let cohort = match is_for_cohort {
+                true => plan.cohort(*attribute)?.clone(),
+                false => plan.alone(*attribute)?.clone(),
+            };
+            *last = Some((tenant, cohort));
         }
-        let (_, crossing) = last.as_ref()?;
-        if self.backfill.cells(contribution.attribute, record.place) == Taken::NotYet {
+        let (_, cohort) = last.as_ref()?;
+        let (mut is_first, mut place) = (false, 0);
+        for crossing in cohort.iter() {
+            let is_taken = self.backfill.cells(crossing.attribute, record.place) != Taken::NotYet;
             // It asks for what there is when its turn comes, or else is told now and looks at it then.
-            if !crossing.is_asked_for() {
-                held(record, crossing).take_in(*source, old, new);
+            if is_taken || !crossing.is_asked_for() {
+                place = held_place(record, crossing, place);
+                record.held[place].1.take_in(*source, old, new);
+                place += 1;
             }
-            return None;
+            if is_taken {
+                let touched = self.touched.touch(slot, record);
+                is_first |= touched.contributed.is_empty();
+                if touched.contributed.last() != Some(&crossing.attribute) && !touched.contributed.contains(&crossing.attribute) {
+                    touched.contributed.push(crossing.attribute);
+                }
+            }
         }
-        let touched = self.touched.touch(slot, record);
-        let is_first = touched.contributed.is_empty();
-        if touched.contributed.last() != Some(&contribution.attribute) && !touched.contributed.contains(&contribution.attribute) {
-            touched.contributed.push(contribution.attribute);
-        }
-        held(record, crossing).take_in(*source, old, new);
         is_first.then_some(slot)
     }
 
@@ -73,8 +79,19 @@ impl Store {
     }
 }
 
+/// What the sources of a cell contribute.
 pub(super) fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a mut Held {
-    let place = match record.held.iter().position(|(id, _)| *id == crossing.attribute) {
+    let place = held_place(record, crossing, 0);
+    &mut record.held[place].1
+}
+
+/// Where in its record that is; it may be at `likely`.
+fn held_place(record: &mut Record, crossing: &CrossingPlan, likely: usize) -> usize {
+    let is_it = |(id, _): &(AttributeId, Held)| *id == crossing.attribute;
+    if record.held.get(likely).is_some_and(is_it) {
+        return likely;
+    }
+    match record.held.iter().position(is_it) {
         Some(place) => place,
         None => {
             let new = match crossing.crossing.keys {
@@ -85,8 +102,7 @@ pub(super) fn held<'a>(record: &'a mut Record, crossing: &CrossingPlan) -> &'a m
             record.held.push((crossing.attribute, new));
             record.held.len() - 1
         }
-    };
-    &mut record.held[place].1
+    }
 }
 
 /// A visit under way.
@@ -182,25 +198,34 @@ impl Visit<'_, '_> {
     /// Sends hosts the difference between what this entity contributed and what it does now.
     fn export(&mut self, record: &Record, touched: &mut Touched) {
         let (exports, phase) = (&self.plan.exports, self.phase);
-        let start = exports.partition_point(|export| export.export_round < phase);
-        for export in exports[start..].iter().take_while(|export| export.export_round == phase) {
-            if self.backfill.exports(export.attribute, self.place) == Taken::NotYet {
+        let start = exports.partition_point(|cohort| cohort[0].export_round < phase);
+        let (dirty, backfill, place) = (self.dirty, self.backfill, self.place);
+        for cohort in exports[start..].iter().take_while(|cohort| cohort[0].export_round == phase) {
+            // What concerns a single one of a cohort is told each of them by itself; those that iterate are alone.
+            let is_as_ever = |export: &Arc<CrossingPlan>| {
+                !dirty.contains(&export.attribute) && backfill.exports(export.attribute, place) == Taken::Before
+            };
+            if cohort.len() > 1 && touched.seldom().wanted.is_empty() && cohort.iter().all(is_as_ever) {
+                self.export_once(&cohort[0], true, record, touched);
                 continue;
             }
-            if !export.iterates {
-                self.export_once(export, record, touched);
-            } else if let Some(place) = touched.seldom().sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
-                self.export_again(export, record, touched, place);
-            } else if let Some(new) = self.export_once(export, record, touched) {
-                touched.seldom_mut().sent.push((export.attribute, new));
+            for export in cohort.iter().filter(|export| backfill.exports(export.attribute, place) != Taken::NotYet) {
+                if !export.iterates {
+                    self.export_once(export, false, record, touched);
+                } else if let Some(place) = touched.seldom().sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
+                    self.export_again(export, record, touched, place);
+                } else if let Some(new) = self.export_once(export, false, record, touched) {
+                    touched.seldom_mut().sent.push((export.attribute, new));
+                }
             }
         }
     }
 
-    /// Sends the difference to before the timestamp, if there may be one; returns what is contributed now.
-    fn export_once(&mut self, export: &CrossingPlan, record: &Record, touched: &Touched) -> Option<Option<Value>> {
+    /// Sends the difference to before the timestamp, if there may be one, to the cells of this export or of its whole cohort;
+    /// returns what is contributed now.
+    fn export_once(&mut self, export: &CrossingPlan, is_for_cohort: bool, record: &Record, touched: &Touched) -> Option<Option<Value>> {
         let before = touched.row_before().filter(|row| !row.entity.archived);
-        let link = export.link();
+        let (link, to) = (export.link(), (export.attribute, is_for_cohort));
         let dirty = self.dirty.contains(&export.attribute) || self.backfill.exports(export.attribute, self.place) == Taken::Now;
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
@@ -247,25 +272,25 @@ impl Visit<'_, '_> {
                 // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
                 let was: &[EntityId] = touched.row_before().map_or(&[], |row| row.entity.values.get(link).targets());
                 let (is_after, is_was) = (Members::of(after), Members::of(was));
-                self.send(export, after.iter().filter(|host| is_was.has(host)), &old, &new);
-                self.send(export, after.iter().filter(|host| !is_was.has(host)), &None, &new);
-                self.send(export, was.iter().filter(|host| !is_after.has(host)), &old, &None);
+                self.send(to, after.iter().filter(|host| is_was.has(host)), &old, &new);
+                self.send(to, after.iter().filter(|host| !is_was.has(host)), &None, &new);
+                self.send(to, was.iter().filter(|host| !is_after.has(host)), &old, &None);
             }
             Direction::Forward(_) | Direction::Reach { .. } => {
                 let changed = || touched.seldom().linked.iter().filter(|(id, ..)| *id == link);
-                self.send(export, changed().filter(|(.., added)| !added).map(|(_, host, _)| host), &old, &None);
+                self.send(to, changed().filter(|(.., added)| !added).map(|(_, host, _)| host), &old, &None);
                 let wanted = touched.seldom().wanted.iter().filter(|(attribute, _)| *attribute == export.attribute).map(|(_, host)| *host);
                 let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).chain(wanted).collect();
                 if old == new && !dirty {
                     // Only links changed: those who stay have it already.
                     let mut come: Vec<_> = come.into_iter().collect();
                     come.sort_unstable();
-                    self.send(export, come.iter(), &None, &new);
+                    self.send(to, come.iter(), &None, &new);
                 } else if come.is_empty() {
-                    self.send(export, record.holders(link), &old, &new);
+                    self.send(to, record.holders(link), &old, &new);
                 } else {
-                    self.send(export, record.holders(link).filter(|host| !come.contains(host)), &old, &new);
-                    self.send(export, record.holders(link).filter(|host| come.contains(host)), &None, &new);
+                    self.send(to, record.holders(link).filter(|host| !come.contains(host)), &old, &new);
+                    self.send(to, record.holders(link).filter(|host| come.contains(host)), &None, &new);
                 }
             }
         }
@@ -278,10 +303,10 @@ impl Visit<'_, '_> {
         let old = std::mem::replace(&mut touched.seldom_mut().sent[place].1, new.clone());
         match export.crossing.direction {
             Direction::Backward(link) => {
-                self.send(export, self.entity.values.get(link).targets().iter(), &old, &new);
+                self.send((export.attribute, false), self.entity.values.get(link).targets().iter(), &old, &new);
             }
             Direction::Forward(link) | Direction::Reach { closure: link, .. } => {
-                self.send(export, record.holders(link), &old, &new);
+                self.send((export.attribute, false), record.holders(link), &old, &new);
             }
             // No definition goes round through a match.
             Direction::Match(_) => {}
@@ -292,7 +317,7 @@ impl Visit<'_, '_> {
         if self.entity.archived { None } else { export.crossing.contribution(&self.view(touched)) }
     }
 
-    fn send<'h>(&mut self, export: &CrossingPlan, hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
-        self.outbox.contribute(hosts.copied(), export.attribute, self.id, old, new);
+    fn send<'h>(&mut self, to: (AttributeId, bool), hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
+        self.outbox.contribute(hosts.copied(), to, self.id, old, new);
     }
 }

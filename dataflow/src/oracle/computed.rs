@@ -191,16 +191,33 @@ impl World {
             }
             0 | 4 => DefinitionInput::Formula { expression: self.formula(collection)? },
             kind => {
-                let link = self.pick(&links)?;
+                // Often of what another one is of, so that their sources contribute the same to both.
+                let others = schema.collection(collection)?.attributes().iter().filter_map(|other| match &other.definition {
+                    Definition::Lookup { link_id, attribute_id, .. } => Some((*link_id, *attribute_id)),
+                    Definition::Rollup { link_id, attribute_id, .. } => Some((*link_id, (*attribute_id)?)),
+                    _ => None,
+                });
+                let others: Vec<_> = others.collect();
+                let twin = if self.word()? % 2 == 0 { self.pick(&others) } else { None };
+                let link = match twin {
+                    Some((link, _)) => schema.attribute(link)?.clone(),
+                    None => self.pick(&links)?,
+                };
                 let target = link.definition.leads_to()?;
                 let attributes: Vec<_> = schema.collection(target)?.attributes().iter().map(|a| a.key.to_string()).collect();
-                let attribute = self.pick(&attributes)?;
+                let attribute = match twin {
+                    Some((_, attribute)) => schema.attribute(attribute)?.key.to_string(),
+                    None => self.pick(&attributes)?,
+                };
+                let selection = match self.word()? % 6 {
+                    0 | 1 => SelectionInput::default(),
+                    2 => SelectionInput { filter: Some(format!("{{{attribute}}} >= 1")), ..SelectionInput::default() },
+                    _ => self.selection(collection, target)?,
+                };
                 if kind == 1 || kind == 5 {
-                    let selection = self.selection(collection, target)?;
                     DefinitionInput::Lookup { link: link.key.to_string(), attribute, selection }
                 } else {
                     let function = self.pick(ROLLUPS)?;
-                    let selection = self.selection(collection, target)?;
                     let argument = match function.argument {
                         Argument::None => Value::Blank,
                         Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().unwrap()),

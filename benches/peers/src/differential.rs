@@ -1,4 +1,4 @@
-//! Differential dataflow, typed by hand: sums travel in the diffs, the look-up is a join of two arrangements.
+//! Differential dataflow, typed by hand: what is linear travels in the diffs, the look-up is a join of two arrangements.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,11 +6,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use differential_dataflow::VecCollection;
 use differential_dataflow::input::InputSession;
 use differential_dataflow::operators::CountTotal as _;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
-use crate::workload::{Batch, Order, Peer, Tables, Update, Workload, score};
+use crate::workload::{Batch, Peer, Row, Tables, Update, Work, Workload, large, score};
 
 /// A worker on a thread of its own, as the others have theirs.
 struct Typed {
@@ -24,13 +25,13 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     let (batches, received) = channel();
     let (finished, done) = channel();
     let (send_tables, tables) = channel();
-    let (orders, empty) = (workload.orders.clone(), Tables::empty(workload));
+    let workload = workload.clone();
     let worker = std::thread::spawn(move || {
         // What starts the worker may be called from any thread, and is called once.
-        let channels = Mutex::new(Some((orders, empty, received, finished)));
+        let channels = Mutex::new(Some((workload, received, finished)));
         let tables = timely::execute_directly(move |worker| {
             let taken = channels.lock().unwrap_or_else(PoisonError::into_inner).take();
-            taken.map(|(orders, empty, received, finished)| work(worker, orders, empty, &received, &finished))
+            taken.map(|(workload, received, finished)| work(worker, &workload, &received, &finished))
         });
         // Nobody may be there any more who wants them.
         let _ = tables.map(|tables| send_tables.send(tables));
@@ -39,45 +40,63 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     Ok(Box::new(Typed { batches: Some(batches), done, tables, worker: Some(worker) }))
 }
 
-fn work(
-    worker: &mut timely::worker::Worker,
-    mut orders: Vec<Order>,
-    empty: Tables,
-    batches: &Receiver<Vec<Update>>,
-    done: &Sender<()>,
-) -> Tables {
-    let mut input = InputSession::<u64, (u64, (u64, i64, i64)), isize>::new();
+/// By id: owner, amount and quantity.
+type Rows<'scope> = VecCollection<'scope, u64, (u64, (u64, i64, i64)), isize>;
+/// What is told, in the order of the work's columns.
+type Told<'scope> = Vec<VecCollection<'scope, u64, (u64, i64), isize>>;
+
+fn orders(rows: Rows<'_>) -> Told<'_> {
+    let totals = rows.clone().map(|(order, (_, amount, quantity))| (order, amount * quantity));
+    let sums = rows.clone().explode(|(_, (customer, amount, quantity))| Some((customer, (amount * quantity) as isize))).count_total();
+    let scores = sums.map(|(customer, sum)| (customer, score(sum as i64)));
+    let by_customer = rows.map(|(order, (customer, ..))| (customer, order));
+    let looked_up = by_customer.join_map(scores.clone(), |_, order, score| (*order, *score));
+    vec![totals, looked_up, scores]
+}
+
+fn ledger(rows: Rows<'_>) -> Told<'_> {
+    let diff = |amount: i64| (amount as isize, (1_isize, large(amount) as isize));
+    let linear = rows.clone().explode(move |(_, (account, amount, _))| Some((account, diff(amount)))).count_total();
+    let amounts = rows.map(|(_, (account, amount, _))| (account, amount));
+    let ordered = amounts.reduce(|_, amounts, summary| {
+        let ends = amounts.first().zip(amounts.last());
+        summary.extend(ends.map(|(first, last)| ((*first.0, *last.0, amounts.len() as i64), 1)));
+    });
+    vec![
+        linear.clone().map(|(account, (sum, _))| (account, sum as i64)),
+        linear.clone().map(|(account, (_, (count, _)))| (account, count as i64)),
+        linear.clone().map(|(account, (_, (_, large)))| (account, large as i64)),
+        linear.map(|(account, (sum, (count, _)))| (account, (sum / count) as i64)),
+        ordered.clone().map(|(account, (smallest, ..))| (account, smallest)),
+        ordered.clone().map(|(account, (_, largest, _))| (account, largest)),
+        ordered.map(|(account, (.., different))| (account, different)),
+    ]
+}
+
+fn work(worker: &mut timely::worker::Worker, workload: &Workload, batches: &Receiver<Vec<Update>>, done: &Sender<()>) -> Tables {
+    let mut input = InputSession::new();
     let probe = ProbeHandle::new();
-    let tables = Rc::new(RefCell::new(empty));
-    let total_of = Rc::new(RefCell::new(vec![0; orders.len()]));
+    let tables = Rc::new(RefCell::new(Tables::empty(workload)));
     worker.dataflow(|scope| {
         let rows = input.to_collection(scope);
-        let take = |table: Rc<RefCell<Tables>>, put: fn(&mut Tables, u64, i64)| {
-            move |((key, value), _, diff): &((u64, i64), u64, isize)| {
-                if *diff > 0 {
-                    put(&mut table.borrow_mut(), *key, *value);
-                }
-            }
+        let told = match workload.work {
+            Work::Orders => orders(rows),
+            Work::Ledger => ledger(rows),
         };
-        let totals = rows.clone().map(|(order, (_, amount, quantity))| (order, amount * quantity));
-        totals
-            .inspect(move |((order, total), _, diff)| {
+        for (column, told) in told.into_iter().enumerate() {
+            let tables = tables.clone();
+            let take = move |((key, value), _, diff): &((u64, i64), u64, isize)| {
                 if *diff > 0 {
-                    total_of.borrow_mut()[*order as usize] = *total;
+                    tables.borrow_mut().0[column][*key as usize] = *value;
                 }
-            })
-            .probe_with(&probe);
-        let sums = rows.clone().explode(|(_, (customer, amount, quantity))| Some((customer, (amount * quantity) as isize))).count_total();
-        let scores = sums.map(|(customer, sum)| (customer, score(sum as i64)));
-        scores.clone().inspect(take(tables.clone(), |tables, customer, score| tables.scores[customer as usize] = score)).probe_with(&probe);
-        rows.map(|(order, (customer, ..))| (customer, order))
-            .join_map(scores, |_, order, score| (*order, *score))
-            .inspect(take(tables.clone(), |tables, order, score| tables.looked_up[order as usize] = score))
-            .probe_with(&probe);
+            };
+            told.inspect(take).probe_with(&probe);
+        }
     });
-    let row = |order: &Order| (order.customer as u64, order.amount, order.quantity);
-    for (id, order) in orders.iter().enumerate() {
-        input.insert((id as u64, row(order)));
+    let mut there: Vec<Option<Row>> = workload.rows.iter().copied().map(Some).collect();
+    let of = |id: usize, row: &Row| (id as u64, (row.owner as u64, row.amount, row.quantity));
+    for (id, row) in workload.rows.iter().enumerate() {
+        input.insert(of(id, row));
     }
     let mut time = 0;
     loop {
@@ -89,11 +108,11 @@ fn work(
             break;
         }
         let Ok(updates) = batches.recv() else { break };
-        for Update { order, amount } in updates {
-            let old = orders[order];
-            orders[order].amount = amount;
-            input.remove((order as u64, row(&old)));
-            input.insert((order as u64, row(&orders[order])));
+        for Update { row: id, amount } in updates {
+            let old = there[id].take();
+            there[id] = old.zip(amount).map(|(old, amount)| Row { amount, ..old });
+            old.iter().for_each(|old| input.remove(of(id, old)));
+            there[id].iter().for_each(|new| input.insert(of(id, new)));
         }
     }
     let tables = tables.borrow().clone();

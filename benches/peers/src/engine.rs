@@ -9,16 +9,16 @@ use decidr_dataflow::{Engine, EngineConfig};
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::arrangements::Arrangements as _;
 use decidr_domain::event::Recorded;
-use decidr_domain::id::{AttributeId, EntityId, Position};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position};
 use decidr_domain::value::Value;
 use rust_decimal::prelude::ToPrimitive as _;
 use uuid::Uuid;
 
 use crate::recorder::{Recorder, formula, rollup};
-use crate::workload::{Batch, Peer, Tables, Update, Workload};
+use crate::workload::{Batch, Peer, Tables, Update, Work, Workload};
 
-/// Customers and orders are told apart by this in their ids.
-const CUSTOMERS: u128 = 1 << 64;
+/// Owners and rows are told apart by this in their ids.
+const OWNERS: u128 = 1 << 64;
 
 struct Decidr {
     engine: Engine,
@@ -28,18 +28,53 @@ struct Decidr {
     amount: AttributeId,
 }
 
+/// The collections and the attributes of them that are set; and those that consumers are told of, in the order of the columns.
+struct Schema {
+    rows: CollectionId,
+    owners: CollectionId,
+    owner: AttributeId,
+    amount: AttributeId,
+    quantity: AttributeId,
+    told: Vec<AttributeId>,
+}
+
+impl Schema {
+    fn new(log: &mut Recorder, work: Work) -> anyhow::Result<Self> {
+        let (owners, rows) = (log.collection("owners")?, log.collection("rows")?);
+        let link = log.link(owners, false, "rows", false)?;
+        let owner = log.attribute(rows, "owner", link)?;
+        let amount = log.attribute(rows, "amount", DefinitionInput::number())?;
+        let quantity = log.attribute(rows, "quantity", DefinitionInput::number())?;
+        let told = match work {
+            Work::Orders => {
+                let total = log.attribute(rows, "total", formula("{amount} * {quantity}"))?;
+                log.attribute(owners, "sum", rollup("rows", "total", "SUM", None)?)?;
+                let score = log.attribute(owners, "score", formula("IF({sum} > 20000, {sum} * 2, {sum} + 7)"))?;
+                vec![total, log.attribute(rows, "looked_up", DefinitionInput::lookup("owner", "score"))?, score]
+            }
+            Work::Ledger => {
+                let mut told = Vec::new();
+                for (key, function, filter) in [
+                    ("sum", "SUM", None),
+                    ("count", "COUNT", None),
+                    ("large", "SUM", Some("{amount} > 500")),
+                    ("mean", "AVERAGE", None),
+                    ("smallest", "MIN", None),
+                    ("largest", "MAX", None),
+                    ("different", "COUNT_UNIQUE", None),
+                ] {
+                    told.push(log.attribute(owners, key, rollup("rows", "amount", function, filter)?)?);
+                }
+                told
+            }
+        };
+        Ok(Self { rows, owners, owner, amount, quantity, told })
+    }
+}
+
 pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     let mut log = Recorder::new()?;
-    let (customers, orders) = (log.collection("customers")?, log.collection("orders")?);
-    let link = log.link(customers, false, "orders", false)?;
-    let customer = log.attribute(orders, "customer", link)?;
-    let amount = log.attribute(orders, "amount", DefinitionInput::number())?;
-    let quantity = log.attribute(orders, "quantity", DefinitionInput::number())?;
-    log.attribute(orders, "total", formula("{amount} * {quantity}"))?;
-    log.attribute(customers, "sum", rollup("orders", "total", "SUM", None)?)?;
-    let score = log.attribute(customers, "score", formula("IF({sum} > 20000, {sum} * 2, {sum} + 7)"))?;
-    let looked_up = log.attribute(orders, "looked_up", DefinitionInput::lookup("customer", "score"))?;
-
+    let Schema { rows, owners, owner, amount, quantity, told } = Schema::new(&mut log, workload.work)?;
     let engine = Engine::start(EngineConfig { batch_size_max: 16_384, ..EngineConfig::default() })?;
     let tables = Arc::new(Mutex::new(Tables::empty(workload)));
     let (sender, positions) = channel();
@@ -48,33 +83,26 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
         Value::Number(number) => number.to_i64().unwrap_or(0),
         _ => 0,
     };
+    let columns: Vec<_> = workload.work.columns().into_iter().map(|column| column.of_owners).zip(told).enumerate().collect();
     engine.subscribe(Box::new(move |published| {
         let mut tables = theirs.lock().unwrap_or_else(PoisonError::into_inner);
         for change in &published.delta.changes {
-            let id = change.entity_id.0.as_u128();
-            if change.new.entity.collection_id == orders {
-                tables.looked_up[id as u64 as usize - 1] = number(change.new.computed(looked_up));
-            } else {
-                tables.scores[id as u64 as usize - 1] = number(change.new.computed(score));
+            let place = change.entity_id.0.as_u128() as u64 as usize - 1;
+            let is_owner = change.new.entity.collection_id == owners;
+            for (column, (_, attribute)) in columns.iter().filter(|(_, (of_owners, _))| *of_owners == is_owner) {
+                tables.0[*column][place] = number(change.new.computed(*attribute));
             }
         }
         // Whoever waited may have gone.
         let _ = sender.send(published.delta.position);
     }));
-    let mut known = vec![false; workload.customers];
-    for order in &workload.orders {
-        known[order.customer] = true;
+    for n in 0..workload.owners {
+        log.create(owner_id(n), owners, vec![]);
     }
-    for customer in (0..workload.customers).filter(|customer| known[*customer]) {
-        log.create(customer_id(customer), customers, vec![]);
-    }
-    for (n, order) in workload.orders.iter().enumerate() {
-        let values = vec![
-            (customer, Value::Link(customer_id(order.customer))),
-            (amount, Value::from(order.amount)),
-            (quantity, Value::from(order.quantity)),
-        ];
-        log.create(order_id(n), orders, values);
+    for (n, row) in workload.rows.iter().enumerate() {
+        let values =
+            vec![(owner, Value::Link(owner_id(row.owner))), (amount, Value::from(row.amount)), (quantity, Value::from(row.quantity))];
+        log.create(row_id(n), rows, values);
     }
     let mut peer = Decidr { engine, positions, tables, log, amount };
     let events = std::mem::take(&mut peer.log.events);
@@ -82,12 +110,12 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     Ok(Box::new(peer))
 }
 
-fn order_id(n: usize) -> EntityId {
+fn row_id(n: usize) -> EntityId {
     EntityId(Uuid::from_u128(n as u128 + 1))
 }
 
-fn customer_id(n: usize) -> EntityId {
-    EntityId(Uuid::from_u128(CUSTOMERS + n as u128 + 1))
+fn owner_id(n: usize) -> EntityId {
+    EntityId(Uuid::from_u128(OWNERS + n as u128 + 1))
 }
 
 impl Decidr {
@@ -102,7 +130,10 @@ impl Decidr {
 impl Peer for Decidr {
     fn prepare(&mut self, updates: &[Update]) -> Batch {
         for update in updates {
-            self.log.set(order_id(update.order), self.amount, update.amount);
+            match update.amount {
+                Some(amount) => self.log.set(row_id(update.row), self.amount, amount),
+                None => self.log.archive(row_id(update.row)),
+            }
         }
         Batch::Recorded(std::mem::take(&mut self.log.events))
     }

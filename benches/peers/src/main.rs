@@ -1,9 +1,11 @@
 //! Question: how fast is a schema that is known only at run time, beside engines whose program is known when they are built?
 //!
-//! The work: orders with an amount and a quantity; an order's total is a formula of both, a customer's sum is that of the
-//! totals of the orders, the score is a formula of the sum, and each order looks up the score of its customer. Amounts are
-//! changed at random, in batches of several sizes; after each batch every peer has told its consumer all that changed, and
-//! the consumer has taken it in. In the end the consumers' tables must be those of a computation from scratch.
+//! The work is one of two. *Orders* have an amount and a quantity; an order's total is a formula of both, a customer's sum is
+//! that of the totals of ten orders in the mean, the score is a formula of the sum, and each order looks up the score of its
+//! customer. *Ledger* sums up a hundred lines by account in seven ways. Amounts are changed at random, and of the ledger's
+//! lines one in ten goes that was the largest, in batches of several sizes; after each batch every peer has told its consumer
+//! all that changed, and the consumer has taken it in. In the end the consumers' tables must be those of a computation from
+//! scratch.
 //!
 //! Each peer runs with one worker. Batches of all sizes go to each peer in turn, so that the machine's moods meet all.
 
@@ -24,7 +26,7 @@ use clap::Parser;
 use hdrhistogram::Histogram;
 use serde_json::{Value as Json, json};
 
-use workload::{Peer, Tables, Workload};
+use workload::{Peer, Tables, Work, Workload};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,9 +34,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The same work on several engines, side by side.
 #[derive(Parser)]
 struct Options {
-    /// How many orders; a tenth as many customers.
+    /// What is computed; both, one after the other, if it is left out.
+    #[arg(long)]
+    work: Option<Work>,
+    /// How many orders or lines.
     #[arg(long, default_value_t = 1_000_000)]
-    orders: usize,
+    rows: usize,
     /// How long each peer works on each size of batch, in seconds.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -58,7 +63,16 @@ struct Figures {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let workload = Workload::new(options.orders);
+    let works = options.work.map_or_else(|| vec![Work::Orders, Work::Ledger], |work| vec![work]);
+    let report = works.into_iter().map(|work| run(work, &options)).collect::<anyhow::Result<Vec<Json>>>()?;
+    println!("{}", Json::Array(report));
+    Ok(())
+}
+
+/// One work on all peers.
+fn run(work: Work, options: &Options) -> anyhow::Result<Json> {
+    let workload = Workload::new(work, options.rows);
+    let what = format!("{work:?}").to_lowercase();
     let all: [(&str, fn(&Workload) -> anyhow::Result<Box<dyn Peer>>); 5] = [
         ("decidr", engine::start),
         ("dbsp", feldera::start),
@@ -70,7 +84,7 @@ fn main() -> anyhow::Result<()> {
     for (name, start) in all.into_iter().filter(|(name, _)| name.contains(&options.peer)) {
         let started = Instant::now();
         let peer = start(&workload)?;
-        println!("{name:<14} loaded {} orders in {:.2} s", options.orders, started.elapsed().as_secs_f64());
+        println!("{name:<14} {what}: loaded {} rows in {:.2} s", options.rows, started.elapsed().as_secs_f64());
         peers.push((name, peer, workload.updates()));
     }
     println!("{:<14} {:>7} {:>12} {:>12} {:>12}", "peer", "batch", "updates/s", "p50 µs", "p99 µs");
@@ -104,13 +118,20 @@ fn main() -> anyhow::Result<()> {
     for (name, peer, updates) in &mut peers {
         let expected = Tables::from_scratch(&workload, updates.made());
         let told = peer.tables().with_context(|| format!("{name} told nothing"))?;
-        let wrong = |told: &[i64], expected: &[i64]| told.iter().zip(expected).filter(|(told, expected)| told != expected).count();
-        let (scores, looked_up) = (wrong(&told.scores, &expected.scores), wrong(&told.looked_up, &expected.looked_up));
-        ensure!(scores + looked_up == 0, "{name} told its consumer {scores} wrong scores and {looked_up} wrong look-ups");
-        println!("{name:<14} told {} customers and {} orders what they must be", expected.scores.len(), expected.looked_up.len());
+        let wrong =
+            |(told, expected): (&Vec<i64>, &Vec<i64>)| told.iter().zip(expected).filter(|(told, expected)| told != expected).count();
+        for (column, tables) in work.columns().iter().zip(told.0.iter().zip(&expected.0)) {
+            let wrong = wrong(tables);
+            ensure!(wrong == 0, "{name} told its consumer {wrong} times a wrong {}", column.name);
+        }
+        println!(
+            "{name:<14} told {} columns of {} rows or {} owners what they must be",
+            told.0.len(),
+            workload.rows.len(),
+            workload.owners
+        );
     }
-    println!("{}", json!({ "orders": options.orders, "figures": Json::Array(report) }));
-    Ok(())
+    Ok(json!({ "work": what, "rows": options.rows, "figures": report }))
 }
 
 impl Figures {

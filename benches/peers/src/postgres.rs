@@ -1,6 +1,7 @@
 //! PostgreSQL with triggers, as a careful user keeps such columns up to date by hand: one trigger for a statement, that works
 //! on its transition tables. Nothing is written through to the disk, as by nobody here.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,37 +11,110 @@ use anyhow::{Context as _, bail, ensure};
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
-use crate::workload::{Batch, Peer, Tables, Update, Workload};
+use crate::workload::{Batch, Peer, Tables, Update, Work, Workload};
 
-const SCHEMA: &str = "
-CREATE TABLE customers (id bigint PRIMARY KEY, sum numeric, score numeric GENERATED ALWAYS AS
+/// What changed, to be read once: the column of the consumer's table, in the order of the work's columns.
+const CHANGED: &str = "CREATE UNLOGGED TABLE changed (of smallint, id bigint, value bigint)";
+
+/// The program of one work.
+struct Program {
+    schema: &'static str,
+    /// Computes everything for the first time, and tells it.
+    fill: &'static str,
+    /// Made when everything is loaded.
+    triggers: &'static str,
+}
+
+const ORDERS: Program = Program {
+    schema: "
+CREATE TABLE owners (id bigint PRIMARY KEY, sum numeric, score numeric GENERATED ALWAYS AS
     (CASE WHEN sum > 20000 THEN sum * 2 ELSE sum + 7 END) STORED);
-CREATE TABLE orders (id bigint PRIMARY KEY, customer bigint NOT NULL, amount numeric NOT NULL, quantity numeric NOT NULL,
+CREATE TABLE items (id bigint PRIMARY KEY, owner bigint NOT NULL, amount numeric NOT NULL, quantity numeric NOT NULL,
     total numeric GENERATED ALWAYS AS (amount * quantity) STORED, looked_up numeric) WITH (fillfactor = 50);
-CREATE UNLOGGED TABLE changed (customer bool, id bigint, value bigint);
-";
+",
+    fill: "
+INSERT INTO owners SELECT owner, sum(total) FROM items GROUP BY owner;
+UPDATE items SET looked_up = score FROM owners WHERE owners.id = items.owner;
+INSERT INTO changed SELECT 0, id, total FROM items;
+INSERT INTO changed SELECT 1, id, looked_up FROM items;
+INSERT INTO changed SELECT 2, id, score FROM owners;
+",
+    triggers: "
+CREATE INDEX ON items (owner);
+CREATE FUNCTION items_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO changed SELECT 0, id, total FROM after;
+    UPDATE owners SET sum = owners.sum + change.sum FROM
+        (SELECT owner, sum(total) AS sum FROM
+            (SELECT owner, -total AS total FROM before UNION ALL SELECT owner, total FROM after) AS totals GROUP BY owner) AS change
+        WHERE owners.id = change.owner AND change.sum <> 0;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION owners_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO changed SELECT 2, id, score FROM after;
+    WITH told AS (UPDATE items SET looked_up = after.score FROM after WHERE items.owner = after.id RETURNING items.id, looked_up)
+        INSERT INTO changed SELECT 1, id, looked_up FROM told;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER items_changed AFTER UPDATE ON items REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION items_changed();
+CREATE TRIGGER owners_changed AFTER UPDATE ON owners REFERENCING NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION owners_changed();
+",
+};
 
-/// Made when everything is loaded.
-const TRIGGERS: &str = "
-CREATE INDEX ON orders (customer);
-CREATE FUNCTION orders_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE customers SET sum = customers.sum + change.sum FROM
-        (SELECT customer, sum(total) AS sum FROM
-            (SELECT customer, -total AS total FROM before UNION ALL SELECT customer, total FROM after) AS totals GROUP BY customer) AS change
-        WHERE customers.id = change.customer AND change.sum <> 0;
+/// What is linear is kept by differences; extremes and different amounts are read from an index.
+const LEDGER: Program = Program {
+    schema: "
+CREATE TABLE owners (id bigint PRIMARY KEY, sum numeric, count bigint, large numeric, mean numeric GENERATED ALWAYS AS
+    (CASE WHEN count > 0 THEN sum / count END) STORED, smallest numeric, largest numeric, different bigint) WITH (fillfactor = 50);
+CREATE TABLE items (id bigint PRIMARY KEY, owner bigint NOT NULL, amount numeric NOT NULL, quantity numeric NOT NULL)
+    WITH (fillfactor = 50);
+CREATE FUNCTION tell(those owners) RETURNS TABLE (of smallint, value bigint) LANGUAGE sql IMMUTABLE AS $$
+    VALUES (0::smallint, those.sum::bigint), (1::smallint, those.count), (2::smallint, those.large::bigint),
+        (3::smallint, trunc(those.mean)::bigint), (4::smallint, those.smallest::bigint), (5::smallint, those.largest::bigint),
+        (6::smallint, those.different)
+$$;
+",
+    fill: "
+INSERT INTO owners (id, sum, count, large, smallest, largest, different)
+    SELECT owner, sum(amount), count(*), coalesce(sum(amount) FILTER (WHERE amount > 500), 0), min(amount),
+        max(amount), count(DISTINCT amount) FROM items GROUP BY owner;
+INSERT INTO changed SELECT of, id, value FROM owners, tell(owners);
+",
+    triggers: "
+CREATE INDEX ON items (owner, amount);
+CREATE FUNCTION items_updated() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    WITH change AS (
+        SELECT owner, sum(sign * amount) AS sum, sum(sign) AS count, coalesce(sum(sign * amount) FILTER (WHERE amount > 500), 0) AS large
+        FROM (SELECT owner, amount, -1 AS sign FROM before UNION ALL SELECT owner, amount, 1 FROM after) AS signed GROUP BY owner),
+    told AS (
+        UPDATE owners SET sum = owners.sum + change.sum, count = owners.count + change.count, large = owners.large + change.large,
+            smallest = (SELECT min(amount) FROM items WHERE owner = owners.id),
+            largest = (SELECT max(amount) FROM items WHERE owner = owners.id),
+            different = (SELECT count(DISTINCT amount) FROM items WHERE owner = owners.id)
+        FROM change WHERE owners.id = change.owner RETURNING owners.*)
+    INSERT INTO changed SELECT of, id, value FROM told, tell(told::owners);
     RETURN NULL;
 END $$;
-CREATE FUNCTION customers_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO changed SELECT true, id, score FROM after;
-    WITH told AS (UPDATE orders SET looked_up = after.score FROM after WHERE orders.customer = after.id RETURNING orders.id, looked_up)
-        INSERT INTO changed SELECT false, id, looked_up FROM told;
+CREATE TRIGGER items_updated AFTER UPDATE ON items REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION items_updated();
+CREATE FUNCTION items_deleted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    WITH change AS (
+        SELECT owner, sum(amount) AS sum, count(*) AS count, coalesce(sum(amount) FILTER (WHERE amount > 500), 0) AS large
+        FROM before GROUP BY owner),
+    told AS (
+        UPDATE owners SET sum = owners.sum - change.sum, count = owners.count - change.count, large = owners.large - change.large,
+            smallest = (SELECT min(amount) FROM items WHERE owner = owners.id),
+            largest = (SELECT max(amount) FROM items WHERE owner = owners.id),
+            different = (SELECT count(DISTINCT amount) FROM items WHERE owner = owners.id)
+        FROM change WHERE owners.id = change.owner RETURNING owners.*)
+    INSERT INTO changed SELECT of, id, value FROM told, tell(told::owners);
     RETURN NULL;
 END $$;
-CREATE TRIGGER orders_changed AFTER UPDATE ON orders REFERENCING OLD TABLE AS before NEW TABLE AS after
-    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION orders_changed();
-CREATE TRIGGER customers_changed AFTER UPDATE ON customers REFERENCING NEW TABLE AS after
-    FOR EACH STATEMENT EXECUTE FUNCTION customers_changed();
-";
+CREATE TRIGGER items_deleted AFTER DELETE ON items REFERENCING OLD TABLE AS before
+    FOR EACH STATEMENT EXECUTE FUNCTION items_deleted();
+",
+};
 
 struct Triggers {
     // Before the server's folder.
@@ -131,21 +205,21 @@ fn programs() -> anyhow::Result<PathBuf> {
 }
 
 pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
+    let program = match workload.work {
+        Work::Orders => ORDERS,
+        Work::Ledger => LEDGER,
+    };
     let server = Server::start()?;
     let mut client = server.connect()?;
-    client.batch_execute(SCHEMA)?;
-    let mut rows = client.copy_in("COPY orders (id, customer, amount, quantity) FROM STDIN")?;
-    for (id, order) in workload.orders.iter().enumerate() {
-        writeln!(rows, "{id}\t{}\t{}\t{}", order.customer, order.amount, order.quantity)?;
+    client.batch_execute(CHANGED)?;
+    client.batch_execute(program.schema)?;
+    let mut rows = client.copy_in("COPY items (id, owner, amount, quantity) FROM STDIN")?;
+    for (id, row) in workload.rows.iter().enumerate() {
+        writeln!(rows, "{id}\t{}\t{}\t{}", row.owner, row.amount, row.quantity)?;
     }
     rows.finish()?;
-    client.batch_execute(
-        "INSERT INTO customers SELECT customer, sum(total) FROM orders GROUP BY customer;
-         UPDATE orders SET looked_up = score FROM customers WHERE customers.id = orders.customer;
-         INSERT INTO changed SELECT true, id, score FROM customers;
-         INSERT INTO changed SELECT false, id, looked_up FROM orders;",
-    )?;
-    client.batch_execute(TRIGGERS)?;
+    client.batch_execute(program.fill)?;
+    client.batch_execute(program.triggers)?;
     client.batch_execute("VACUUM ANALYZE")?;
     let mut peer = Triggers { client, _server: server, tables: Tables::empty(workload) };
     peer.take_in()?;
@@ -155,10 +229,9 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
 impl Triggers {
     /// What changed, read once.
     fn take_in(&mut self) -> anyhow::Result<()> {
-        for row in self.client.query("DELETE FROM changed RETURNING customer, id, value", &[])? {
-            let (is_customer, id, value): (bool, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            let table = if is_customer { &mut self.tables.scores } else { &mut self.tables.looked_up };
-            table[id as usize] = value;
+        for row in self.client.query("DELETE FROM changed RETURNING of, id, value", &[])? {
+            let (column, id, value): (i16, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            self.tables.0[column as usize][id as usize] = value;
         }
         Ok(())
     }
@@ -166,18 +239,24 @@ impl Triggers {
 
 impl Peer for Triggers {
     fn prepare(&mut self, updates: &[Update]) -> Batch {
-        Batch::Updates(updates.to_vec())
+        // Of several for one row the last.
+        let last: BTreeMap<usize, Update> = updates.iter().map(|update| (update.row, *update)).collect();
+        Batch::Updates(last.into_values().collect())
     }
 
     fn apply(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch::Updates(updates) = batch else { bail!("a batch of another peer") };
-        let (ids, amounts): (Vec<i64>, Vec<i64>) = updates.iter().map(|update| (update.order as i64, update.amount)).unzip();
-        // Of several for one order the last.
-        let update = "UPDATE orders SET amount = made.amount FROM
-            (SELECT DISTINCT ON (id) id, amount FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS made (id, amount, place)
-             ORDER BY id, place DESC) AS made
-            WHERE orders.id = made.id";
-        self.client.execute(update, &[&ids, &amounts])?;
+        let (ids, amounts): (Vec<i64>, Vec<i64>) = updates.iter().filter_map(|update| Some((update.row as i64, update.amount?))).unzip();
+        let gone: Vec<i64> = updates.iter().filter(|update| update.amount.is_none()).map(|update| update.row as i64).collect();
+        let mut together = self.client.transaction()?;
+        if !ids.is_empty() {
+            let update = "UPDATE items SET amount = made.amount FROM unnest($1::bigint[], $2::bigint[]) AS made (id, amount) WHERE items.id = made.id";
+            together.execute(update, &[&ids, &amounts])?;
+        }
+        if !gone.is_empty() {
+            together.execute("DELETE FROM items WHERE id = ANY($1::bigint[])", &[&gone])?;
+        }
+        together.commit()?;
         self.take_in()
     }
 

@@ -4,15 +4,14 @@ use crate::workload::{Batch, Peer, Tables, Update, Workload};
 
 struct Recompute {
     workload: Workload,
-    made: Vec<Option<i64>>,
+    made: Vec<Option<Update>>,
     tables: Tables,
 }
 
 pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
-    let workload = Workload { orders: workload.orders.clone(), customers: workload.customers };
-    let made = vec![None; workload.orders.len()];
-    let tables = Tables::from_scratch(&workload, &made);
-    Ok(Box::new(Recompute { workload, made, tables }))
+    let made = vec![None; workload.rows.len()];
+    let tables = Tables::from_scratch(workload, &made);
+    Ok(Box::new(Recompute { workload: workload.clone(), made, tables }))
 }
 
 impl Peer for Recompute {
@@ -23,7 +22,7 @@ impl Peer for Recompute {
     fn apply(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch::Updates(updates) = batch else { anyhow::bail!("a batch of another peer") };
         for update in updates {
-            self.made[update.order] = Some(update.amount);
+            self.made[update.row] = Some(update);
         }
         self.tables = Tables::from_scratch(&self.workload, &self.made);
         Ok(())

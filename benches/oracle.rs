@@ -55,6 +55,10 @@ impl Words {
     }
 }
 
+/// What another process says when it is through with a timestamp. The communication between them may say something else, of
+/// connections that are not there yet.
+const THROUGH: &str = "through";
+
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let started = Instant::now();
@@ -67,7 +71,7 @@ fn main() -> anyhow::Result<()> {
                 _ = stdin().read_to_end(&mut Vec::new());
                 std::process::exit(1);
             });
-            cluster(&options, Box::new(|| _ = writeln!(stdout()).and_then(|()| stdout().flush())))?;
+            cluster(&options, Box::new(|| _ = writeln!(stdout(), "{THROUGH}").and_then(|()| stdout().flush())))?;
             return Ok(());
         }
     };
@@ -127,8 +131,12 @@ fn first(options: &Options) -> anyhow::Result<Vec<Extent>> {
     let mut lines: Vec<_> = others.iter_mut().filter_map(|other| Some(BufReader::new(other.stdout.take()?))).collect();
     let barrier = move || {
         for (line, process) in lines.iter_mut().zip(1..) {
-            let read = line.read_until(b'\n', &mut Vec::new());
-            assert!(read.is_ok_and(|read| read > 0), "process {process} ended before it was through with a timestamp");
+            let mut word = String::new();
+            while word.trim_end() != THROUGH {
+                word.clear();
+                let read = line.read_line(&mut word);
+                assert!(read.is_ok_and(|read| read > 0), "process {process} ended before it was through with a timestamp");
+            }
         }
     };
     let options = Options { addresses, ..*options };

@@ -53,7 +53,7 @@ pub fn zone(name: &str) -> Outcome<TimeZone> {
 }
 
 /// The date that a text shows without saying how: ISO 8601; month/day/year with slashes; or with the month's English name.
-/// A time may follow. Without a zone it is in `zone`.
+/// A day of the week may come before it, and a time may follow. Without a zone it is in `zone`.
 pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
     if text.len() > 64 {
         return None;
@@ -64,13 +64,25 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
     {
         return Some(Moment::DateTime(at));
     }
-    let (date, rest) = date_in_front(text)?;
+    let (date, rest) = date_in_front(without_weekday(text))?;
     let rest = rest.trim_start_matches(['T', 't', ',']).trim();
     if rest.is_empty() {
         return Some(Moment::Date(date));
     }
+    let (rest, zone) = match rest.strip_suffix("GMT").or_else(|| rest.strip_suffix("UTC")) {
+        Some(rest) => (rest.trim_end(), &TimeZone::UTC),
+        None => (rest, zone),
+    };
     let at = date.to_datetime(time(rest)?);
     zone.to_timestamp(at).ok().map(Moment::DateTime)
+}
+
+/// A text without the day of the week at its start, as in "Tue, 31 Dec 2024".
+fn without_weekday(text: &str) -> &str {
+    let length = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (word, rest) = text.split_at(length);
+    let is_it = |day: &String| day.len() >= length && day[..length].eq_ignore_ascii_case(word);
+    if length >= 3 && Locale::english().days().iter().any(is_it) { rest.trim_start_matches([',', '.', ' ']) } else { text }
 }
 
 /// The date at the start of a text, and what follows it.
@@ -213,6 +225,9 @@ mod tests {
             ("1/31/2024", "2024-01-31"),
             ("07/10/19", "2019-07-10"),
             ("12/31/75", "1975-12-31"),
+            ("Wednesday, January 31, 2024", "2024-01-31"),
+            ("wed 31 Jan 2024", "2024-01-31"),
+            ("Wed, 31 Jan 2024 10:30:00 GMT", "2024-01-31T10:30:00Z"),
             ("January 31, 2024", "2024-01-31"),
             ("Jan 31 2024", "2024-01-31"),
             ("31 january 2024", "2024-01-31"),

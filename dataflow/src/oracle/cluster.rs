@@ -40,8 +40,15 @@ pub type Next = Box<dyn FnMut(&[Extent]) -> Option<(Vec<u32>, Vec<u8>)> + Send>;
 /// How much is computed aside after each batch: a little, so that much happens in between.
 const SLICES: [usize; 2] = [1, 2];
 
-/// How much is computed aside before it is shown: all that there is.
-const LAST_SLICES: [usize; 16] = [10_000; 16];
+/// How many slices compute aside all that there is before it is shown, in every process: each is of some cells or
+/// contributions of one collection, or clears one away.
+fn last_slices(oracle: &Oracle) -> usize {
+    let collections = oracle.catalog.tenants().flat_map(|schema| schema.collections());
+    16 + collections.map(|collection| 1 + 3 * collection.attributes().len()).sum::<usize>()
+}
+
+/// More than there are entities.
+const ALL: usize = 10_000;
 
 /// Runs histories until there are no more; returns how much they were.
 ///
@@ -95,8 +102,8 @@ impl<'a> Share<'a> {
             let mut newest = None;
             for part in batch.chunk_by(|_, next| !is_completion(next)) {
                 if is_completion(&part[0]) {
-                    for limit in LAST_SLICES {
-                        newest = Some(self.slice(limit, barrier));
+                    for _ in 0..last_slices(history.oracle()) {
+                        newest = Some(self.slice(ALL, barrier));
                     }
                     let backlog = &newest.as_ref().unwrap().backlog;
                     assert!(backlog.tenants.is_empty() && !backlog.is_sweeping, "all is computed before it is shown");

@@ -108,6 +108,21 @@ fn now_is_the_minute_where_it_is_shown_and_the_moment_where_it_is_compared() {
     assert_eq!(row().value(&program("NOW() = {due}"), now), Value::from(false));
 }
 
+#[test]
+fn an_instant_moved_by_months_goes_back_at_their_ends() {
+    // Of 30 and 31 January one comes to 30 June, and the other to the same day again.
+    let row = Row([Value::DateTime(at("2021-06-30T12:00:00Z")), Value::Blank, Value::Blank, Value::Blank]);
+    let program = program("DATEADD(NOW(), -31, 'months') > {due}");
+    let mut flips = Vec::new();
+    let mut now = at("2024-01-01T00:00:00Z");
+    while let Some(next) = row.next(&program, now) {
+        flips.push((next.to_string(), row.value(&program, next)));
+        now = next;
+    }
+    let expected = [("2024-01-30T12:00:00.001Z", true), ("2024-01-31T00:00:00Z", false), ("2024-01-31T12:00:00.001Z", true)];
+    assert_eq!(flips, expected.map(|(at, is)| (at.to_owned(), Value::from(is))));
+}
+
 /// Formulas of every form that is told apart.
 fn formulas() -> impl Strategy<Value = String> {
     let moment = prop_oneof![

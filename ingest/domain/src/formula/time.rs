@@ -5,6 +5,10 @@
 //! what it is now from some moment on, so that the moment is found by doubling and halving steps; any other expression
 //! changes when one of its parts does, or later.
 //!
+//! An instant moved by months does not only rise: from a 30th to a 31st, which the month that it is moved to may not have, it
+//! goes back by a day; and so do whole months between two. These are looked at day by day where they may be about to change
+//! or to change back.
+//!
 //! # What NOW is
 //! In a comparison that flips once, NOW is the time to the millisecond, so that the flip is seen when it happens.
 //! Everywhere else it is the minute that has begun: what shows the time changes once a minute.
@@ -23,6 +27,13 @@ use crate::value::Value;
 
 /// What NOW moves by where it is not compared.
 const MINUTE: i64 = 60_000;
+
+/// A day, of UTC.
+const DAY: i64 = 86_400_000;
+
+/// For how many days an instant that is moved by months, or months that are counted, may be behind what was, at most; and some
+/// more.
+const UNSTEADY_DAYS: i64 = 5;
 
 /// The steps that an evaluation may take for its next change to be searched for.
 const STEPS_MAX: u32 = 1_000;
@@ -116,6 +127,30 @@ fn of_call(function: &Function, arguments: &[Expr]) -> Trend {
     }
 }
 
+/// Visits the instants that are moved by months or between which months are counted, as far as they move with time: at the ends
+/// of months what rises or falls otherwise goes the other way there.
+fn each_unsteady<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
+    match expr {
+        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => {}
+        Expr::Exact(operand) | Expr::Negate(operand, _) => each_unsteady(operand, visit),
+        Expr::Binary(_, operands, _) => {
+            each_unsteady(&operands.0, visit);
+            each_unsteady(&operands.1, visit);
+        }
+        Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _) => {
+            arguments.iter().for_each(|argument| each_unsteady(argument, visit));
+            let counts_months = matches!(function.name, "DATEADD" | "DATETIME_DIFF")
+                && match arguments.get(2) {
+                    Some(Expr::Constant(unit)) => matches!(functions::Unit::of(unit), Ok(functions::Unit::Months(_))),
+                    unit => unit.is_some(),
+                };
+            if counts_months {
+                arguments.iter().take(2).filter(|of| trend(of) != Trend::Fixed).for_each(visit);
+            }
+        }
+    }
+}
+
 /// Has the time to the millisecond in a comparison that flips once as time passes.
 pub(super) fn exact_if_it_flips(expr: Expr) -> Expr {
     let compares = match &expr {
@@ -199,6 +234,13 @@ impl Search<'_> {
             // It takes less to look whether it changed than to find out when it will.
             return self.begin_of(self.step(MINUTE) + 1, MINUTE);
         }
+        let mut unsteady = 0;
+        each_unsteady(expr, &mut |_| unsteady += UNSTEADY_DAYS * DAY / length);
+        if unsteady > 0
+            && let Some(other) = self.day_by_day(expr, length, &now, first, last.min(first.saturating_add(unsteady)))
+        {
+            return self.begin_of(other, length);
+        }
         if first >= last || at(last) == now {
             return None;
         }
@@ -214,7 +256,40 @@ impl Search<'_> {
             let middle = same + (other - same) / 2;
             if at(middle) == now { same = middle } else { other = middle }
         }
+        if unsteady > 0 {
+            other = self.day_by_day(expr, length, &now, first.max(other - unsteady), other).unwrap_or(other);
+        }
         self.begin_of(other, length)
+    }
+
+    /// The same from one step to another, each day by itself; a day ends when one of the unsteady instants comes to its midnight.
+    fn day_by_day(&self, expr: &Expr, length: i64, now: &Value, from: i64, to: i64) -> Option<i64> {
+        let mut ahead = vec![0];
+        each_unsteady(expr, &mut |instant| {
+            if let Value::DateTime(there) = self.value(instant, self.now).0 {
+                ahead.push((there.as_millisecond() - self.now.as_millisecond()).rem_euclid(DAY));
+            }
+        });
+        let is_other = |step| self.begin_of(step, length).is_some_and(|at| self.value(expr, at).0 != *now);
+        let mut begin = from;
+        while begin <= to {
+            let midnight = |ahead: &i64| ((begin * length + ahead).div_euclid(DAY) + 1) * DAY - ahead;
+            let next = ahead.iter().map(|ahead| (midnight(ahead) + length - 1).div_euclid(length)).min().unwrap_or(to + 1);
+            let end = to.min((next - 1).max(begin));
+            if is_other(begin) {
+                return Some(begin);
+            }
+            if is_other(end) {
+                let (mut same, mut other) = (begin, end);
+                while other - same > 1 {
+                    let middle = same + (other - same) / 2;
+                    if is_other(middle) { other = middle } else { same = middle }
+                }
+                return Some(other);
+            }
+            begin = end + 1;
+        }
+        None
     }
 
     /// The value at a moment, and how many steps it took.

@@ -242,7 +242,7 @@ impl Subscriber {
     fn send(&self, message: &Arc<Changes>) -> bool {
         let ops = message.ops.len();
         let waiting = self.waiting.fetch_add(ops, Ordering::Relaxed);
-        let is_lagging = waiting > 0 && waiting + ops > WAITING_MAX;
+        let is_lagging = ops > 0 && waiting > 0 && waiting + ops > WAITING_MAX;
         let sent = if is_lagging { Err(TrySendError::Full(message.clone())) } else { self.queue.try_send(message.clone()) };
         if matches!(sent, Err(TrySendError::Full(_))) {
             metrics::counter!("decidr_live_lagged_total").increment(1);

@@ -123,6 +123,14 @@ fn an_instant_moved_by_months_goes_back_at_their_ends() {
     assert_eq!(flips, expected.map(|(at, is)| (at.to_owned(), Value::from(is))));
 }
 
+#[test]
+fn what_is_long_to_foretell_is_looked_at_each_minute() {
+    let month = |k: usize| format!("DATETIME_DIFF(DATEADD(NOW(), {k}, 'minutes'), {{due}}, 'months')");
+    let many: Vec<_> = (1..100).map(month).collect();
+    let text = format!("{} > 1000000", many.join(" + "));
+    assert_eq!(row().next(&program(&text), at("2026-03-01T12:00:30Z")), Some(at("2026-03-01T12:01:00Z")));
+}
+
 /// Formulas of every form that is told apart.
 fn formulas() -> impl Strategy<Value = String> {
     let moment = prop_oneof![

@@ -64,7 +64,13 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
     {
         return Some(Moment::DateTime(at));
     }
-    let (date, rest) = date_in_front(without_weekday(text))?;
+    let (date, rest) = match without_weekday(text) {
+        // A day of the week that the date is not, or one beside something that says no day, is no date.
+        Some((weekday, rest)) => {
+            date_in_front(rest).filter(|(date, _)| words(rest).len() >= 3 && date.weekday().to_sunday_zero_offset() == weekday)?
+        }
+        None => date_in_front(text)?,
+    };
     let rest = rest.trim_start_matches(['T', 't', ',']).trim();
     if rest.is_empty() {
         return Some(Moment::Date(date));
@@ -77,12 +83,13 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
     zone.to_timestamp(at).ok().map(Moment::DateTime)
 }
 
-/// A text without the day of the week at its start, as in "Tue, 31 Dec 2024".
-fn without_weekday(text: &str) -> &str {
+/// The day of the week at the start of a text, as in "Tue, 31 Dec 2024", from Sunday, and the rest.
+fn without_weekday(text: &str) -> Option<(i8, &str)> {
     let length = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (word, rest) = text.split_at(length);
     let is_it = |day: &String| day.len() >= length && day[..length].eq_ignore_ascii_case(word);
-    if length >= 3 && Locale::english().days().iter().any(is_it) { rest.trim_start_matches([',', '.', ' ']) } else { text }
+    let weekday = Locale::english().days().iter().position(is_it).filter(|_| length >= 3)?;
+    Some((weekday as i8, rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ',' | '.'))))
 }
 
 /// The date at the start of a text, and what follows it.
@@ -90,7 +97,8 @@ fn date_in_front(text: &str) -> Option<(Date, &str)> {
     let parts: Vec<(&str, usize)> = words(text);
     let end = |i: usize| parts.get(i).map(|(word, at)| at + word.len());
     let number = |i: usize| parts.get(i).and_then(|(word, _)| word.parse::<i16>().ok());
-    let (first, _) = parts.first()?;
+    // Something else before it is no date, and the places below count from the start.
+    let (first, _) = parts.first().filter(|(_, at)| *at == 0)?;
     if first.chars().all(|c| c.is_ascii_digit()) {
         let separator = text[first.len()..].chars().next();
         if first.len() == 4 && matches!(separator, Some('-' | '/' | '.')) {
@@ -244,6 +252,12 @@ mod tests {
             };
             assert_eq!(shown, expected, "{text}");
         }
+        for text in
+            ["€50", "📅 5 Jan 2024", "–12", "№5", "Tue，31 Dec 2024", "Tue 1430", "Sun 2024", "Mon, 31 Dec 2024", "Sunday", "Tue\u{a0}"]
+        {
+            assert_eq!(parse(text, &TimeZone::UTC), None, "{text}");
+        }
+        assert_eq!(parse("Tue\u{a0}31 Dec 2024", &TimeZone::UTC), Some(Moment::Date(jiff::civil::date(2024, 12, 31))));
         for text in ["", "x", "2024-13-01", "31/31/2024", "2024-02-30", "hello 1", "1/2", "12:30", "2024-01-31 25:00", "99999-01-01"] {
             assert_eq!(parse(text, &TimeZone::UTC), None, "{text}");
         }

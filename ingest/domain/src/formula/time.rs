@@ -35,6 +35,9 @@ const DAY: i64 = 86_400_000;
 /// more.
 const UNSTEADY_DAYS: i64 = 5;
 
+/// How many instants may be so in one formula for it to be looked at day by day.
+const UNSTEADY_MAX: i64 = 3;
+
 /// The steps that an evaluation may take for its next change to be searched for.
 const STEPS_MAX: u32 = 1_000;
 
@@ -230,12 +233,13 @@ impl Search<'_> {
         let (first, last) = (self.step(length), horizon().as_millisecond().div_euclid(length));
         let at = |step| self.value(expr, self.begin_of(step, length).unwrap_or(self.now)).0;
         let (now, steps) = self.value(expr, self.begin_of(first, length).unwrap_or(self.now));
-        if steps > STEPS_MAX {
+        let mut instants = 0;
+        each_unsteady(expr, &mut |_| instants += 1);
+        let unsteady = instants * UNSTEADY_DAYS * DAY / length;
+        if steps > STEPS_MAX || instants > UNSTEADY_MAX {
             // It takes less to look whether it changed than to find out when it will.
             return self.begin_of(self.step(MINUTE) + 1, MINUTE);
         }
-        let mut unsteady = 0;
-        each_unsteady(expr, &mut |_| unsteady += UNSTEADY_DAYS * DAY / length);
         if unsteady > 0
             && let Some(other) = self.day_by_day(expr, length, &now, first, last.min(first.saturating_add(unsteady)))
         {

@@ -92,8 +92,14 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
     // What holds text can hold nothing but spaces; all others say nothing by it.
     let holds_text = matches!(to, Definition::Text { .. } | Definition::Json {});
     let plain = plain(value, from);
-    let is_empty = matches!(&plain, Value::Text(text) if text.trim().is_empty());
-    if value.is_blank() || plain.is_blank() || is_empty && !holds_text {
+    // One value where a list has one.
+    let single = match &plain {
+        Value::List(items) if items.len() == 1 => &items[0],
+        other => other,
+    };
+    let is_empty = matches!(single, Value::Text(text) if text.trim().is_empty());
+    let is_null = matches!((from, value), (Definition::Json {}, Value::Text(text)) if text.trim() == "null");
+    if value.is_blank() || is_null || !holds_text && (plain.is_blank() || is_empty) {
         return Value::Blank;
     }
     // What says it all as text.
@@ -103,11 +109,6 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
             eco_format!("{}/{}", coerce::text(&days[0]), coerce::text(&days[1]))
         }
         _ => coerce::text(value),
-    };
-    // One value where a list has one.
-    let single = match &plain {
-        Value::List(items) if items.len() == 1 => &items[0],
-        other => other,
     };
     let result = match to {
         Definition::Text { max_length, format } => {
@@ -291,6 +292,10 @@ mod tests {
         assert_eq!(json("\"said\"", &text), Value::text("said"));
         assert_eq!(json("[1, 2]", &text), Value::text("[1, 2]"));
         assert_eq!(json("null", &text), Value::Blank);
+        assert_eq!([json("[]", &text), json("[null]", &text)], ["[]", "[null]"].map(Value::text));
+        for nothing in ["[]", "[null]", "[\"\"]", "[\" \"]", "\"\""] {
+            assert_eq!(json(nothing, &number), Value::Blank, "{nothing}");
+        }
         for empty in ["", "  "] {
             for to in [&number, &one, &many, &Definition::Checkbox {}, &Definition::Date {}, &Definition::Attachments {}] {
                 assert_eq!(converted(&Value::text(empty), &text, to), Value::Blank, "{to:?}");

@@ -93,7 +93,7 @@ fn work(worker: &mut timely::worker::Worker, workload: &Workload, batches: &Rece
             told.inspect(take).probe_with(&probe);
         }
     });
-    let mut there: Vec<Option<Row>> = workload.rows.iter().copied().map(Some).collect();
+    let mut rows = workload.rows.clone();
     let of = |id: usize, row: &Row| (id as u64, (row.owner as u64, row.amount, row.quantity));
     for (id, row) in workload.rows.iter().enumerate() {
         input.insert(of(id, row));
@@ -109,10 +109,9 @@ fn work(worker: &mut timely::worker::Worker, workload: &Workload, batches: &Rece
         }
         let Ok(updates) = batches.recv() else { break };
         for Update { row: id, amount } in updates {
-            let old = there[id].take();
-            there[id] = old.zip(amount).map(|(old, amount)| Row { amount, ..old });
-            old.iter().for_each(|old| input.remove(of(id, old)));
-            there[id].iter().for_each(|new| input.insert(of(id, new)));
+            input.remove(of(id, &rows[id]));
+            rows[id].amount = amount;
+            input.insert(of(id, &rows[id]));
         }
     }
     let tables = tables.borrow().clone();

@@ -130,10 +130,7 @@ impl Decidr {
 impl Peer for Decidr {
     fn prepare(&mut self, updates: &[Update]) -> Batch {
         for update in updates {
-            match update.amount {
-                Some(amount) => self.log.set(row_id(update.row), self.amount, amount),
-                None => self.log.archive(row_id(update.row)),
-            }
+            self.log.set(row_id(update.row), self.amount, update.amount);
         }
         Batch::Recorded(std::mem::take(&mut self.log.events))
     }

@@ -93,11 +93,7 @@ impl Peer for Circuit {
 
     fn apply(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch::Updates(updates) = batch else { anyhow::bail!("a batch of another peer") };
-        let upsert = |update: &Update| match update.amount {
-            Some(amount) => Upsert::Update(amount.into()),
-            None => Upsert::Delete,
-        };
-        let mut rows = updates.iter().map(|update| Tup2(update.row as Id, upsert(update))).collect();
+        let mut rows = updates.iter().map(|update| Tup2(update.row as Id, Upsert::Update(update.amount.into()))).collect();
         self.rows.append(&mut rows);
         self.step()
     }

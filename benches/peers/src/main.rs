@@ -3,9 +3,11 @@
 //! The work is one of two. *Orders* have an amount and a quantity; an order's total is a formula of both, a customer's sum is
 //! that of the totals of ten orders in the mean, the score is a formula of the sum, and each order looks up the score of its
 //! customer. *Ledger* sums up a hundred lines by account in seven ways. Amounts are changed at random, and of the ledger's
-//! lines one in ten goes that was the largest, in batches of several sizes; after each batch every peer has told its consumer
-//! all that changed, and the consumer has taken it in. In the end the consumers' tables must be those of a computation from
-//! scratch.
+//! one in ten that is the largest of its account becomes a small one, in batches of several sizes; after each batch every
+//! peer has told its consumer all that changed, and the consumer has taken it in. In the end the consumers' tables must be
+//! those of a computation from scratch.
+//!
+//! Batches are made before the clock starts; those for dbsp and PostgreSQL then have each row once, with its last amount.
 //!
 //! Each peer runs with one worker. Batches of all sizes go to each peer in turn, so that the machine's moods meet all.
 

@@ -98,21 +98,6 @@ CREATE FUNCTION items_updated() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE TRIGGER items_updated AFTER UPDATE ON items REFERENCING OLD TABLE AS before NEW TABLE AS after
     FOR EACH STATEMENT EXECUTE FUNCTION items_updated();
-CREATE FUNCTION items_deleted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    WITH change AS (
-        SELECT owner, sum(amount) AS sum, count(*) AS count, coalesce(sum(amount) FILTER (WHERE amount > 500), 0) AS large
-        FROM before GROUP BY owner),
-    told AS (
-        UPDATE owners SET sum = owners.sum - change.sum, count = owners.count - change.count, large = owners.large - change.large,
-            smallest = (SELECT min(amount) FROM items WHERE owner = owners.id),
-            largest = (SELECT max(amount) FROM items WHERE owner = owners.id),
-            different = (SELECT count(DISTINCT amount) FROM items WHERE owner = owners.id)
-        FROM change WHERE owners.id = change.owner RETURNING owners.*)
-    INSERT INTO changed SELECT of, id, value FROM told, tell(told::owners);
-    RETURN NULL;
-END $$;
-CREATE TRIGGER items_deleted AFTER DELETE ON items REFERENCING OLD TABLE AS before
-    FOR EACH STATEMENT EXECUTE FUNCTION items_deleted();
 ",
 };
 
@@ -246,17 +231,10 @@ impl Peer for Triggers {
 
     fn apply(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch::Updates(updates) = batch else { bail!("a batch of another peer") };
-        let (ids, amounts): (Vec<i64>, Vec<i64>) = updates.iter().filter_map(|update| Some((update.row as i64, update.amount?))).unzip();
-        let gone: Vec<i64> = updates.iter().filter(|update| update.amount.is_none()).map(|update| update.row as i64).collect();
-        let mut together = self.client.transaction()?;
-        if !ids.is_empty() {
-            let update = "UPDATE items SET amount = made.amount FROM unnest($1::bigint[], $2::bigint[]) AS made (id, amount) WHERE items.id = made.id";
-            together.execute(update, &[&ids, &amounts])?;
-        }
-        if !gone.is_empty() {
-            together.execute("DELETE FROM items WHERE id = ANY($1::bigint[])", &[&gone])?;
-        }
-        together.commit()?;
+        let (ids, amounts): (Vec<i64>, Vec<i64>) = updates.iter().map(|update| (update.row as i64, update.amount)).unzip();
+        let update =
+            "UPDATE items SET amount = made.amount FROM unnest($1::bigint[], $2::bigint[]) AS made (id, amount) WHERE items.id = made.id";
+        self.client.execute(update, &[&ids, &amounts])?;
         self.take_in()
     }
 

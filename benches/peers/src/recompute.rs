@@ -4,7 +4,7 @@ use crate::workload::{Batch, Peer, Tables, Update, Workload};
 
 struct Recompute {
     workload: Workload,
-    made: Vec<Option<Update>>,
+    made: Vec<Option<i64>>,
     tables: Tables,
 }
 
@@ -22,7 +22,7 @@ impl Peer for Recompute {
     fn apply(&mut self, batch: Batch) -> anyhow::Result<()> {
         let Batch::Updates(updates) = batch else { anyhow::bail!("a batch of another peer") };
         for update in updates {
-            self.made[update.row] = Some(update);
+            self.made[update.row] = Some(update.amount);
         }
         self.tables = Tables::from_scratch(&self.workload, &self.made);
         Ok(())

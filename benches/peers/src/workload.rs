@@ -1,5 +1,7 @@
 //! The tables, the updates, and what must come of them.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 
 use crate::recorder::Random;
@@ -9,7 +11,7 @@ use crate::recorder::Random;
 pub enum Work {
     /// Orders' totals, customers' sums of these and scores of the sums, and the orders' look-ups of the scores.
     Orders,
-    /// Accounts' sums, counts, means, extremes and different amounts of their lines, of which some go.
+    /// Accounts' sums, counts, means, extremes and different amounts of their lines, of which the largest shrinks now and then.
     Ledger,
 }
 
@@ -55,11 +57,11 @@ pub struct Workload {
     pub owners: usize,
 }
 
-/// A row gets another amount, or goes.
+/// A row gets another amount.
 #[derive(Clone, Copy)]
 pub struct Update {
     pub row: usize,
-    pub amount: Option<i64>,
+    pub amount: i64,
 }
 
 /// What an engine must be able to do.
@@ -97,28 +99,28 @@ impl Workload {
 
     /// Updates without end; the same for everybody.
     pub fn updates(&self) -> Updates {
-        let mut extremes = Vec::new();
+        let mut amounts = Vec::new();
         if self.work == Work::Ledger {
-            // No owner loses all, and half of the rows stay.
-            extremes.extend(self.owners..self.rows.len());
-            extremes.sort_by_key(|row| self.rows[*row].amount);
-            extremes.drain(..extremes.len() / 2);
+            amounts.resize(self.owners, BTreeSet::new());
+            self.rows.iter().enumerate().for_each(|(id, row)| _ = amounts[row.owner].insert((row.amount, id)));
         }
-        Updates { random: Random(2), extremes, made: vec![None; self.rows.len()] }
+        Updates { random: Random(2), rows: self.rows.clone(), amounts, made: vec![None; self.rows.len()] }
     }
 }
 
-/// Updates without end. One of ten takes away what was the largest amount, as long as there are some that may go.
+/// Updates without end. Of the ledger's, one in ten makes the largest amount of an account a small one.
 pub struct Updates {
     random: Random,
-    /// Rows that may go, the largest last.
-    extremes: Vec<usize>,
-    made: Vec<Option<Update>>,
+    /// As they are.
+    rows: Vec<Row>,
+    /// The amounts of each owner with their rows, where extremes are asked for.
+    amounts: Vec<BTreeSet<(i64, usize)>>,
+    made: Vec<Option<i64>>,
 }
 
 impl Updates {
-    /// The newest update of each row that got one.
-    pub fn made(&self) -> &[Option<Update>] {
+    /// The newest amount of each row that got one.
+    pub fn made(&self) -> &[Option<i64>] {
         &self.made
     }
 }
@@ -127,18 +129,20 @@ impl Iterator for Updates {
     type Item = Update;
 
     fn next(&mut self) -> Option<Update> {
-        let goes = if self.random.below(10) == 0 { self.extremes.pop() } else { None };
-        let update = match goes {
-            Some(row) => Update { row, amount: None },
-            None => loop {
-                let row = self.random.below(self.made.len());
-                if self.made[row].is_none_or(|made| made.amount.is_some()) {
-                    break Update { row, amount: Some(1 + self.random.below(1_000) as i64) };
-                }
-            },
-        };
-        self.made[update.row] = Some(update);
-        Some(update)
+        let mut row = self.random.below(self.rows.len());
+        let mut amount = 1 + self.random.below(1_000) as i64;
+        let owner = self.rows[row].owner;
+        if let Some(amounts) = self.amounts.get_mut(owner) {
+            if self.random.below(10) == 0 {
+                row = amounts.last().map_or(row, |(_, row)| *row);
+                amount = 1 + amount % 10;
+            }
+            amounts.remove(&(self.rows[row].amount, row));
+            amounts.insert((amount, row));
+        }
+        self.rows[row].amount = amount;
+        self.made[row] = Some(amount);
+        Some(Update { row, amount })
     }
 }
 
@@ -159,12 +163,9 @@ impl Tables {
     }
 
     /// The tables by the definitions, and nothing else.
-    pub fn from_scratch(workload: &Workload, made: &[Option<Update>]) -> Self {
+    pub fn from_scratch(workload: &Workload, made: &[Option<i64>]) -> Self {
         let mut tables = Self::empty(workload);
-        let rows = workload.rows.iter().zip(made).enumerate().filter_map(|(id, (row, made))| {
-            let amount = made.map_or(Some(row.amount), |made| made.amount)?;
-            Some((id, Row { amount, ..*row }))
-        });
+        let rows = workload.rows.iter().zip(made).map(|(row, made)| Row { amount: made.unwrap_or(row.amount), ..*row }).enumerate();
         match (workload.work, tables.0.as_mut_slice()) {
             (Work::Orders, [totals, looked_up, scores]) => {
                 for (id, row) in rows {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use decidr_domain::formula::{Attributes, Expression, FormulaErrorKind, Resolved, Type, functions, parse};
+use decidr_domain::formula::{Attributes, Expression, FormulaError, FormulaErrorKind, Resolved, Type, functions, parse};
 use decidr_domain::id::AttributeId;
 use decidr_domain::value::{ErrorKind, Value};
 use uuid::Uuid;
@@ -51,13 +51,17 @@ impl Attributes for Row {
 }
 
 fn evaluate(text: &str) -> Value {
+    try_evaluate(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+fn try_evaluate(text: &str) -> Result<Value, FormulaError> {
     let row = Row::example();
-    let (stored, program) = Expression::from_user(text, &row).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let (stored, program) = Expression::from_user(text, &row)?;
     let cells: BTreeMap<_, _> = row.0.iter().enumerate().map(|(i, (.., value))| (Row::id(i), value.clone())).collect();
     let cell = |id: AttributeId| cells[&id].clone();
     let value = program.evaluate(&cell);
     assert_eq!(stored.program(&row).unwrap().evaluate(&cell), value, "{text}: stored by id it is the same");
-    value
+    Ok(value)
 }
 
 /// `expected` as a number, true, false, blank, #kind of an error, or text.
@@ -301,6 +305,34 @@ mod properties {
     use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        /// Whatever text is given to what reads texts, it comes to an end.
+        #[test]
+        fn no_text_breaks_anything(
+            text in "(\\PC|[0-9:/.,\u{a0}€–年🎉 -]|Tue|Jan|2024|[AP]M|Z|T|GMT|%|\\(|\\)|\\{|\\}|\\\\|\n){0,12}",
+            other in "([YMDHhmsSAaZzXxQWwdoLlEkgG]|\\[|\\]|\\PC|[0-9*?<>=.-]){0,10}",
+        ) {
+            let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let (t, o) = (quoted(&text), quoted(&other));
+            for formula in [
+                format!("DATESTR({t})"), format!("{t} = {{day}}"), format!("{t} < {{at}}"), format!("VALUE({t})"), format!("{t} * 1"),
+                format!("DATETIME_PARSE({t})"), format!("DATETIME_PARSE({t}, {o})"), format!("DATETIME_FORMAT({{at}}, {o})"),
+                format!("DATETIME_FORMAT({t}, {o})"), format!("COUNTIF(SPLIT({t}, ''), {o})"), format!("SUBSTITUTE({t}, {o}, 'x', 2)"),
+                format!("FIND({o}, {t}, 2)"), format!("SEARCH({o}, {t})"), format!("MID({t}, 2, 3) & LEFT({t}, 2) & RIGHT({t}, 2)"),
+                format!("REPLACE({t}, 2, 3, {o})"), format!("REGEX_EXTRACT({t}, {o})"), format!("REGEX_REPLACE({t}, {o}, {t})"),
+                format!("SPLIT({t}, {o})"), format!("PROPER({t}) & UPPER({t}) & LOWER({t}) & TRIM({t})"), format!("PADLEFT({t}, 9, {o})"),
+                format!("WORKDAY({{day}}, 3, {t})"), format!("SET_TIMEZONE({{at}}, {t})"), format!("DATETIME_FORMAT(SET_LOCALE({{at}}, {o}), 'LLLL')"),
+                format!("ENCODE_URL_COMPONENT({t})"), format!("DATEADD({{day}}, 1, {o})"), format!("DATETIME_DIFF({t}, {{day}}, {o})"),
+                format!("ISBLANK({t}) & LEN({t}) & T({t}) & REPT({t}, 3)"), text.clone(), format!("{{{text}}}"),
+            ] {
+                // Refused or evaluated, to a value or an error.
+                let _ = try_evaluate(&formula);
+            }
+        }
+    }
 
     fn expression() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![

@@ -21,11 +21,25 @@ impl<'a> Messages<'a> {
         Self(Box::pin(tenant.api.schema.execute_stream(request)))
     }
 
-    async fn next(&mut self) -> Json {
+    async fn body(&mut self) -> Json {
         let response = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await.expect("a message comes").unwrap();
-        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap()
+    }
+
+    async fn next(&mut self) -> Json {
+        let body = self.body().await;
         assert!(body["errors"].is_null(), "{body}");
         body["data"].as_object().unwrap().values().next().unwrap().clone()
+    }
+
+    /// The error with which it ends, after whatever comes before.
+    async fn end(&mut self) -> Json {
+        loop {
+            let body = self.body().await;
+            if !body["errors"].is_null() {
+                return body["errors"][0].clone();
+            }
+        }
     }
 }
 
@@ -277,18 +291,12 @@ async fn what_loses_an_attribute_ends_at_once() {
     ] {
         let mut messages = Messages::of(tenant, query, json!({ "c": things.collection }));
         until(&mut messages, "PROGRESS").await;
-        streams.push(messages.0);
+        streams.push(messages);
     }
     tenant.ok("mutation($i: ID!) { deleteAttribute(id: $i) { id } }", json!({ "i": kind })).await;
-    for mut stream in streams {
-        let body = loop {
-            let response = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a message comes").unwrap();
-            let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
-            if !body["errors"].is_null() {
-                break body;
-            }
-        };
-        assert_eq!(body["errors"][0]["extensions"]["code"], "NOT_FOUND", "{body}");
+    for mut messages in streams {
+        let error = messages.end().await;
+        assert_eq!(error["extensions"]["code"], "NOT_FOUND", "{error}");
     }
 }
 
@@ -305,16 +313,13 @@ async fn what_cannot_be_kept_is_refused() {
         ("subscription($c: ID!) { groups(collectionId: $c, summaries: [{ function: SUM }]) { kind } }", "INVALID_INPUT"),
         ("subscription($c: ID!) { groups(collectionId: $c, filter: \"TODAY() > '2020-01-01'\") { kind } }", "INVALID_INPUT"),
     ] {
-        let request = api.request(things.tenant.authority, query, json!({ "c": things.collection }));
-        let response = api.schema.execute_stream(request).next().await.unwrap();
-        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        let body = Messages::of(&things.tenant, query, json!({ "c": things.collection })).body().await;
         assert_eq!(body["errors"][0]["extensions"]["code"], code, "{query}: {body}");
     }
     // What another tenant has is not found.
     let other = api.tenant("other").await;
     let query = "subscription($c: ID!) { groups(collectionId: $c) { kind } }";
-    let response = api.schema.execute_stream(api.request(other.authority, query, json!({ "c": things.collection }))).next().await.unwrap();
-    let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+    let body = Messages::of(&other, query, json!({ "c": things.collection })).body().await;
     assert_eq!(body["errors"][0]["extensions"]["code"], "NOT_FOUND");
 }
 
@@ -348,21 +353,13 @@ async fn as_many_groups_are_kept_as_are_listed() {
     assert_eq!(told, [(json!("DELETE"), json!(["k5", 5])), (json!("INSERT"), json!(["k5", 10000]))]);
     // One more is too many, for those who listen and for those who ask.
     tenant.entity(c, json!({ "n": 10_001 })).await;
-    let mut stream = groups.0;
-    let body = loop {
-        let response = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a message comes").unwrap();
-        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
-        if !body["errors"].is_null() {
-            break body;
-        }
-    };
-    assert_eq!(body["errors"][0]["extensions"]["code"], "TOO_LARGE", "{body}");
+    let error = groups.end().await;
+    assert_eq!(error["extensions"]["code"], "TOO_LARGE", "{error}");
     tenant.refused("TOO_LARGE", listed, json!({ "c": c })).await;
     // And so are millions of values that summaries would keep.
     let summaries = vec![json!({ "attribute": "tags", "function": "COUNT_UNIQUE" }); 20];
     let live = "subscription($c: ID!, $s: [SummaryInput!]) { groups(collectionId: $c, filter: \"{n} < 10000\", groupBy: [\"kind\", \"n\"], summaries: $s) { kind } }";
-    let response = api.schema.execute_stream(api.request(tenant.authority, live, json!({ "c": c, "s": summaries }))).next().await.unwrap();
-    let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+    let body = Messages::of(tenant, live, json!({ "c": c, "s": summaries })).body().await;
     assert_eq!(body["errors"][0]["extensions"]["code"], "TOO_LARGE", "{body}");
     assert!(body["errors"][0]["message"].as_str().unwrap().contains("values"), "{body}");
 }

@@ -122,15 +122,22 @@ pub(crate) enum BucketChange {
     Source(EntityId, Option<Value>, Option<Value>),
 }
 
-/// What one source contributes to one cell of some hosts, or to all cells of a cohort, before and after the timestamp.
+/// The cells of a host that take what a source contributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Takers {
+    /// The one of this lookup, rollup or counted link.
+    One(AttributeId),
+    /// Those of the cohort whose first one this is.
+    Cohort(AttributeId),
+}
+
+/// What one source contributes to some hosts, before and after the timestamp.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Contribution {
     /// The hosts, all of one worker, at least one.
     pub(crate) hosts: Hosts,
-    /// The lookup, rollup or counted link; or the first one of the cohort.
-    pub(crate) attribute: AttributeId,
-    /// Whether it is for the whole cohort.
-    pub(crate) is_for_cohort: bool,
+    /// What takes it.
+    pub(crate) takers: Takers,
     /// The source.
     pub(crate) source: EntityId,
     /// What it contributed before.

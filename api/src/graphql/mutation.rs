@@ -173,8 +173,8 @@ impl Mutation {
     }
 
     /// A stored attribute that gets another type converts what is stored; a select whose options get other names renames them.
-    /// If some values of entities that are not archived do not fit they are counted in a VALUE_TYPE_MISMATCH and nothing is done, but with `force`: then their
-    /// cells hold an error, until the attribute gets a type that they fit or they are set anew. `previewAttribute` shows which.
+    /// If some values do not fit they are counted, but for archived entities, in a VALUE_TYPE_MISMATCH and nothing is done, but
+    /// with `force`: then their cells hold an error, until the attribute gets a type that they fit or they are set anew. `previewAttribute` shows which.
     #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
     async fn update_attribute(
         &self,

@@ -16,7 +16,7 @@ use super::backfill::Taken;
 use super::record::{Held, Record, Touched};
 use super::store::Store;
 use super::visit::{Visit, held};
-use crate::message::{BucketChange, Message};
+use crate::message::{BucketChange, Message, Takers};
 use crate::plan::CrossingPlan;
 
 /// Hosts and sources with one key, for one lookup or rollup.
@@ -83,9 +83,9 @@ impl Store {
         let value = Some(bucket.held.of_bucket(crossing));
         let source = EntityId(Uuid::nil());
         if bucket.told == value {
-            outbox.contribute(come.into_iter().filter(|host| bucket.hosts.contains(host)), (attribute, false), source, &None, &value);
+            outbox.contribute(come.into_iter().filter(|host| bucket.hosts.contains(host)), Takers::One(attribute), source, &None, &value);
         } else {
-            outbox.contribute(bucket.hosts.iter().copied(), (attribute, false), source, &None, &value);
+            outbox.contribute(bucket.hosts.iter().copied(), Takers::One(attribute), source, &None, &value);
             bucket.told = value;
         }
     }

@@ -56,7 +56,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::order::Product;
 use timely::progress::Timestamp;
 
-use crate::message::{Contribution, Hosts, Message, route};
+use crate::message::{Contribution, Hosts, Message, Takers, route};
 use crate::plan::{Round, arrival};
 use crate::rows::RowId;
 use crate::types::{Diff, Time};
@@ -125,11 +125,11 @@ pub(crate) struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    /// Tells hosts what a source contributes to a cell of theirs, or to those of a cohort, if that is something else than before.
+    /// Tells hosts what a source contributes to cells of theirs, if that is something else than before.
     fn contribute(
         &mut self,
         hosts: impl Iterator<Item = EntityId>,
-        (attribute, is_for_cohort): (AttributeId, bool),
+        takers: Takers,
         source: EntityId,
         old: &Option<Value>,
         new: &Option<Value>,
@@ -141,16 +141,10 @@ impl Outbox<'_> {
         }
         let mut send = |hosts: &mut Hosts| {
             let hosts = std::mem::take(hosts);
-            (self.send)(Message::Contribution(Contribution {
-                hosts,
-                attribute,
-                is_for_cohort,
-                source,
-                old: old.clone(),
-                new: new.clone(),
-            }));
+            (self.send)(Message::Contribution(Contribution { hosts, takers, source, old: old.clone(), new: new.clone() }));
         };
         if self.peers == 1 {
+            // Nothing to sort them by, and mostly there is one.
             let (mut all, mut hosts) = (Hosts::new(), hosts);
             loop {
                 all.extend(hosts.by_ref().take(TOGETHER));

@@ -15,29 +15,31 @@ use super::clock::Clock;
 use super::record::{Held, Record, Touched, View};
 use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
-use crate::message::Contribution;
+use crate::message::{Contribution, Takers};
 use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Round, is_iteration, phase};
 
 impl Store {
     /// Takes in what a source contributes to a host; returns the host if it must be visited for it and was not before.
     ///
     /// `last` is what it was about last: many in a row are about one.
-    pub(super) fn take_in(&mut self, host: EntityId, contribution: &Contribution, last: &mut Option<(TenantId, Cohort)>) -> Option<Slot> {
-        let Contribution { source, old, new, attribute, is_for_cohort, .. } = contribution;
+    pub(super) fn take_in(
+        &mut self,
+        host: EntityId,
+        contribution: &Contribution,
+        last: &mut Option<(TenantId, Takers, Cohort)>,
+    ) -> Option<Slot> {
+        let Contribution { source, old, new, takers, .. } = contribution;
         let (slot, record) = self.records.get_mut(host)?;
         let tenant = record.entity.as_ref()?.tenant_id;
-        let is_last = |(of, cohort): &(TenantId, Cohort)| {
-            *of == tenant && cohort.first().is_some_and(|first| first.attribute == *attribute) && (cohort.len() > 1) == *is_for_cohort
-        };
-        if !last.as_ref().is_some_and(is_last) {
+        if !last.as_ref().is_some_and(|(of, about, _)| *of == tenant && about == takers) {
             let plan = self.plans.get(&tenant)?;
-            let cohort = match is_for_cohort {
-                true => plan.cohort(*attribute)?.clone(),
-                false => plan.alone(*attribute)?.clone(),
+            let cohort = match takers {
+                Takers::One(attribute) => plan.alone(*attribute),
+                Takers::Cohort(first) => plan.cohort(*first),
             };
-            *last = Some((tenant, cohort));
+            *last = Some((tenant, *takers, cohort?.clone()));
         }
-        let (_, cohort) = last.as_ref()?;
+        let (_, _, cohort) = last.as_ref()?;
         let (mut is_first, mut place) = (false, 0);
         for crossing in cohort.iter() {
             let is_taken = self.backfill.cells(crossing.attribute, record.place) != Taken::NotYet;
@@ -206,26 +208,26 @@ impl Visit<'_, '_> {
                 !dirty.contains(&export.attribute) && backfill.exports(export.attribute, place) == Taken::Before
             };
             if cohort.len() > 1 && touched.seldom().wanted.is_empty() && cohort.iter().all(is_as_ever) {
-                self.export_once(&cohort[0], true, record, touched);
+                self.export_once(&cohort[0], Takers::Cohort(cohort[0].attribute), record, touched);
                 continue;
             }
             for export in cohort.iter().filter(|export| backfill.exports(export.attribute, place) != Taken::NotYet) {
                 if !export.iterates {
-                    self.export_once(export, false, record, touched);
+                    self.export_once(export, Takers::One(export.attribute), record, touched);
                 } else if let Some(place) = touched.seldom().sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
                     self.export_again(export, record, touched, place);
-                } else if let Some(new) = self.export_once(export, false, record, touched) {
+                } else if let Some(new) = self.export_once(export, Takers::One(export.attribute), record, touched) {
                     touched.seldom_mut().sent.push((export.attribute, new));
                 }
             }
         }
     }
 
-    /// Sends the difference to before the timestamp, if there may be one, to the cells of this export or of its whole cohort;
+    /// Sends the difference to before the timestamp, if there may be one, to the cells that take it;
     /// returns what is contributed now.
-    fn export_once(&mut self, export: &CrossingPlan, is_for_cohort: bool, record: &Record, touched: &Touched) -> Option<Option<Value>> {
+    fn export_once(&mut self, export: &CrossingPlan, takers: Takers, record: &Record, touched: &Touched) -> Option<Option<Value>> {
         let before = touched.row_before().filter(|row| !row.entity.archived);
-        let (link, to) = (export.link(), (export.attribute, is_for_cohort));
+        let link = export.link();
         let dirty = self.dirty.contains(&export.attribute) || self.backfill.exports(export.attribute, self.place) == Taken::Now;
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
@@ -272,25 +274,25 @@ impl Visit<'_, '_> {
                 // Who was linked before this timestamp, in sight or not: what it contributed is in `old`.
                 let was: &[EntityId] = touched.row_before().map_or(&[], |row| row.entity.values.get(link).targets());
                 let (is_after, is_was) = (Members::of(after), Members::of(was));
-                self.send(to, after.iter().filter(|host| is_was.has(host)), &old, &new);
-                self.send(to, after.iter().filter(|host| !is_was.has(host)), &None, &new);
-                self.send(to, was.iter().filter(|host| !is_after.has(host)), &old, &None);
+                self.send(takers, after.iter().filter(|host| is_was.has(host)), &old, &new);
+                self.send(takers, after.iter().filter(|host| !is_was.has(host)), &None, &new);
+                self.send(takers, was.iter().filter(|host| !is_after.has(host)), &old, &None);
             }
             Direction::Forward(_) | Direction::Reach { .. } => {
                 let changed = || touched.seldom().linked.iter().filter(|(id, ..)| *id == link);
-                self.send(to, changed().filter(|(.., added)| !added).map(|(_, host, _)| host), &old, &None);
+                self.send(takers, changed().filter(|(.., added)| !added).map(|(_, host, _)| host), &old, &None);
                 let wanted = touched.seldom().wanted.iter().filter(|(attribute, _)| *attribute == export.attribute).map(|(_, host)| *host);
                 let come: FxHashSet<EntityId> = changed().filter(|(.., added)| *added).map(|(_, host, _)| *host).chain(wanted).collect();
                 if old == new && !dirty {
                     // Only links changed: those who stay have it already.
                     let mut come: Vec<_> = come.into_iter().collect();
                     come.sort_unstable();
-                    self.send(to, come.iter(), &None, &new);
+                    self.send(takers, come.iter(), &None, &new);
                 } else if come.is_empty() {
-                    self.send(to, record.holders(link), &old, &new);
+                    self.send(takers, record.holders(link), &old, &new);
                 } else {
-                    self.send(to, record.holders(link).filter(|host| !come.contains(host)), &old, &new);
-                    self.send(to, record.holders(link).filter(|host| come.contains(host)), &None, &new);
+                    self.send(takers, record.holders(link).filter(|host| !come.contains(host)), &old, &new);
+                    self.send(takers, record.holders(link).filter(|host| come.contains(host)), &None, &new);
                 }
             }
         }
@@ -303,10 +305,10 @@ impl Visit<'_, '_> {
         let old = std::mem::replace(&mut touched.seldom_mut().sent[place].1, new.clone());
         match export.crossing.direction {
             Direction::Backward(link) => {
-                self.send((export.attribute, false), self.entity.values.get(link).targets().iter(), &old, &new);
+                self.send(Takers::One(export.attribute), self.entity.values.get(link).targets().iter(), &old, &new);
             }
             Direction::Forward(link) | Direction::Reach { closure: link, .. } => {
-                self.send((export.attribute, false), record.holders(link), &old, &new);
+                self.send(Takers::One(export.attribute), record.holders(link), &old, &new);
             }
             // No definition goes round through a match.
             Direction::Match(_) => {}
@@ -317,7 +319,7 @@ impl Visit<'_, '_> {
         if self.entity.archived { None } else { export.crossing.contribution(&self.view(touched)) }
     }
 
-    fn send<'h>(&mut self, to: (AttributeId, bool), hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
-        self.outbox.contribute(hosts.copied(), to, self.id, old, new);
+    fn send<'h>(&mut self, takers: Takers, hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
+        self.outbox.contribute(hosts.copied(), takers, self.id, old, new);
     }
 }

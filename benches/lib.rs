@@ -2,6 +2,7 @@
 
 pub mod recorder;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -26,7 +27,7 @@ use uuid::Uuid;
 /// A platform on a log of its own, with a tenant and a space.
 pub struct Bench {
     /// The platform.
-    pub platform: Platform,
+    pub platform: Arc<Platform>,
     /// The tenant.
     pub tenant: TenantId,
     space: SpaceId,
@@ -41,7 +42,7 @@ impl Bench {
     pub async fn start(workers: usize) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = EngineConfig { workers, ..EngineConfig::default() };
-        let platform = Platform::open(&DataDir::create(folder.path())?, config).await?;
+        let platform = Arc::new(Platform::open(&DataDir::create(folder.path())?, config).await?);
         let mut bench = Self { platform, tenant: TenantId(Uuid::nil()), space: SpaceId(Uuid::nil()), _folder: folder };
         (bench.tenant, bench.space) = bench.tenant("bench").await?;
         Ok(bench)

@@ -69,6 +69,34 @@ async fn what_is_equal_is_joined() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_among_many_finds_them_all() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (countries, customers) = countries(&tenant).await;
+    let de = tenant.entity(&countries, json!({ "code": "DE" })).await;
+    let mut expected = Vec::new();
+    for n in 0..800 {
+        let country = if n % 40 == 0 { "DE" } else { "FR" };
+        let id = tenant.entity(&customers, json!({ "country": country, "revenue": n })).await;
+        if n % 40 == 0 {
+            expected.push(id);
+        }
+    }
+    let linked = "query($id: ID!) { entity(id: $id) { linked(attribute: \"customers\") { totalCount nodes { id } } } }";
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    // At first each of them is looked at, soon only those that an index names.
+    for _ in 0..6 {
+        let listed = tenant.ok(linked, json!({ "id": de })).await;
+        let ids: Vec<&str> =
+            listed["entity"]["linked"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let gone = expected.remove(3);
+        tenant.ok(set, json!({ "id": gone, "v": { "country": "FR" } })).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_matched_is_refused() {
     let api = Api::start().await;
     let tenant = api.tenant("acme").await;

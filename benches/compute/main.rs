@@ -8,6 +8,7 @@
 mod crm;
 mod hierarchy;
 mod ledger;
+mod live;
 mod memory;
 mod plots;
 mod social;
@@ -176,6 +177,7 @@ const CASES: &[(&str, Run)] = &[
     ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
     ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
+    ("live", |bench, smaller, lines| Box::pin(live::run(bench, smaller, lines))),
 ];
 
 /// One price that 500 orders show, each through five levels of formulas, and an account that sums them up in ten ways.

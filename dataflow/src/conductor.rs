@@ -20,6 +20,7 @@ use timely::worker::Worker;
 
 use crate::compute::{Backlog, Due, Progress};
 use crate::engine::{EngineConfig, Published, Shared};
+use crate::index::Indexer;
 use crate::message::{Feed, Message};
 use crate::render::Batches;
 use crate::snapshot::Arranged;
@@ -57,6 +58,7 @@ pub(crate) fn conduct(
         staged_at: HashTrieMapSync::new_sync(),
         slice_time: config.slice_time,
         slice_limit: *SLICE_LIMITS.start(),
+        indexer: Indexer::new(shared.arranged.load().indexes.clone()),
     };
     let mut batch: VecDeque<Recorded> = VecDeque::new();
     let mut accepted = Instant::now();
@@ -87,6 +89,7 @@ pub(crate) fn conduct(
                 return;
             }
         }
+        conductor.tend_indexes();
         let has_backlog = !conductor.backlog.tenants.is_empty() || conductor.backlog.is_sweeping;
         if let Some(time) = slice_after(conductor.time).filter(|_| has_backlog) {
             if conductor.slice(time).is_none() {
@@ -152,6 +155,7 @@ struct Conductor<'a> {
     staged_at: HashTrieMapSync<TenantId, Position>,
     slice_time: Duration,
     slice_limit: usize,
+    indexer: Indexer,
 }
 
 impl Conductor<'_> {
@@ -237,6 +241,14 @@ impl Conductor<'_> {
         Some(())
     }
 
+    /// Publishes the newest state with other indexes, if there are others.
+    fn tend_indexes(&mut self) {
+        if self.indexer.tend(|| self.shared.arranged.load_full()) {
+            let newest = Arranged::clone(&self.shared.arranged.load());
+            self.shared.arranged.store(Arc::new(Arranged { indexes: self.indexer.indexes(), ..newest }));
+        }
+    }
+
     fn begin(&mut self, time: Time) {
         self.time = time;
         self.shared.current.store(time, Ordering::SeqCst);
@@ -271,6 +283,7 @@ impl Conductor<'_> {
         if self.peers > 1 {
             changes.sort_unstable_by_key(|change| change.entity_id);
         }
+        self.indexer.apply(&changes);
         let arranged = Arc::new(Arranged {
             position: self.position,
             catalog: self.catalog.clone(),
@@ -278,6 +291,7 @@ impl Conductor<'_> {
             computing: Arc::new(backlog.tenants.clone()),
             staged_at: self.staged_at.clone(),
             workers,
+            indexes: self.indexer.indexes(),
         });
         self.backlog = backlog;
         Some((arranged, changes))

@@ -26,6 +26,7 @@ use timely::worker::Worker;
 use tokio::sync::watch;
 
 use crate::conductor::{conduct, follow};
+use crate::index::Indexes;
 use crate::render::Batches;
 use crate::snapshot::Arranged;
 use crate::worker::Through;
@@ -90,7 +91,7 @@ pub(crate) struct Shared {
     pub(crate) consumers: Mutex<Vec<DeltaConsumer>>,
     pub(crate) computation_consumers: Mutex<Vec<ComputationConsumer>>,
     pub(crate) clock_consumers: Mutex<Vec<ClockConsumer>>,
-    pub(crate) activators: Mutex<Vec<SyncActivator>>,
+    pub(crate) activators: Arc<Activators>,
     /// The timestamp that is in the graph.
     pub(crate) current: AtomicU64,
     pub(crate) stopping: AtomicBool,
@@ -102,6 +103,7 @@ impl Engine {
     /// Starts the workers.
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
         let workers = config.workers.max(1);
+        let activators = Arc::<Activators>::default();
         let empty = Arranged {
             position: 0,
             catalog: Arc::default(),
@@ -109,6 +111,7 @@ impl Engine {
             computing: Arc::default(),
             staged_at: HashTrieMapSync::new_sync(),
             workers: vec![Batches::default(); workers],
+            indexes: Indexes::new(activators.clone()),
         };
         let shared = Arc::new(Shared {
             arranged: ArcSwap::from_pointee(empty),
@@ -116,7 +119,7 @@ impl Engine {
             consumers: Mutex::default(),
             computation_consumers: Mutex::default(),
             clock_consumers: Mutex::default(),
-            activators: Mutex::default(),
+            activators,
             current: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -204,12 +207,23 @@ impl Shared {
     /// Wakes this worker too, when all are woken.
     pub(crate) fn wake_too(&self, worker: &Worker) {
         // Activating the empty path schedules no operator, but wakes the thread.
-        self.activators.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
+        self.activators.0.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
     }
 
     /// Wakes every worker.
     pub(crate) fn wake(&self) {
-        for activator in self.activators.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        self.activators.wake();
+    }
+}
+
+/// By which the workers' threads are woken.
+#[derive(Default)]
+pub(crate) struct Activators(Mutex<Vec<SyncActivator>>);
+
+impl Activators {
+    /// Wakes every worker.
+    pub(crate) fn wake(&self) {
+        for activator in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             // Fails only if the worker has ended.
             let _ = activator.activate();
         }

@@ -9,11 +9,12 @@
 //! ```
 //! Reading order: [`engine`] (the threads and what they share), `conductor` (batches, publication), `render` (the graph), `compute` (the one operator that
 //! folds, evaluates and crosses links), `plan` (the schema as that operator sees it), `rollup` (how summaries are kept),
-//! [`snapshot`] (reading from any thread). `oracle` computes everything again from scratch, for tests.
+//! [`snapshot`] (reading from any thread), `index` (finding by value). `oracle` computes everything again from scratch, for tests.
 
 mod compute;
 mod conductor;
 pub mod engine;
+mod index;
 mod message;
 #[cfg(any(test, feature = "test-util"))]
 pub mod oracle;
@@ -28,4 +29,4 @@ mod worker;
 pub use compute::Progress;
 pub use engine::{Engine, EngineConfig, EngineError, Published};
 pub use rollup::{Group as RollupGroup, strategy};
-pub use snapshot::Arranged;
+pub use snapshot::{Arranged, Selection};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::arrangements::Snapshot;
 use decidr_domain::delta::Row;
+use decidr_domain::formula::Equality;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use differential_dataflow::trace::cursor::{Cursor, cursor_list};
@@ -13,6 +14,7 @@ use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 use rpds::HashTrieMapSync;
 
 use crate::compute::Progress;
+use crate::index::Indexes;
 use crate::message::route;
 use crate::render::Batches;
 use crate::rows::{RowId, Rows};
@@ -28,6 +30,7 @@ pub struct Size {
 }
 
 /// Everything arranged, as of one position. Immutable; holding it keeps what it shows.
+#[derive(Clone)]
 pub struct Arranged {
     pub(crate) position: Position,
     pub(crate) catalog: Arc<Catalog>,
@@ -39,6 +42,16 @@ pub struct Arranged {
     pub(crate) staged_at: HashTrieMapSync<TenantId, Position>,
     /// By worker.
     pub(crate) workers: Vec<Batches>,
+    /// What finds entities by what cells hold.
+    pub(crate) indexes: Indexes,
+}
+
+/// Which entities of a collection need be looked at.
+pub enum Selection {
+    /// All.
+    All,
+    /// Not more than these, in the order of their ids.
+    Found(Vec<EntityId>),
 }
 
 impl Arranged {
@@ -88,32 +101,62 @@ impl Arranged {
         found.into_iter().take(limit).collect()
     }
 
+    /// Which entities of a tenant's collection need be looked at to find those whose cells equal constants as is required:
+    /// if there is an index, only those that may. Without an index one is asked for, and is there soon.
+    pub fn select(&self, tenant: TenantId, collection: CollectionId, required: &[Equality]) -> Selection {
+        if required.is_empty() {
+            return Selection::All;
+        }
+        let found = self.indexes.find(tenant, collection, self.count(collection), required);
+        found.map_or(Selection::All, Selection::Found)
+    }
+
     /// Calls `visit` with the rows of a collection's entities that are in sight, in the order of their ids, those after
     /// `after`, until it returns `false`.
-    pub fn scan(&self, collection: CollectionId, after: Option<EntityId>, mut visit: impl FnMut(&Row) -> bool) {
+    pub fn scan(&self, collection: CollectionId, after: Option<EntityId>, visit: impl FnMut(&Row) -> bool) {
+        self.scan_selected(collection, &Selection::All, after, visit);
+    }
+
+    /// The same with those only that were selected.
+    pub fn scan_selected(
+        &self,
+        collection: CollectionId,
+        selection: &Selection,
+        after: Option<EntityId>,
+        mut visit: impl FnMut(&Row) -> bool,
+    ) {
         /// How many rows are looked up at a time; between times nothing is held but the last id.
         const PAGE: usize = 4096;
+        if let Selection::Found(ids) = selection {
+            let start = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
+            self.visit(&ids[start..], |row| row.entity.archived || visit(row));
+            return;
+        }
         let mut after = after;
         loop {
             let ids = self.members(collection, after, PAGE);
-            let mut cursors: Vec<_> = self.workers.iter().map(|worker| cursor_list(worker.rows.clone())).collect();
-            for id in &ids {
-                let worker = (route(*id) % self.workers.len() as u64) as usize;
-                let (cursor, storage) = &mut cursors[worker];
-                // Ids come in order, so that the cursor only ever moves on.
-                cursor.seek_key(storage, id);
-                if cursor.get_key(storage) == Some(id)
-                    && let Some(row) = current(cursor, storage, &self.workers[worker].table)
-                    && !visit(&row)
-                {
-                    return;
-                }
-            }
+            let is_wanted = self.visit(&ids, &mut visit);
             match ids.last() {
-                Some(last) if ids.len() == PAGE => after = Some(*last),
+                Some(last) if is_wanted && ids.len() == PAGE => after = Some(*last),
                 _ => return,
             }
         }
+    }
+
+    /// Calls `visit` with the rows of these entities, which come in order, until it returns `false`; returns whether it never
+    /// did.
+    fn visit(&self, ids: &[EntityId], mut visit: impl FnMut(&Row) -> bool) -> bool {
+        let mut cursors: Vec<_> = self.workers.iter().map(|worker| cursor_list(worker.rows.clone())).collect();
+        ids.iter().all(|id| {
+            let worker = (route(*id) % self.workers.len() as u64) as usize;
+            let (cursor, storage) = &mut cursors[worker];
+            // The cursor only ever moves on.
+            cursor.seek_key(storage, id);
+            if cursor.get_key(storage) != Some(id) {
+                return true;
+            }
+            current(cursor, storage, &self.workers[worker].table).is_none_or(|row| visit(&row))
+        })
     }
 
     /// How many entities of a collection are in sight.
@@ -165,7 +208,7 @@ impl Arranged {
     }
 
     /// How much each arrangement holds, by its name. What is not merged away yet counts.
-    pub fn sizes(&self) -> [(&'static str, Size); 4] {
+    pub fn sizes(&self) -> [(&'static str, Size); 5] {
         fn of<B: SpineBatch>(workers: &[Batches], batches: impl Fn(&Batches) -> &Vec<B>, update: usize) -> Size {
             let updates = workers.iter().flat_map(batches).map(SpineBatch::len).sum();
             // Each key, value and update has a place of its own in a batch, and says where those of the next begin.
@@ -178,6 +221,7 @@ impl Arranged {
             ("members", of(&self.workers, |worker| &worker.members, size_of::<(CollectionId, EntityId)>())),
             ("counts", of(&self.workers, |worker| &worker.counts, size_of::<(CollectionId, u64)>())),
             ("links", of(&self.workers, |worker| &worker.links, size_of::<(AttributeId, EntityId, EntityId)>())),
+            ("indexes", self.indexes.size()),
         ]
     }
 

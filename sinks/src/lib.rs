@@ -2,6 +2,7 @@
 //!
 //! [`Sink`] is what a read model implements; [`live`] is the one behind subscriptions: it keeps nothing but who listens.
 
+mod interests;
 pub mod live;
 
 use std::sync::Arc;

@@ -1,19 +1,20 @@
 //! Live queries: whoever subscribes gets every later change once, in order.
 //!
 //! A live query is a collection and a filter over its rows. Queries that are the same share one evaluation and one result
-//! for each delta. What a subscriber has not read yet waits in a bounded queue; one that falls behind is told so
+//! for each delta. A query whose filter requires that a cell equals some constant is found by that constant, so that what a
+//! change costs does not grow with the queries for other constants. What a subscriber has not read yet waits in a bounded queue; one that falls behind is told so
 //! ([`Next::Lagged`]) and must start again from a snapshot: it is never skipped in silence.
 //!
 //! To begin without a gap: subscribe first, take a snapshot then, and pass over what is not newer than the snapshot.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use decidr_domain::aggregate::attribute::Attribute;
-use decidr_domain::delta::{Delta, Row};
+use decidr_domain::delta::{Change, Delta, Row};
 use decidr_domain::formula::coerce::truth;
-use decidr_domain::formula::{At, Expression, Program};
+use decidr_domain::formula::{At, Equality, Expression, Program};
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use decidr_domain::schema::resolve;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::Sink;
+use crate::interests::{Interests, QueryId};
 
 /// How many deltas may wait for one subscriber.
 pub const QUEUE_MAX: usize = 1024;
@@ -165,6 +167,19 @@ pub struct Subscription {
     /// How many changes of entities are in the queue.
     waiting: Arc<AtomicUsize>,
     ended: Arc<Mutex<Option<End>>>,
+    /// Where it is registered, and as whose.
+    state: Weak<Mutex<State>>,
+    query: QueryId,
+    id: u64,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.upgrade() {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.retain_subscribers(self.query, |subscriber| subscriber.id != self.id);
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -207,7 +222,7 @@ impl Subscription {
 /// All live queries and who listens to them.
 #[derive(Default)]
 pub struct Live {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -215,22 +230,154 @@ struct State {
     position: Position,
     /// The position of every tenant's newest event up to there.
     newest: FxHashMap<TenantId, Position>,
-    /// By collection, so that a delta looks only at the queries that it may concern.
-    queries: HashMap<CollectionId, Vec<Shared>>,
     /// The schema up to there.
     catalog: Arc<Catalog>,
+    /// The distinct queries.
+    queries: FxHashMap<QueryId, Shared>,
+    /// Those that are the same, but for how their filters were understood.
+    alike: HashMap<LiveQuery, Vec<QueryId>>,
+    /// By collection, how a change finds the queries that it may concern.
+    interests: FxHashMap<(TenantId, CollectionId), Interests>,
+    subscribers: usize,
+    /// How many ids were given.
+    ids: u64,
+}
+
+impl State {
+    fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    /// Takes in a query that nobody listens to yet.
+    fn register(&mut self, query: LiveQuery, program: Option<Program>) -> QueryId {
+        let id = self.next_id();
+        let interests = self.interests.entry((query.tenant, query.collection)).or_default();
+        let found_by = interests.rarest(program.as_ref().map(Program::equalities).unwrap_or_default());
+        interests.insert(id, found_by.as_ref());
+        self.alike.entry(query.clone()).or_default().push(id);
+        let computing = query.computing(&self.catalog);
+        self.queries.insert(id, Shared { query, program, found_by, computing, subscribers: Vec::new() });
+        id
+    }
+
+    /// Lets go of subscribers, and of a query that nobody listens to any more.
+    fn retain_subscribers(&mut self, id: QueryId, is_kept: impl FnMut(&mut Subscriber) -> bool) {
+        let Some(shared) = self.queries.get_mut(&id) else { return };
+        let before = shared.subscribers.len();
+        shared.subscribers.retain_mut(is_kept);
+        self.subscribers -= before - shared.subscribers.len();
+        if !shared.subscribers.is_empty() {
+            return;
+        }
+        let Some(Shared { query, found_by, .. }) = self.queries.remove(&id) else { return };
+        let collection = (query.tenant, query.collection);
+        if let Some(interests) = self.interests.get_mut(&collection) {
+            interests.remove(id, found_by.as_ref());
+            if interests.is_empty() {
+                self.interests.remove(&collection);
+            }
+        }
+        if let Some(alike) = self.alike.get_mut(&query) {
+            alike.retain(|other| *other != id);
+            if alike.is_empty() {
+                self.alike.remove(&query);
+            }
+        }
+    }
+
+    /// Takes in another schema: ends what it makes meaningless. Gives the collections whose attributes are others.
+    fn change_schema(&mut self, catalog: &Arc<Catalog>) -> Vec<(TenantId, CollectionId)> {
+        let before = std::mem::replace(&mut self.catalog, catalog.clone());
+        let is_changed = |tenant| match (before.tenant(tenant), catalog.tenant(tenant)) {
+            (Some(before), Some(after)) => !Arc::ptr_eq(before, after),
+            (before, after) => before.is_some() || after.is_some(),
+        };
+        let mut redefined = Vec::new();
+        let changed: Vec<_> = self.interests.keys().copied().filter(|(tenant, _)| is_changed(*tenant)).collect();
+        for collection in changed {
+            if attributes(&before, collection) != attributes(catalog, collection) {
+                redefined.push(collection);
+            }
+            let queries: HashSet<QueryId> = self.interests.get(&collection).into_iter().flat_map(Interests::all).collect();
+            for id in queries {
+                let Some(shared) = self.queries.get_mut(&id) else { continue };
+                if let Some(end) = shared.change_schema(catalog) {
+                    self.retain_subscribers(id, |subscriber| {
+                        subscriber.end(end);
+                        false
+                    });
+                }
+            }
+        }
+        redefined
+    }
+
+    /// Tells everybody what changed, and of these collections that their attributes did.
+    fn deliver(&mut self, changes: &[Change], redefined: &[(TenantId, CollectionId)]) {
+        let mut by_collection: FxHashMap<(TenantId, CollectionId), Vec<&Change>> = FxHashMap::default();
+        for change in changes {
+            let collection = (change.new.entity.tenant_id, change.new.entity.collection_id);
+            if self.interests.contains_key(&collection) {
+                by_collection.entry(collection).or_default().push(change);
+            }
+        }
+        // Who keeps more of a result than its entities may have to make it anew, though none of them changed.
+        for collection in redefined {
+            by_collection.entry(*collection).or_default();
+        }
+        for (collection, changes) in by_collection {
+            let Some(interests) = self.interests.get(&collection) else { continue };
+            let position = self.newest.get(&collection.0).copied().unwrap_or(0);
+            let is_redefined = redefined.contains(&collection);
+            let mut concerned: FxHashMap<QueryId, Vec<&Change>> = FxHashMap::default();
+            if is_redefined {
+                concerned.extend(interests.all().map(|query| (query, Vec::new())));
+            }
+            for change in changes.iter().copied().filter(|_| interests.has_conditional()) {
+                interests.each_by_value(change, &mut |query| {
+                    let of_query = concerned.entry(query).or_default();
+                    if of_query.last().is_none_or(|last| !std::ptr::eq(*last, change)) {
+                        of_query.push(change);
+                    }
+                });
+            }
+            for query in interests.unconditional.clone() {
+                concerned.remove(&query);
+                self.deliver_to(query, position, &changes, is_redefined);
+            }
+            for (query, changes) in concerned {
+                self.deliver_to(query, position, &changes, is_redefined);
+            }
+        }
+    }
+
+    /// Tells the subscribers of a query what changed; those who hear of the schema also if nothing but that did.
+    fn deliver_to(&mut self, id: QueryId, position: Position, changes: &[&Change], is_redefined: bool) {
+        let Some(shared) = self.queries.get(&id) else { return };
+        let ops = shared.ops(changes);
+        if ops.is_empty() && !is_redefined {
+            return;
+        }
+        let message = Arc::new(Changes { position, kind: ChangesKind::Delta, ops });
+        let concerns = |subscriber: &Subscriber| !message.ops.is_empty() || subscriber.hears == Hears::SchemaToo;
+        self.retain_subscribers(id, |subscriber| !concerns(subscriber) || subscriber.send(&message));
+    }
 }
 
 /// One distinct query.
 struct Shared {
     query: LiveQuery,
     program: Option<Program>,
+    /// What a change finds it by; each change of the collection if there is nothing.
+    found_by: Option<Equality>,
     /// The cells that are computed aside, and not shown. Sorted.
     computing: Vec<AttributeId>,
     subscribers: Vec<Subscriber>,
 }
 
 struct Subscriber {
+    id: u64,
     hears: Hears,
     queue: mpsc::Sender<Arc<Changes>>,
     waiting: Arc<AtomicUsize>,
@@ -262,18 +409,17 @@ impl Live {
     pub fn subscribe(&self, query: LiveQuery, program: Option<Program>, hears: Hears) -> Subscription {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (waiting, ended) = (Arc::default(), Arc::default());
-        let subscriber = Subscriber { hears, queue: sender, waiting: Arc::clone(&waiting), ended: Arc::clone(&ended) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { queries, catalog, .. } = &mut *state;
-        let shared = queries.entry(query.collection).or_default();
-        match shared.iter_mut().find(|shared| shared.query == query && shared.program == program) {
-            Some(shared) => shared.subscribers.push(subscriber),
-            None => {
-                let computing = query.computing(catalog);
-                shared.push(Shared { query, program, computing, subscribers: vec![subscriber] });
-            }
+        let subscriber_id = state.next_id();
+        let alike = state.alike.get(&query).into_iter().flatten().copied();
+        let same = alike.clone().find(|id| state.queries.get(id).is_some_and(|shared| shared.program == program));
+        let query_id = same.unwrap_or_else(|| state.register(query, program));
+        let subscriber = Subscriber { id: subscriber_id, hears, queue: sender, waiting: Arc::clone(&waiting), ended: Arc::clone(&ended) };
+        if let Some(shared) = state.queries.get_mut(&query_id) {
+            shared.subscribers.push(subscriber);
+            state.subscribers += 1;
         }
-        Subscription { queue, waiting, ended }
+        Subscription { queue, waiting, ended, state: Arc::downgrade(&self.state), query: query_id, id: subscriber_id }
     }
 
     /// The position of the tenant's newest event that was looked at; everything up to there has been handed to subscribers.
@@ -285,7 +431,7 @@ impl Live {
     /// How many subscribers there are.
     pub fn subscribers(&self) -> usize {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.queries.values().flatten().map(|shared| shared.subscribers.len()).sum()
+        state.subscribers
     }
 }
 
@@ -305,75 +451,41 @@ impl Sink for Live {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.newest.extend(delta.newest.iter().copied());
-        let before = std::mem::replace(&mut state.catalog, delta.catalog.clone());
-        let mut redefined = HashSet::new();
-        if delta.schema_changed {
-            let changed = |shared: &Shared| attributes(&before, &shared.query) != attributes(&delta.catalog, &shared.query);
-            redefined.extend(state.queries.values().flatten().filter(|shared| changed(shared)).map(|shared| shared.query.collection));
-            for shared in state.queries.values_mut().flatten() {
-                let computing = shared.query.computing(&delta.catalog);
-                let is_shown = |cell: &AttributeId| shared.query.shows(*cell, &delta.catalog);
-                if shared.computing.iter().any(is_shown) {
-                    // Other cells are shown now, of many rows or all.
-                    shared.subscribers.drain(..).for_each(|subscriber| subscriber.end(End::Lagged));
-                }
-                shared.computing = computing;
-                match shared.query.program(&delta.catalog) {
-                    Ok(program) if program == shared.program => {}
-                    // What matched before may not now, and the other way round.
-                    Ok(_) => shared.subscribers.drain(..).for_each(|subscriber| subscriber.end(End::Lagged)),
-                    Err(Gone) => shared.subscribers.drain(..).for_each(|subscriber| subscriber.end(End::Gone)),
-                }
-            }
-        }
-        if !state.queries.is_empty() {
-            let mut by_collection: HashMap<CollectionId, Vec<&decidr_domain::delta::Change>> = HashMap::new();
-            for change in &delta.changes {
-                let collection = change.new.entity.collection_id;
-                if state.queries.contains_key(&collection) {
-                    by_collection.entry(collection).or_default().push(change);
-                }
-            }
-            // Who keeps more of a result than its entities may have to make it anew, though none of them changed.
-            for collection in &redefined {
-                by_collection.entry(*collection).or_default();
-            }
-            for (collection, changes) in by_collection {
-                let State { queries, newest, .. } = &mut *state;
-                for shared in queries.get_mut(&collection).into_iter().flatten() {
-                    let position = newest.get(&shared.query.tenant).copied().unwrap_or(0);
-                    shared.deliver(position, &changes, redefined.contains(&collection));
-                }
-            }
-            state.queries.retain(|_, shared| {
-                shared.retain_mut(|shared| {
-                    shared.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
-                    !shared.subscribers.is_empty()
-                });
-                !shared.is_empty()
-            });
-        }
+        let redefined = if delta.schema_changed { state.change_schema(&delta.catalog) } else { Vec::new() };
+        state.deliver(&delta.changes, &redefined);
         state.position = delta.position;
-        metrics::gauge!("decidr_live_subscribers")
-            .set(state.queries.values().flatten().map(|shared| shared.subscribers.len()).sum::<usize>() as f64);
+        metrics::gauge!("decidr_live_subscribers").set(state.subscribers as f64);
     }
 }
 
-/// The attributes of a query's collection.
-fn attributes<'a>(catalog: &'a Catalog, query: &LiveQuery) -> Option<&'a [Arc<Attribute>]> {
-    Some(catalog.tenant(query.tenant)?.collection(query.collection)?.attributes())
+/// The attributes of a collection.
+fn attributes(catalog: &Catalog, (tenant, collection): (TenantId, CollectionId)) -> Option<&[Arc<Attribute>]> {
+    Some(catalog.tenant(tenant)?.collection(collection)?.attributes())
 }
 
 impl Shared {
+    /// Takes in another schema; how its subscribers end, if it is another query under it.
+    fn change_schema(&mut self, catalog: &Catalog) -> Option<End> {
+        let is_shown = |cell: &AttributeId| self.query.shows(*cell, catalog);
+        // Other cells are shown now, of many rows or all.
+        let shows_others = self.computing.iter().any(is_shown);
+        self.computing = self.query.computing(catalog);
+        match self.query.program(catalog) {
+            Err(Gone) => Some(End::Gone),
+            // What matched before may not now, and the other way round.
+            Ok(program) => (shows_others || program != self.program).then_some(End::Lagged),
+        }
+    }
+
     /// Whether nothing changed but what is not shown.
-    fn is_the_same<'a>(&'a self, change: &'a decidr_domain::delta::Change) -> bool {
+    fn is_the_same<'a>(&'a self, change: &'a Change) -> bool {
         let Some(old) = change.old.as_ref().filter(|_| !self.computing.is_empty()) else { return false };
         let shown = |row: &'a Row| row.cells().filter(|(cell, _)| self.computing.binary_search(cell).is_err());
         old.entity == change.new.entity && shown(old).eq(shown(&change.new))
     }
 
-    /// Tells subscribers what changed; those who hear of the schema also if nothing but that did.
-    fn deliver(&mut self, position: Position, changes: &[&decidr_domain::delta::Change], is_redefined: bool) {
+    /// What changes mean for its result.
+    fn ops(&self, changes: &[&Change]) -> Vec<Op> {
         let filter = self.program.as_ref();
         let mut ops = Vec::new();
         for change in changes {
@@ -391,19 +503,13 @@ impl Shared {
             let old = change.old.clone().filter(|_| was);
             ops.push(Op { kind, id: change.entity_id, old, row: is.then(|| change.new.clone()) });
         }
-        if ops.is_empty() && !is_redefined {
-            return;
-        }
-        let message = Arc::new(Changes { position, kind: ChangesKind::Delta, ops });
-        let concerns = |subscriber: &Subscriber| !message.ops.is_empty() || subscriber.hears == Hears::SchemaToo;
-        self.subscribers.retain(|subscriber| !concerns(subscriber) || subscriber.send(&message));
+        ops
     }
 }
 
 #[cfg(test)]
 mod tests {
     use decidr_domain::aggregate::entity::{Entity, Values};
-    use decidr_domain::delta::Change;
     use decidr_domain::layout::Layout;
     use decidr_domain::stamp::Stamp;
     use uuid::Uuid;

@@ -117,7 +117,8 @@ pub(crate) fn groups(
 
     let mut alike: BTreeMap<Vec<Value>, Vec<Row>> = BTreeMap::new();
     let mut trouble = None;
-    view.arranged.scan(collection, None, |row| {
+    let selection = view.select(collection, filter.as_ref());
+    view.arranged.scan_selected(collection, &selection, None, |row| {
         if !view.budget.take() {
             trouble = Some(ScanBudget::exhausted());
         } else if view.matches(row, filter.as_ref()) {

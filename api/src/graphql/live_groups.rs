@@ -96,7 +96,8 @@ impl LiveGroups {
         // There is always the one of all entities.
         self.group(Vec::new());
         let mut trouble = Ok(());
-        view.arranged.scan(listener.collection(), None, |row| {
+        let selection = view.select(listener.collection(), filter);
+        view.arranged.scan_selected(listener.collection(), &selection, None, |row| {
             if !view.budget.take() {
                 trouble = Err(ScanBudget::exhausted());
             } else if LiveQuery::matches(row, filter) {

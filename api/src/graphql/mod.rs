@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_graphql::{Context, Schema};
-use decidr_dataflow::Arranged;
+use decidr_dataflow::{Arranged, Selection};
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::command::Authority;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{At, Cells, Program};
-use decidr_domain::id::{AttributeId, Position, TenantId};
+use decidr_domain::formula::{At, Cells, Equality, Program};
+use decidr_domain::id::{AttributeId, CollectionId, Position, TenantId};
 use decidr_domain::schema::{Summary, TenantSchema};
 use decidr_domain::value::Value;
 use decidr_sinks::LiveQuery;
@@ -224,6 +224,16 @@ impl TenantView {
     /// Whether a row is in sight and passes a filter.
     pub(crate) fn matches(&self, row: &Row, filter: Option<&Program>) -> bool {
         LiveQuery::matches_at(row, filter, Some(self.now))
+    }
+
+    /// Which entities of a collection need be looked at for a filter.
+    pub(crate) fn select(&self, collection: CollectionId, filter: Option<&Program>) -> Selection {
+        self.select_equal(collection, &filter.map(Program::equalities).unwrap_or_default())
+    }
+
+    /// The same for what cells must equal.
+    pub(crate) fn select_equal(&self, collection: CollectionId, required: &[Equality]) -> Selection {
+        self.arranged.select(self.schema.tenant.id, collection, required)
     }
 
     /// A row with the time that it is for the tenant's formulas.

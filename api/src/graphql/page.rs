@@ -152,7 +152,8 @@ impl Page {
             return Ok(self.connection(rows, more, total as usize));
         }
         let (mut rows, mut affordable) = (Vec::new(), true);
-        self.view.arranged.scan(self.collection, None, |row| {
+        let selection = self.view.select(self.collection, self.filter.as_ref());
+        self.view.arranged.scan_selected(self.collection, &selection, None, |row| {
             affordable = self.view.budget.take();
             if affordable && self.view.matches(row, self.filter.as_ref()) {
                 rows.push(row.clone());

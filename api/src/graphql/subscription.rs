@@ -1,6 +1,7 @@
 //! Subscriptions: a snapshot, then every change, once and in order, each with its position.
 
 use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
+use decidr_dataflow::Selection;
 use decidr_domain::id::{CollectionId, EntityId};
 use decidr_sinks::LiveQuery;
 use decidr_sinks::live::Hears;
@@ -42,7 +43,7 @@ impl Subscription {
         let hears = if is_window { Hears::SchemaToo } else { Hears::Entities };
         let (listener, beginning) = Listener::start(&Request::of(ctx)?, collection, filter.as_deref(), hears).await?;
         if !is_window {
-            let snapshot = Snapshot { beginning, after: None, is_begun: false, is_sent: false };
+            let snapshot = Snapshot::new(collection, beginning);
             let feed = Feed { listener, snapshot: Some(snapshot), resets: false };
             return Ok(unfold(feed, async |feed: &mut Feed| feed.next().await).boxed());
         }
@@ -108,6 +109,8 @@ struct Feed {
 struct Snapshot {
     /// As of when; held only until all is sent, for it keeps everything that it shows.
     beginning: Beginning,
+    /// What of it need be looked at.
+    selection: Selection,
     /// The last entity that was looked at.
     after: Option<EntityId>,
     /// Whether a page was sent, and whether it was the last one.
@@ -116,12 +119,17 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    fn new(collection: CollectionId, beginning: Beginning) -> Self {
+        let selection = beginning.view.select(collection, beginning.filter.as_ref());
+        Self { beginning, selection, after: None, is_begun: false, is_sent: false }
+    }
+
     /// The next entities that match, [`SNAPSHOT_PAGE`] at most; there may be more if there are as many.
     fn page(&mut self, collection: CollectionId) -> Vec<Op> {
         let Beginning { view, filter } = &self.beginning;
         let mut ops = Vec::new();
         tokio::task::block_in_place(|| {
-            view.arranged.scan(collection, self.after, |row| {
+            view.arranged.scan_selected(collection, &self.selection, self.after, |row| {
                 self.after = Some(row.entity.id);
                 if LiveQuery::matches(row, filter.as_ref()) {
                     ops.push(Op::new(view, OpKind::Insert, row.entity.id, None, Some(row.clone())));
@@ -155,7 +163,7 @@ impl Feed {
             match self.listener.next().await? {
                 Heard::Progress => return Ok(self.changes(ChangesKind::Progress, vec![])),
                 Heard::Lost(beginning) => {
-                    self.snapshot = Some(Snapshot { beginning, after: None, is_begun: false, is_sent: false });
+                    self.snapshot = Some(Snapshot::new(self.listener.collection(), beginning));
                     self.resets = true;
                 }
                 Heard::Changes(view, changes) => {

@@ -236,7 +236,8 @@ pub(crate) fn joined(view: &TenantView, host: &Row, crossing: &Crossing) -> Resu
     let Some(keys) = &crossing.keys else { return reached(view, host, crossing.direction.step()) };
     let Some(key) = keys.of_host(host) else { return Ok(Vec::new()) };
     let (mut out, mut affordable) = (Vec::new(), true);
-    view.arranged.scan(crossing.source, None, |row| {
+    let selection = view.select_equal(crossing.source, &keys.required_by(host));
+    view.arranged.scan_selected(crossing.source, &selection, None, |row| {
         affordable = view.budget.take();
         if affordable && keys.of_source(row).as_ref() == Some(&key) {
             out.push(row.entity.id);

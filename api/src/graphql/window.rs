@@ -88,13 +88,14 @@ impl Window {
         Place { keys: self.order.iter().map(key).collect(), id: row.entity.id }
     }
 
-    /// Looks at the whole collection. Nothing was shown before a first time.
+    /// Looks at the collection, or at what of it may match. Nothing was shown before a first time.
     fn fill(&mut self, view: &TenantView, collection: CollectionId, filter: Option<&Program>) -> Result<(), Refusal> {
         self.rows.clear();
         self.places.clear();
         self.bound = None;
         let mut affordable = true;
-        view.arranged.scan(collection, None, |row| {
+        let selection = view.select(collection, filter);
+        view.arranged.scan_selected(collection, &selection, None, |row| {
             affordable = view.budget.take();
             if affordable && live::LiveQuery::matches(row, filter) {
                 self.put(view, row);

@@ -17,6 +17,7 @@ use timely::{CommunicationConfig, WorkerConfig};
 use super::Oracle;
 use super::histories::{Extent, History, Mirror};
 use crate::Arranged;
+use crate::index::Indexes;
 use crate::message::{Feed, Message, route};
 use crate::render::Batches;
 use crate::types::{Time, slice_after, time_of};
@@ -163,6 +164,7 @@ impl<'a> Share<'a> {
             newest: HashTrieMapSync::new_sync(),
             computing: Arc::default(),
             staged_at: HashTrieMapSync::new_sync(),
+            indexes: Indexes::new(Arc::default()),
             workers,
         };
         self.mirror.check(position, &arranged, oracle, &|id| (route(id) % self.peers as u64) as usize == self.index);

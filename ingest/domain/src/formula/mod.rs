@@ -11,6 +11,7 @@ pub mod check;
 pub mod coerce;
 mod date_format;
 pub mod dates;
+mod equality;
 pub mod eval;
 mod expression;
 pub mod functions;
@@ -23,6 +24,7 @@ pub mod token;
 pub mod types;
 
 pub use check::{Attributes, Resolved, Scope, Variable, check};
+pub use equality::{Equality, ValueKey};
 pub use eval::{At, Cells, Context, MODIFIED, Program};
 pub use expression::Expression;
 pub use types::Type;

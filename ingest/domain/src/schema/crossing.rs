@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::formula::coerce::{equal, truth};
-use crate::formula::{Cells, Program};
+use crate::formula::{Cells, Equality, Program, ValueKey};
 use crate::id::{AttributeId, CollectionId, EntityId};
 use crate::rollup::{Rollup, each_item, list_of};
 use crate::value::{ErrorKind, Value};
@@ -63,6 +63,14 @@ impl MatchKeys {
     /// By which key a source with these cells matches.
     pub fn of_source(&self, cells: &dyn Cells) -> Option<Value> {
         Self::key(&self.source, cells)
+    }
+
+    /// What the sources' cells equal that match a host with these cells, if it has a key.
+    pub fn required_by(&self, host: &dyn Cells) -> Vec<Equality> {
+        let required = |(host_cell, cell): (&AttributeId, &AttributeId)| {
+            Some(Equality { cell: *cell, keys: vec![ValueKey::of(&host.cell(*host_cell))?] })
+        };
+        self.host.iter().zip(&self.source).filter_map(required).collect()
     }
 
     fn key(attributes: &[AttributeId], cells: &dyn Cells) -> Option<Value> {

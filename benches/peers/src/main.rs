@@ -28,7 +28,7 @@ use clap::Parser;
 use hdrhistogram::Histogram;
 use serde_json::{Value as Json, json};
 
-use workload::{Peer, Tables, Work, Workload};
+use workload::{Peer, Tables, Told, Work, Workload};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,6 +39,10 @@ struct Options {
     /// What is computed; both, one after the other, if it is left out.
     #[arg(long)]
     work: Option<Work>,
+    /// How consumers of dbsp and of differential are told what changed; both, one after the other, if it is left out. decidr
+    /// tells rows, PostgreSQL and the recomputation keep rows and tell columns.
+    #[arg(long)]
+    told: Option<Told>,
     /// How many orders or lines.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -66,15 +70,17 @@ struct Figures {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let works = options.work.map_or_else(|| vec![Work::Orders, Work::Ledger], |work| vec![work]);
-    let report = works.into_iter().map(|work| run(work, &options)).collect::<anyhow::Result<Vec<Json>>>()?;
+    let ways = options.told.map_or_else(|| vec![Told::Rows, Told::Columns], |told| vec![told]);
+    let all = works.into_iter().flat_map(|work| ways.iter().map(move |told| (work, *told)));
+    let report = all.map(|(work, told)| run(work, told, &options)).collect::<anyhow::Result<Vec<Json>>>()?;
     println!("{}", Json::Array(report));
     Ok(())
 }
 
 /// One work on all peers.
-fn run(work: Work, options: &Options) -> anyhow::Result<Json> {
-    let workload = Workload::new(work, options.rows);
-    let what = format!("{work:?}").to_lowercase();
+fn run(work: Work, told: Told, options: &Options) -> anyhow::Result<Json> {
+    let workload = Workload::new(work, told, options.rows);
+    let what = format!("{work:?}, {told:?} told").to_lowercase();
     let all: [(&str, fn(&Workload) -> anyhow::Result<Box<dyn Peer>>); 5] = [
         ("decidr", engine::start),
         ("dbsp", feldera::start),

@@ -15,6 +15,16 @@ pub enum Work {
     Ledger,
 }
 
+/// How consumers are told what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Told {
+    /// Whole rows of items and of owners, as they were and as they are, which are also kept so that they may be read: the work
+    /// that decidr does.
+    Rows,
+    /// The columns that are computed, each by itself, and no rows.
+    Columns,
+}
+
 /// What a consumer is told of a row, or of an owner of rows.
 pub struct Column {
     pub name: &'static str,
@@ -53,6 +63,7 @@ pub struct Row {
 #[derive(Clone)]
 pub struct Workload {
     pub work: Work,
+    pub told: Told,
     pub rows: Vec<Row>,
     pub owners: usize,
 }
@@ -81,11 +92,11 @@ pub enum Batch {
 }
 
 /// What a consumer has of each column, by row or owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables(pub Vec<Vec<i64>>);
 
 impl Workload {
-    pub fn new(work: Work, rows: usize) -> Self {
+    pub fn new(work: Work, told: Told, rows: usize) -> Self {
         let owners = (rows / work.rows_of_an_owner()).max(1);
         let mut random = Random(1);
         let row = |n| {
@@ -94,7 +105,7 @@ impl Workload {
             let quantity = if work == Work::Orders { 1 + random.below(9) as i64 } else { 1 };
             Row { owner, amount: 1 + random.below(1_000) as i64, quantity }
         };
-        Self { work, rows: (0..rows).map(row).collect(), owners }
+        Self { work, told, rows: (0..rows).map(row).collect(), owners }
     }
 
     /// Updates without end; the same for everybody.

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::records::Slot;
 use crate::plan::CrossingPlan;
-use crate::rollup::Group;
+use crate::rollup::{Group, take_in_together};
 use crate::rows::RowId;
 
 /// No place among the touched.
@@ -78,6 +78,29 @@ impl Record {
         self.touched = UNTOUCHED;
         if let Some((number, row)) = row {
             (self.number, self.row) = (number, Some(row));
+        }
+    }
+
+    /// Takes in what a source contributes to several cells, in the order of their places in `held`: what their rollups have in
+    /// common is kept once.
+    pub(super) fn take_in_together(&mut self, places: &[usize], source: EntityId, old: &Option<Value>, new: &Option<Value>) {
+        let mut groups: SmallVec<[&mut Group; 4]> = SmallVec::new();
+        let mut wanted = places.iter().peekable();
+        for (place, (_, held)) in self.held.iter_mut().enumerate() {
+            if wanted.next_if(|wanted| **wanted == place).is_none() {
+                continue;
+            }
+            match held {
+                Held::Group(group) => match group.is_ordered() {
+                    true => groups.push(group),
+                    false => group.take_in(old, new),
+                },
+                held => held.take_in(source, old, new),
+            }
+        }
+        let mut groups = groups.into_iter();
+        if let Some(first) = groups.next() {
+            take_in_together(first, groups, old, new);
         }
     }
 
@@ -324,14 +347,7 @@ impl Held {
                 Some(value) => drop(list.insert(source, value.clone())),
                 None => drop(list.remove(&source)),
             },
-            Held::Group(group) => {
-                if let Some(old) = old {
-                    group.remove(old);
-                }
-                if let Some(new) = new {
-                    group.add(new);
-                }
-            }
+            Held::Group(group) => group.take_in(old, new),
         }
     }
 

@@ -8,6 +8,7 @@ use decidr_domain::id::{AttributeId, EntityId, TenantId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 use super::Outbox;
 use super::backfill::{Backfill, Taken};
@@ -41,12 +42,13 @@ impl Store {
         }
         let (_, _, cohort) = last.as_ref()?;
         let (mut is_first, mut place) = (false, 0);
+        let mut places: SmallVec<[usize; 8]> = SmallVec::new();
         for crossing in cohort.iter() {
             let is_taken = self.backfill.cells(crossing.attribute, record.place) != Taken::NotYet;
             // It asks for what there is when its turn comes, or else is told now and looks at it then.
             if is_taken || !crossing.is_asked_for() {
                 place = held_place(record, crossing, place);
-                record.held[place].1.take_in(*source, old, new);
+                places.push(place);
                 place += 1;
             }
             if is_taken {
@@ -55,6 +57,13 @@ impl Store {
                 if touched.contributed.last() != Some(&crossing.attribute) && !touched.contributed.contains(&crossing.attribute) {
                     touched.contributed.push(crossing.attribute);
                 }
+            }
+        }
+        match places[..] {
+            [place] => record.held[place].1.take_in(*source, old, new),
+            _ => {
+                places.sort_unstable();
+                record.take_in_together(&places, *source, old, new);
             }
         }
         is_first.then_some(slot)

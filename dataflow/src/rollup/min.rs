@@ -25,6 +25,10 @@ impl Kernel for Min {
         self.0.first().cloned().unwrap_or_default()
     }
 
+    fn ordered(&mut self) -> Option<&mut Ordered> {
+        Some(&mut self.0)
+    }
+
     fn held(&self) -> usize {
         self.0.len()
     }

@@ -20,9 +20,11 @@ mod weighted;
 
 use std::collections::BTreeMap;
 
-use decidr_domain::rollup::Rollup;
+use decidr_domain::rollup::{Rollup, each_item};
 use decidr_domain::schema::Summary;
 use decidr_domain::value::Value;
+use ordered::Ordered;
+use smallvec::SmallVec;
 
 /// Makes a kernel for a group without values, given the rollup's argument.
 type NewKernel = fn(&Value) -> Box<dyn Kernel>;
@@ -84,12 +86,18 @@ pub(crate) trait Kernel: Send {
     fn held(&self) -> usize {
         0
     }
+    /// The multiset of all values that were added, if it keeps nothing but that. Only for rollups that admit any value as it
+    /// is.
+    fn ordered(&mut self) -> Option<&mut Ordered> {
+        None
+    }
 }
 
 /// A rollup over the contributions of one host's sources, errors among them included.
 pub struct Group {
     rollup: &'static Rollup,
     kernel: Box<dyn Kernel>,
+    is_ordered: bool,
     errors: BTreeMap<Value, u32>,
 }
 
@@ -97,8 +105,9 @@ impl Group {
     /// Nothing is contributed yet. A rollup for which order matters is kept otherwise.
     pub fn new(rollup: &'static Rollup, argument: &Value) -> Self {
         let known = KERNELS.iter().find(|(name, _)| *name == rollup.name);
-        let kernel = known.map_or_else(|| basic::kernel(rollup, argument), |(_, kernel)| kernel(argument));
-        Self { rollup, kernel, errors: BTreeMap::new() }
+        let mut kernel = known.map_or_else(|| basic::kernel(rollup, argument), |(_, kernel)| kernel(argument));
+        let is_ordered = kernel.ordered().is_some();
+        Self { rollup, kernel, is_ordered, errors: BTreeMap::new() }
     }
 
     /// How many different errors are in it.
@@ -109,6 +118,12 @@ impl Group {
     /// How many values it keeps: none if a few sums and counts say all.
     pub fn held(&self) -> usize {
         self.errors.len() + self.kernel.held()
+    }
+
+    /// Takes in what a source contributes now, in place of what it did.
+    pub(crate) fn take_in(&mut self, old: &Option<Value>, new: &Option<Value>) {
+        old.iter().for_each(|old| self.remove(old));
+        new.iter().for_each(|new| self.add(new));
     }
 
     /// Takes a contribution in.
@@ -127,9 +142,71 @@ impl Group {
         });
     }
 
+    /// Whether the multiset of its values may be kept together with that of others.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
+
+    /// Notes the errors alone of a contribution that came or went.
+    fn note_errors(&mut self, old: &Option<Value>, new: &Option<Value>) {
+        let errors = &mut self.errors;
+        old.iter().for_each(|old| {
+            each_item(old, &mut |item| {
+                if item.is_error() {
+                    decrement(errors, item)
+                }
+            })
+        });
+        new.iter().for_each(|new| {
+            each_item(new, &mut |item| {
+                if item.is_error() {
+                    *errors.entry(item.clone()).or_default() += 1;
+                }
+            });
+        });
+    }
+
     /// The summary; the smallest error if there is one.
     pub fn summary(&self) -> Value {
         self.errors.keys().next().cloned().unwrap_or_else(|| self.kernel.summary())
+    }
+}
+
+/// Takes in and out what is contributed to several groups that are ordered, `first` and the others; the multiset is changed
+/// once for all that have it in common.
+pub(crate) fn take_in_together<'a>(
+    first: &mut Group,
+    others: impl Iterator<Item = &'a mut Group>,
+    old: &Option<Value>,
+    new: &Option<Value>,
+) {
+    let mut alike: SmallVec<[&mut Group; 4]> = SmallVec::new();
+    let mut unlike: SmallVec<[&mut Group; 4]> = SmallVec::new();
+    for other in others {
+        let (Some(one), Some(another)) = (first.kernel.ordered(), other.kernel.ordered()) else { continue };
+        if one.is_one_with(another) {
+            // It gets the changed one below, of which there must be no other copy now.
+            *another = Ordered::default();
+            other.note_errors(old, new);
+            alike.push(other);
+        } else {
+            other.take_in(old, new);
+            unlike.push(other);
+        }
+    }
+    first.take_in(old, new);
+    let Some(ordered) = first.kernel.ordered() else { return };
+    if !unlike.is_empty() && ordered.is_due_for_comparison() {
+        for other in unlike {
+            if other.kernel.ordered().is_some_and(|other| other.is_equal_to(ordered)) {
+                alike.push(other);
+            }
+        }
+    }
+    for other in alike {
+        if let Some(other) = other.kernel.ordered() {
+            *other = ordered.clone();
+        }
     }
 }
 
@@ -169,6 +246,23 @@ mod tests {
         text.parse().unwrap()
     }
 
+    #[test]
+    fn the_same_is_kept_once() {
+        let group = |name| Group::new(Rollup::find(name).unwrap(), &Value::Blank);
+        let (mut least, mut most) = (group("MIN"), group("MAX"));
+        let is_one = |least: &mut Group, most: &mut Group| least.kernel.ordered().unwrap().is_one_with(most.kernel.ordered().unwrap());
+        let add = |least: &mut Group, most: &mut Group, n| take_in_together(least, [most].into_iter(), &None, &Some(Value::from(n)));
+        add(&mut least, &mut most, 1);
+        add(&mut least, &mut most, 2);
+        assert!(is_one(&mut least, &mut most));
+        most.add(&Value::from(3));
+        assert!(!is_one(&mut least, &mut most), "one of them changed alone");
+        assert_eq!((least.kernel.ordered().unwrap().len(), most.summary()), (2, Value::from(3)));
+        least.add(&Value::from(3));
+        (0..12).for_each(|n| add(&mut least, &mut most, n % 4));
+        assert!(is_one(&mut least, &mut most), "they hold the same again");
+    }
+
     proptest! {
         /// Every kernel equals the naive definition after every change, whatever came and went before.
         #[test]
@@ -197,6 +291,44 @@ mod tests {
                         there.push(value);
                     }
                     prop_assert_eq!(group.summary(), rollup.summary(&there, &argument), "{:?} of {:?}", rollup, there);
+                }
+            }
+        }
+
+        /// Groups that keep one multiset are each right, also when one of them changes alone, and when they meet again.
+        #[test]
+        fn what_is_kept_together_is_right(steps in prop::collection::vec((value(), any::<prop::sample::Index>(), 0..12_usize), 1..150)) {
+            let rollups = ["MIN", "MAX", "COUNT_UNIQUE", "RANGE", "TOP", "MIN"].map(|name| Rollup::find(name).unwrap());
+            let argument = Value::from(2);
+            let mut groups: Vec<(Group, Vec<Value>)> = rollups.iter().map(|rollup| (Group::new(rollup, &argument), Vec::new())).collect();
+            for (value, index, kind) in steps {
+                let common: Vec<Value> = groups[0].1.iter().filter(|value| groups.iter().all(|(_, there)| there.contains(value))).cloned().collect();
+                match kind {
+                    // One of them alone.
+                    0 => {
+                        let count = groups.len();
+                        let (group, there) = &mut groups[index.index(count)];
+                        if there.len() % 2 == 1 {
+                            group.remove(&there.swap_remove(0));
+                        } else {
+                            group.add(&value);
+                            there.push(value);
+                        }
+                    }
+                    _ => {
+                        let old = common.get(index.index(common.len() + 1)).cloned();
+                        let new = Some(value).filter(|_| kind > 2);
+                        for (_, there) in &mut groups {
+                            let place = old.as_ref().and_then(|old| there.iter().position(|value| value == old));
+                            place.into_iter().for_each(|place| drop(there.swap_remove(place)));
+                            there.extend(new.clone());
+                        }
+                        let (first, others) = groups.split_first_mut().unwrap();
+                        take_in_together(&mut first.0, others.iter_mut().map(|(group, _)| group), &old, &new);
+                    }
+                }
+                for (group, there) in &groups {
+                    prop_assert_eq!(group.summary(), group.rollup.summary(there, &argument), "{:?} of {:?}", group.rollup, there);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! An ordered multiset of values: a sorted list while there are few different ones, a tree when there are many.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use decidr_domain::value::Value;
 
@@ -20,34 +21,86 @@ fn search(list: &[(Value, u32)], value: &Value) -> Result<usize, usize> {
     })
 }
 
-/// An ordered multiset; blanks are left out.
-pub(super) enum Ordered {
+/// An ordered multiset; blanks are left out. Copies are one until one of them is changed alone, so that rollups to which the
+/// same is contributed need keep it but once.
+#[derive(Clone, Default)]
+pub(crate) struct Ordered(Option<Arc<Shared>>);
+
+#[derive(Clone, Default)]
+struct Shared {
+    values: Values,
+    /// How often it was changed since it was compared with others.
+    changes: usize,
+}
+
+#[derive(Clone)]
+enum Values {
     Few(Vec<(Value, u32)>),
     Many(BTreeMap<Value, u32>),
 }
 
-impl Default for Ordered {
+impl Default for Values {
     fn default() -> Self {
-        Ordered::Few(Vec::new())
+        Values::Few(Vec::new())
     }
 }
 
 impl Ordered {
+    /// Whether both are one; all that never held anything are.
+    pub(super) fn is_one_with(&self, other: &Ordered) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
+    /// Whether it is time to see if others, which are not one with it, hold the same; now and then, so that it does not matter
+    /// how long that takes.
+    pub(super) fn is_due_for_comparison(&mut self) -> bool {
+        let Some(shared) = &mut self.0 else { return false };
+        let shared = Arc::make_mut(shared);
+        shared.changes += 1;
+        let is_due = shared.changes > shared.values.len();
+        if is_due {
+            shared.changes = 0;
+        }
+        is_due
+    }
+
+    /// Whether it holds the same as the other.
+    pub(super) fn is_equal_to(&self, other: &Ordered) -> bool {
+        self.len() == other.len()
+            && match (self.values(), other.values()) {
+                (Some(Values::Few(one)), Some(Values::Few(other))) => one == other,
+                (Some(Values::Many(one)), Some(Values::Many(other))) => one == other,
+                _ => false,
+            }
+    }
+
+    fn values(&self) -> Option<&Values> {
+        self.0.as_ref().map(|shared| &shared.values)
+    }
+
+    fn values_mut(&mut self) -> &mut Values {
+        &mut Arc::make_mut(self.0.get_or_insert_default()).values
+    }
+
     pub(super) fn add(&mut self, value: &Value) {
         if value.is_blank() {
             return;
         }
-        match self {
-            Ordered::Few(list) => match search(list, value) {
+        let values = self.values_mut();
+        match values {
+            Values::Few(list) => match search(list, value) {
                 Ok(at) => list[at].1 += 1,
                 Err(at) if list.len() < FEW => list.insert(at, (value.clone(), 1)),
                 Err(_) => {
                     let mut tree: BTreeMap<_, _> = list.drain(..).collect();
                     tree.insert(value.clone(), 1);
-                    *self = Ordered::Many(tree);
+                    *values = Values::Many(tree);
                 }
             },
-            Ordered::Many(tree) => match tree.get_mut(value) {
+            Values::Many(tree) => match tree.get_mut(value) {
                 Some(count) => *count += 1,
                 None => drop(tree.insert(value.clone(), 1)),
             },
@@ -58,8 +111,9 @@ impl Ordered {
         if value.is_blank() {
             return;
         }
-        match self {
-            Ordered::Few(list) => {
+        let values = self.values_mut();
+        match values {
+            Values::Few(list) => {
                 let found = search(list, value);
                 debug_assert!(found.is_ok(), "only what was added is removed");
                 if let Ok(at) = found {
@@ -69,11 +123,11 @@ impl Ordered {
                     }
                 }
             }
-            Ordered::Many(tree) => {
+            Values::Many(tree) => {
                 decrement(tree, value);
                 // Half way down, so that a group at the limit does not go back and forth.
                 if tree.len() < FEW / 2 {
-                    *self = Ordered::Few(std::mem::take(tree).into_iter().collect());
+                    *values = Values::Few(std::mem::take(tree).into_iter().collect());
                 }
             }
         }
@@ -81,32 +135,39 @@ impl Ordered {
 
     /// How many different values there are.
     pub(super) fn len(&self) -> usize {
-        match self {
-            Ordered::Few(list) => list.len(),
-            Ordered::Many(tree) => tree.len(),
-        }
+        self.values().map_or(0, Values::len)
     }
 
     pub(super) fn first(&self) -> Option<&Value> {
-        match self {
-            Ordered::Few(list) => list.first().map(|(value, _)| value),
-            Ordered::Many(tree) => tree.keys().next(),
+        match self.values()? {
+            Values::Few(list) => list.first().map(|(value, _)| value),
+            Values::Many(tree) => tree.keys().next(),
         }
     }
 
     /// All values, each as often as it is there, the largest first.
     pub(super) fn largest_first(&self) -> Box<dyn Iterator<Item = &Value> + '_> {
         let times = |(value, count)| std::iter::repeat_n(value, count as usize);
-        match self {
-            Ordered::Few(list) => Box::new(list.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),
-            Ordered::Many(tree) => Box::new(tree.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),
+        match self.values() {
+            None => Box::new(std::iter::empty()),
+            Some(Values::Few(list)) => Box::new(list.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),
+            Some(Values::Many(tree)) => Box::new(tree.iter().rev().map(|(value, count)| (value, *count)).flat_map(times)),
         }
     }
 
     pub(super) fn last(&self) -> Option<&Value> {
+        match self.values()? {
+            Values::Few(list) => list.last().map(|(value, _)| value),
+            Values::Many(tree) => tree.keys().next_back(),
+        }
+    }
+}
+
+impl Values {
+    fn len(&self) -> usize {
         match self {
-            Ordered::Few(list) => list.last().map(|(value, _)| value),
-            Ordered::Many(tree) => tree.keys().next_back(),
+            Values::Few(list) => list.len(),
+            Values::Many(tree) => tree.len(),
         }
     }
 }

@@ -26,6 +26,10 @@ impl Kernel for Range {
         self.0.first().zip(self.0.last()).map_or(Value::Blank, |(least, most)| range(least, most))
     }
 
+    fn ordered(&mut self) -> Option<&mut Ordered> {
+        Some(&mut self.0)
+    }
+
     fn held(&self) -> usize {
         self.0.len()
     }

@@ -82,6 +82,10 @@ impl Kernel for Different {
         Value::from(self.0.len() as i64)
     }
 
+    fn ordered(&mut self) -> Option<&mut Ordered> {
+        Some(&mut self.0)
+    }
+
     fn held(&self) -> usize {
         self.0.len()
     }

@@ -28,6 +28,10 @@ impl Kernel for Top {
         Value::list(self.values.largest_first().take(self.count).cloned())
     }
 
+    fn ordered(&mut self) -> Option<&mut Ordered> {
+        Some(&mut self.values)
+    }
+
     fn held(&self) -> usize {
         self.values.len()
     }

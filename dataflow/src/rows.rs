@@ -1,9 +1,9 @@
 //! Where rows lie. The arrangement of rows holds numbers, so that its merges copy plain words and touch no row; a table of
-//! each worker says which row a number stands for.
+//! each worker has the rows behind a number.
 //!
-//! A number is given to another row only when nobody can ask for the one before: when no published state is held any more
-//! in which that row was the newest of its entity. Within the arrangement a number may come again even for one entity, for
-//! what is asked is how often it counts, and by then the earlier row's updates have cancelled each other.
+//! A number stands for an entity, for good; behind it are the versions of the entity's row, each with the timestamp since
+//! which it is so. A version goes when nobody can ask for it any more: when no published state is held in which it was the
+//! newest.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,19 +13,67 @@ use decidr_domain::delta::Row;
 
 use crate::types::Time;
 
-/// Stands for a row of one worker.
+/// Stands for the row of an entity of one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RowId(u32);
+pub(crate) struct RowId(pub(crate) u32);
 
-/// How many rows are in a chunk.
+/// How many numbers are in a chunk.
 const CHUNK: usize = 1 << 10;
 
-type Chunk = Box<[Mutex<Option<Row>>]>;
+type Chunk = Box<[Mutex<Versions>]>;
+
+/// The versions of one row.
+#[derive(Default)]
+struct Versions {
+    newest: Option<Row>,
+    /// The one before it, if somebody may ask for it.
+    previous: Option<Row>,
+    /// Those before that, which are there only while a state is held for long; the newest last.
+    #[allow(clippy::box_collection, reason = "hardly ever there, and so it takes one word")]
+    older: Option<Box<Vec<Row>>>,
+}
+
+impl Versions {
+    /// The row as of a timestamp.
+    fn at(&self, time: Time) -> Option<&Row> {
+        let older = self.older.iter().flat_map(|older| older.iter().rev());
+        self.newest.iter().chain(&self.previous).chain(older).find(|row| row.since <= time)
+    }
+
+    /// Takes in a newer row; returns since when the one before was so.
+    fn push(&mut self, row: Row) -> Option<Time> {
+        let before = self.newest.replace(row)?;
+        let since = before.since;
+        if let Some(older) = self.previous.replace(before) {
+            self.older.get_or_insert_default().push(older);
+        }
+        Some(since)
+    }
+
+    /// Lets go of the version of a timestamp, which is not the newest.
+    fn forget(&mut self, since: Time) -> Option<Row> {
+        if self.previous.as_ref().is_some_and(|row| row.since == since) {
+            let next = self.older.as_mut().and_then(|older| older.pop());
+            self.let_go_of_list();
+            return std::mem::replace(&mut self.previous, next);
+        }
+        let older = self.older.as_mut()?;
+        let place = older.iter().position(|row| row.since == since)?;
+        let row = older.remove(place);
+        self.let_go_of_list();
+        Some(row)
+    }
+
+    fn let_go_of_list(&mut self) {
+        self.older.take_if(|older| older.is_empty());
+    }
+}
 
 /// The rows of one worker as others may read them, as of one timestamp.
 #[derive(Clone, Default)]
 pub(crate) struct Rows {
     chunks: Arc<Vec<Arc<Chunk>>>,
+    time: Time,
     /// How many rows there are.
     rows: usize,
     /// Held for as long as the rows of the timestamp must stay.
@@ -33,9 +81,9 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The row; `None` only for a number that was not the newest of an entity as of the timestamp.
+    /// The row; `None` only for a number whose entity was not there yet.
     pub(crate) fn get(&self, id: RowId) -> Option<Row> {
-        at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(at(&self.chunks, id)).at(self.time).cloned()
     }
 
     /// How much memory the rows of the table take: as many times what those of a sample take as there are.
@@ -44,19 +92,23 @@ impl Rows {
         let places = self.chunks.len() * CHUNK;
         let sampled = (0..places).step_by(places.div_ceil(SAMPLE).max(1)).filter_map(|place| self.get(RowId(place as u32)));
         let (count, bytes) = sampled.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes()));
-        places * size_of::<Mutex<Option<Row>>>() + (bytes as f64 * self.rows as f64 / f64::from(count.max(1))) as usize
+        places * size_of::<Mutex<Versions>>() + (bytes as f64 * self.rows as f64 / f64::from(count.max(1))) as usize
     }
 }
 
-fn at(chunks: &[Arc<Chunk>], RowId(id): RowId) -> &Mutex<Option<Row>> {
+fn at(chunks: &[Arc<Chunk>], RowId(id): RowId) -> &Mutex<Versions> {
     &chunks[id as usize / CHUNK][id as usize % CHUNK]
+}
+
+fn lock(versions: &Mutex<Versions>) -> std::sync::MutexGuard<'_, Versions> {
+    versions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the worker knows of its rows.
 #[derive(Default)]
 pub(crate) struct RowTable {
     chunks: Arc<Vec<Arc<Chunk>>>,
-    free: Vec<RowId>,
+    rows: usize,
     /// Rows that were replaced since the last publication, with when each came to be.
     replaced: Vec<(RowId, Time)>,
     /// What was published and may still be held, the oldest first.
@@ -74,25 +126,16 @@ struct Publication {
 }
 
 impl RowTable {
-    /// Takes in a row.
-    ///
-    /// # Panics
-    /// With four thousand million rows on one worker, for which there is no memory.
-    pub(crate) fn insert(&mut self, row: Row) -> RowId {
-        let id = self.free.pop().unwrap_or_else(|| {
-            let first = u32::try_from(self.chunks.len() * CHUNK).expect("memory ends before");
+    /// Takes in the row that an entity has from now on; one at most in a timestamp.
+    pub(crate) fn set(&mut self, id: RowId, row: Row) {
+        while id.0 as usize >= self.chunks.len() * CHUNK {
             let chunk: Chunk = (0..CHUNK).map(|_| Mutex::default()).collect();
             Arc::make_mut(&mut self.chunks).push(Arc::new(chunk));
-            self.free.extend((first..first + CHUNK as u32).rev().map(RowId));
-            self.free.pop().expect("a chunk has rows")
-        });
-        *at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner) = Some(row);
-        id
-    }
-
-    /// Notes that a row is not the newest of its entity any more, and when it came to be.
-    pub(crate) fn replace(&mut self, id: RowId, since: Time) {
-        self.replaced.push((id, since));
+        }
+        match lock(at(&self.chunks, id)).push(row) {
+            Some(since) => self.replaced.push((id, since)),
+            None => self.rows += 1,
+        }
     }
 
     /// What others may read from now on; forgets the rows that nobody can ask for any more.
@@ -117,13 +160,14 @@ impl RowTable {
         }
         let held = Arc::new(());
         self.published.push(Publication { time, held: held.clone(), replaced: Vec::new() });
-        Rows { chunks: self.chunks.clone(), rows: self.chunks.len() * CHUNK - self.free.len(), _published: held }
+        Rows { chunks: self.chunks.clone(), time, rows: self.rows, _published: held }
     }
 
     fn forget(&mut self, rows: Vec<(RowId, Time)>) {
-        for (id, _) in rows {
-            drop(at(&self.chunks, id).lock().unwrap_or_else(PoisonError::into_inner).take());
-            self.free.push(id);
+        for (id, since) in rows {
+            // Behind the lock nobody need wait for a row to go.
+            let row = lock(at(&self.chunks, id)).forget(since);
+            debug_assert!(row.is_some(), "each version goes once");
         }
     }
 }
@@ -154,25 +198,50 @@ mod tests {
         Row::new(since, Arc::new(entity), Layout::default(), std::iter::empty())
     }
 
+    const ID: RowId = RowId(1_500);
+
+    fn count(table: &RowTable) -> usize {
+        let versions = lock(at(&table.chunks, ID));
+        let older = versions.older.as_ref().map_or(0, |older| older.len());
+        usize::from(versions.newest.is_some()) + usize::from(versions.previous.is_some()) + older
+    }
+
     #[test]
     fn a_publication_keeps_what_it_shows_and_nothing_else() {
         let mut table = RowTable::default();
-        let first = table.insert(row(1));
-        let held = table.publish(1);
-        let mut newest = first;
-        let mut ids = vec![first];
+        table.set(ID, row(1));
+        let first = table.publish(1);
+        let mut second = None;
         for time in 2..=10 {
-            table.replace(newest, time - 1);
-            newest = table.insert(row(time));
-            ids.push(newest);
-            drop(table.publish(time));
+            table.set(ID, row(time));
+            let published = table.publish(time);
+            assert_eq!(published.get(ID).map(|row| row.since), Some(time));
+            assert_eq!(published.get(RowId(1)), None);
+            if time == 5 {
+                second = Some(published);
+            }
         }
-        assert_eq!(held.get(first).map(|row| row.since), Some(1), "who holds a publication reads what it showed");
-        ids.sort_unstable();
-        ids.dedup();
-        assert!(ids.len() <= 4, "rows in between, which nobody holds, make room: {ids:?}");
-        drop(held);
+        let shown = |rows: &Rows| rows.get(ID).map(|row| row.since);
+        assert_eq!((shown(&first), second.as_ref().and_then(shown)), (Some(1), Some(5)), "who holds a publication reads what it showed");
         table.publish(11);
-        assert_eq!(at(&table.chunks, first).lock().unwrap().as_ref().map(|row| row.since), None, "and then it goes");
+        assert_eq!(count(&table), 3, "rows in between, which nobody holds, go");
+        drop(first);
+        table.publish(12);
+        assert_eq!((count(&table), second.as_ref().and_then(shown)), (2, Some(5)));
+        drop(second);
+        table.publish(13);
+        assert_eq!(count(&table), 1);
+    }
+
+    #[test]
+    fn what_came_later_is_not_shown() {
+        let mut table = RowTable::default();
+        let before = table.publish(1);
+        table.set(ID, row(2));
+        let after = table.publish(2);
+        assert_eq!(after.get(ID).map(|row| row.since), Some(2));
+        assert!(before.chunks.is_empty(), "its arrangement has no number to ask for");
+        table.set(RowId(ID.0 + 1), row(3));
+        assert_eq!(after.get(RowId(ID.0 + 1)), None);
     }
 }

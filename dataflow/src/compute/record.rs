@@ -18,7 +18,6 @@ use smallvec::SmallVec;
 use super::records::Slot;
 use crate::plan::CrossingPlan;
 use crate::rollup::{Group, take_in_together};
-use crate::rows::RowId;
 
 /// No place among the touched.
 const UNTOUCHED: u32 = u32::MAX;
@@ -32,8 +31,6 @@ pub(super) struct Record {
     pub(super) entity: Option<Arc<Entity>>,
     /// Its row as of the last complete timestamp; once it is touched, [`Touched`] has it.
     pub(super) row: Option<Row>,
-    /// The number of that row.
-    number: RowId,
     /// Its place among the entities that this timestamp touched.
     touched: u32,
     /// What its sources contribute, by lookup or rollup.
@@ -49,17 +46,7 @@ pub(super) struct Record {
 impl Record {
     /// Nothing is known of it yet.
     pub(super) fn new(id: EntityId) -> Self {
-        Self {
-            id,
-            entity: None,
-            row: None,
-            number: RowId::default(),
-            touched: UNTOUCHED,
-            held: Vec::new(),
-            incoming: Vec::new(),
-            cycles: Vec::new(),
-            place: 0,
-        }
+        Self { id, entity: None, row: None, touched: UNTOUCHED, held: Vec::new(), incoming: Vec::new(), cycles: Vec::new(), place: 0 }
     }
 
     /// Its place among the entities that this timestamp touched, if it did.
@@ -67,18 +54,16 @@ impl Record {
         (self.touched != UNTOUCHED).then_some(self.touched as usize)
     }
 
-    /// This timestamp touched it; gives its row from before, with its number.
-    pub(super) fn touch(&mut self, place: usize) -> Option<(RowId, Row)> {
+    /// This timestamp touched it; gives its row from before.
+    pub(super) fn touch(&mut self, place: usize) -> Option<Row> {
         self.touched = u32::try_from(place).expect("there are no more places than records");
-        self.row.take().map(|row| (self.number, row))
+        self.row.take()
     }
 
     /// The timestamp is complete, and this is its row, if it has one.
-    pub(super) fn untouch(&mut self, row: Option<(RowId, Row)>) {
+    pub(super) fn untouch(&mut self, row: Option<Row>) {
         self.touched = UNTOUCHED;
-        if let Some((number, row)) = row {
-            (self.number, self.row) = (number, Some(row));
-        }
+        self.row = row;
     }
 
     /// Takes in what a source contributes to several cells, in the order of their places in `held`: what their rollups have in
@@ -145,8 +130,8 @@ pub(super) enum Held {
 pub(super) struct Touched {
     /// Where its record is.
     pub(super) slot: Slot,
-    /// Its row before, with its number.
-    pub(super) before: Option<(RowId, Row)>,
+    /// Its row before.
+    pub(super) before: Option<Row>,
     /// The computed cells that were set to something else than before, sorted by attribute, blank where nothing is any more.
     pub(super) set_cells: SmallVec<[(AttributeId, Value); 2]>,
     /// The attributes whose cells changed so far.
@@ -179,7 +164,7 @@ pub(super) struct Seldom {
 
 impl Touched {
     /// Nothing yet.
-    pub(super) fn new(slot: Slot, before: Option<(RowId, Row)>) -> Self {
+    pub(super) fn new(slot: Slot, before: Option<Row>) -> Self {
         Self {
             slot,
             before,
@@ -206,7 +191,7 @@ impl Touched {
 
     /// Its row before, if it was there.
     pub(super) fn row_before(&self) -> Option<&Row> {
-        self.before.as_ref().map(|(_, row)| row)
+        self.before.as_ref()
     }
 
     /// Whether it was not there before this timestamp.

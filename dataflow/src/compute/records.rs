@@ -6,11 +6,19 @@ use decidr_domain::id::EntityId;
 use rustc_hash::FxHashMap;
 
 use super::record::{Record, Touched};
+use crate::rows::RowId;
 
 /// The place of an entity's record on its worker. Entities never go, so that it is the entity's for good; within a worker
 /// they are called by it, which spares a search each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(u32);
+
+impl Slot {
+    /// Under which number its rows are.
+    pub(super) fn row(self) -> RowId {
+        RowId(self.0)
+    }
+}
 
 /// How many records are in a chunk: what is there is not moved when more come.
 const CHUNK: usize = 1 << 10;

@@ -240,7 +240,7 @@ impl Store {
         let record = &mut self.records[slot];
         let touched = self.touched.touch(slot, record);
         let Some(entity) = &record.entity else { return };
-        let (id, before) = (record.id, touched.before.as_ref().map(|(_, row)| &*row.entity));
+        let (id, before) = (record.id, touched.before.as_ref().map(|row| &*row.entity));
         for (attribute, old, new) in differences(before, entity) {
             touched.changed.push(attribute);
             let (old, new) = (old.targets(), new.targets());
@@ -359,24 +359,21 @@ impl Store {
             let row = touched.new_row(time, entity, if self.some_are_gone { Some(&is_there) } else { None });
             let before = touched.before.take();
             let may_be_the_same = !folded && (touched.is_set_again || self.some_are_gone);
-            if may_be_the_same && before.as_ref().is_some_and(|(_, old)| old.layout() == row.layout() && old.values() == row.values()) {
+            if may_be_the_same && before.as_ref().is_some_and(|old| old.layout() == row.layout() && old.values() == row.values()) {
                 record.untouch(before);
                 continue;
             }
-            let before = before.map(|(number, before)| {
-                rows.replace(number, before.since);
-                finished.rows.push(((id, number), time, -1));
-                before
-            });
-            let number = rows.insert(row.clone());
-            finished.rows.push(((id, number), time, 1));
+            rows.set(slot.row(), row.clone());
+            if before.is_none() {
+                finished.rows.push(((id, slot.row()), time, 1));
+            }
             let was_in_sight = before.as_ref().is_some_and(|row| !row.entity.archived);
             if was_in_sight == entity.archived {
                 let diff = if entity.archived { -1 } else { 1 };
                 finished.members.push((((entity.collection_id, id), ()), time, diff));
                 *counted.entry(entity.collection_id).or_default() += diff as i64;
             }
-            record.untouch(Some((number, row.clone())));
+            record.untouch(Some(row.clone()));
             changes.push(Change { entity_id: id, old: before, new: row });
         }
         self.touched.clear();

@@ -68,9 +68,11 @@ pub(crate) fn conduct(
             && let Ok((at, more)) = queued.try_recv()
         {
             if batch.is_empty() {
-                accepted = at;
+                // Nothing is copied then.
+                (accepted, batch) = (at, more.into());
+            } else {
+                batch.extend(more);
             }
-            batch.extend(more);
         }
         // What is shown at some position must be computed by then: here it may not be, though it was where it was decided.
         let waits = |event: &Recorded| match &event.event {

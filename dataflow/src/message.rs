@@ -163,16 +163,19 @@ impl Message {
         }
     }
 
-    /// The entities that it is to, if it is to some.
-    pub(crate) fn recipients(&self) -> &[EntityId] {
+    /// The entity whose record is looked at as soon as it is read, if there is one.
+    pub(crate) fn recipient(&self) -> Option<EntityId> {
         match self {
-            Message::Schema { .. } | Message::Slice { .. } | Message::Hierarchy { .. } | Message::Bucket { .. } => &[],
+            Message::Schema { .. }
+            | Message::Slice { .. }
+            | Message::Hierarchy { .. }
+            | Message::Bucket { .. }
+            | Message::Contribution(_) => None,
             Message::Wanted { source: id, .. }
             | Message::Reached { source: id, .. }
             | Message::Entity { id, .. }
             | Message::Linked { target: id, .. }
-            | Message::Cycle { entity: id, .. } => std::slice::from_ref(id),
-            Message::Contribution(contribution) => &contribution.hosts,
+            | Message::Cycle { entity: id, .. } => Some(*id),
         }
     }
 }

@@ -152,11 +152,14 @@ impl RowTable {
                 continue;
             }
             // An older publication that is held shows those of its rows that were there already.
-            let older = self.published.last_mut();
-            let stays = |since| older.as_ref().is_some_and(|older| since <= older.time);
-            let (stay, go): (Vec<_>, Vec<_>) = publication.replaced.into_iter().partition(|(_, since)| stays(*since));
-            older.into_iter().for_each(|older| older.replaced.extend(&stay));
-            self.forget(go);
+            if let Some(older) = self.published.last_mut() {
+                publication.replaced.retain(|(id, since)| {
+                    let stays = *since <= older.time;
+                    older.replaced.extend(stays.then_some((*id, *since)));
+                    !stays
+                });
+            }
+            self.forget(publication.replaced);
         }
         let held = Arc::new(());
         self.published.push(Publication { time, held: held.clone(), replaced: Vec::new() });

@@ -87,8 +87,8 @@ pub fn start(workload: &Workload) -> anyhow::Result<Box<dyn Peer>> {
     engine.subscribe(Box::new(move |published| {
         let mut tables = theirs.lock().unwrap_or_else(PoisonError::into_inner);
         for change in &published.delta.changes {
-            let place = change.entity_id.0.as_u128() as u64 as usize - 1;
-            let is_owner = change.new.entity.collection_id == owners;
+            let id = change.entity_id.0.as_u128();
+            let (place, is_owner) = (id as u64 as usize - 1, id > OWNERS);
             for (column, (_, attribute)) in columns.iter().filter(|(_, (of_owners, _))| *of_owners == is_owner) {
                 tables.0[*column][place] = number(change.new.computed(*attribute));
             }

@@ -81,7 +81,10 @@ fn orders(rows: &Rows) -> Vec<Numbers> {
     vec![totals, looked_up, scores]
 }
 
-fn orders_in_rows(rows: &Rows) -> (Stream<RootCircuit, OrdIndexedZSet<Id, Order>>, Stream<RootCircuit, OrdIndexedZSet<Id, Customer>>) {
+/// By id.
+type Indexed<V> = Stream<RootCircuit, OrdIndexedZSet<Id, V>>;
+
+fn orders_in_rows(rows: &Rows) -> (Indexed<Order>, Indexed<Customer>) {
     let sums = rows.map_index(|(_, row)| (row.0, row.1 * row.2)).aggregate_linear(|total| *total);
     let customers = sums.map_index(|(customer, sum)| (*customer, Tup2(*sum, score(*sum as i64) as Number)));
     let by_customer = rows.map_index(|(order, row)| (row.0, Tup3(*order, row.1, row.2)));
@@ -90,7 +93,7 @@ fn orders_in_rows(rows: &Rows) -> (Stream<RootCircuit, OrdIndexedZSet<Id, Order>
     (orders, customers)
 }
 
-fn ledger_in_rows(rows: &Rows) -> Stream<RootCircuit, OrdIndexedZSet<Id, Account>> {
+fn ledger_in_rows(rows: &Rows) -> Indexed<Account> {
     let by_account: Numbers = rows.map_index(|(_, row)| (row.0, row.1));
     let linear = by_account.aggregate_linear(|amount| Tup3(*amount, 1 as Number, Number::from(large(*amount as i64))));
     let (smallest, largest) = (by_account.aggregate(Min), by_account.aggregate(Max));

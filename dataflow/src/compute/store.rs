@@ -22,8 +22,9 @@ use super::closure::Closure;
 use super::record::differences;
 use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
+use super::visit::CohortFinder;
 use super::{Finished, Outbox};
-use crate::message::{Message, WireEvent};
+use crate::message::{Contribution, Message, WireEvent};
 use crate::plan::{CollectionPlan, Plan, Question, Round};
 use crate::rows::SharedRowTable;
 use crate::types::Time;
@@ -40,6 +41,8 @@ pub(crate) struct Store {
     in_sight: FxHashMap<CollectionId, u64>,
     changes: Changes,
     rows: SharedRowTable,
+    /// Room for what is contributed in a round.
+    contributions: Vec<Contribution>,
     /// Of this timestamp: the entities that it touched; their records know the place.
     pub(super) touched: TouchedEntities,
     /// Of this timestamp: attributes whose definition changed, so that every cell is computed anew.
@@ -61,6 +64,9 @@ pub(crate) struct Store {
     due: SharedDue,
 }
 
+/// For how many contributions there stays room for the rounds to come.
+const CONTRIBUTIONS_KEPT: usize = 1 << 15;
+
 /// How many entities are looked at before they are visited.
 const WARMED: usize = 32;
 
@@ -74,6 +80,7 @@ impl Store {
             in_sight: FxHashMap::default(),
             changes,
             rows,
+            contributions: Vec::new(),
             touched: TouchedEntities::default(),
             dirty: FxHashSet::default(),
             some_are_gone: false,
@@ -92,21 +99,15 @@ impl Store {
     /// Computes one round: takes its messages in, and visits the entities that were marked for it.
     pub(super) fn round(&mut self, round: Round, messages: &mut [Vec<Message>], mut visits: Vec<Slot>, outbox: &mut Outbox<'_>) {
         let (mut schema, mut folded, mut spoken, mut slice) = (Vec::new(), Vec::new(), Vec::new(), None);
-        let (mut buckets, mut cohort) = (Vec::new(), None);
+        let (mut buckets, mut contributions) = (Vec::new(), std::mem::take(&mut self.contributions));
         let mut batches = messages.iter_mut().map(|batch| batch.drain(..));
         let mut batch = batches.next();
         let mut warmed = 0;
         while let Some(messages) = &mut batch {
             if warmed == 0 {
-                fn first(message: &Message) -> &[EntityId] {
-                    &message.recipients()[..message.recipients().len().min(WARMED)]
-                }
-                let (next, mut recipients) = (messages.as_slice(), 0);
-                while warmed < next.len().min(WARMED) && recipients < WARMED {
-                    recipients += first(&next[warmed]).len();
-                    warmed += 1;
-                }
-                self.warm(next[..warmed].iter().flat_map(first).filter_map(|id| self.records.find(*id)));
+                let next = messages.as_slice();
+                warmed = next.len().min(WARMED);
+                self.warm(next[..warmed].iter().filter_map(|message| self.records.find(message.recipient()?)));
             }
             let Some(message) = messages.next() else {
                 batch = batches.next();
@@ -139,16 +140,7 @@ impl Store {
                         buckets.push((tenant, attribute, key));
                     }
                 }
-                Message::Contribution(contribution) => {
-                    for (place, host) in contribution.hosts.iter().enumerate() {
-                        // The first ones were looked at with the message.
-                        if place > 0 && place % WARMED == 0 {
-                            let next = &contribution.hosts[place..contribution.hosts.len().min(place + WARMED)];
-                            self.warm(next.iter().filter_map(|host| self.records.find(*host)));
-                        }
-                        visits.extend(self.take_in(*host, &contribution, &mut cohort));
-                    }
-                }
+                Message::Contribution(contribution) => contributions.push(contribution),
             }
         }
         if round == 0 {
@@ -164,6 +156,10 @@ impl Store {
             }
             return;
         }
+        self.take_in_all(&contributions, &mut visits);
+        contributions.clear();
+        contributions.shrink_to(CONTRIBUTIONS_KEPT);
+        self.contributions = contributions;
         for (tenant, attribute, key) in buckets {
             self.tell_hosts(tenant, attribute, &key, outbox);
         }
@@ -186,6 +182,25 @@ impl Store {
         for some in visits.chunks(WARMED) {
             self.warm(some.iter().copied());
             self.visit_all(some, round, outbox);
+        }
+    }
+
+    /// Takes in what sources contribute, host by host, so that what is about one host is done while it is near; those who
+    /// must be visited for it are added to `visits`.
+    fn take_in_all(&mut self, contributions: &[Contribution], visits: &mut Vec<Slot>) {
+        let hosts = |(place, contribution): (usize, &Contribution)| {
+            let place = u32::try_from(place).expect("memory ends before there are so many");
+            contribution.hosts.iter().filter_map(|host| Some((self.records.find(*host)?, place))).collect::<SmallVec<[_; 1]>>()
+        };
+        let mut told: Vec<(Slot, u32)> = contributions.iter().enumerate().flat_map(hosts).collect();
+        // What is told to one host stays in order.
+        told.sort_unstable();
+        let mut cohorts = CohortFinder::default();
+        for some in told.chunks(WARMED) {
+            self.warm(some.iter().map(|(slot, _)| *slot));
+            for (slot, place) in some {
+                visits.extend(self.take_in(*slot, &contributions[*place as usize], &mut cohorts).then_some(*slot));
+            }
         }
     }
 
@@ -337,6 +352,7 @@ impl Store {
         order.sort_unstable();
         let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
         let (mut changes, mut rows) = (self.changes.borrow_mut(), self.rows.borrow_mut());
+        changes.reserve(order.len());
         let mut plans = PlanFinder::new(&self.plans);
         for (id, slot) in order {
             let record = &mut self.records[slot];

@@ -7,7 +7,7 @@ use decidr_domain::formula::At;
 use decidr_domain::id::{AttributeId, EntityId, TenantId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::Outbox;
@@ -17,30 +17,15 @@ use super::record::{Held, Record, Touched, View};
 use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
 use crate::message::{Contribution, Takers};
-use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Round, is_iteration, phase};
+use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Plan, Round, is_iteration, phase};
 
 impl Store {
-    /// Takes in what a source contributes to a host; returns the host if it must be visited for it and was not before.
-    ///
-    /// `last` is what it was about last: many in a row are about one.
-    pub(super) fn take_in(
-        &mut self,
-        host: EntityId,
-        contribution: &Contribution,
-        last: &mut Option<(TenantId, Takers, Cohort)>,
-    ) -> Option<Slot> {
+    /// Takes in what a source contributes to a host; returns whether the host must be visited for it and was not before.
+    pub(super) fn take_in(&mut self, slot: Slot, contribution: &Contribution, cohorts: &mut CohortFinder) -> bool {
         let Contribution { source, old, new, takers, .. } = contribution;
-        let (slot, record) = self.records.get_mut(host)?;
-        let tenant = record.entity.as_ref()?.tenant_id;
-        if !last.as_ref().is_some_and(|(of, about, _)| *of == tenant && about == takers) {
-            let plan = self.plans.get(&tenant)?;
-            let cohort = match takers {
-                Takers::One(attribute) => plan.alone(*attribute),
-                Takers::Cohort(first) => plan.cohort(*first),
-            };
-            *last = Some((tenant, *takers, cohort?.clone()));
-        }
-        let (_, _, cohort) = last.as_ref()?;
+        let record = &mut self.records[slot];
+        let tenant = record.entity.as_ref().map(|entity| entity.tenant_id);
+        let Some(cohort) = tenant.and_then(|tenant| cohorts.find(&self.plans, tenant, *takers)) else { return false };
         let (mut is_first, mut place) = (false, 0);
         let mut places: SmallVec<[usize; 8]> = SmallVec::new();
         for crossing in cohort.iter() {
@@ -66,7 +51,7 @@ impl Store {
                 record.take_in_together(&places, *source, old, new);
             }
         }
-        is_first.then_some(slot)
+        is_first
     }
 
     /// Computes the cells of a round, of these entities.
@@ -87,6 +72,31 @@ impl Store {
             visit.join(record, touched);
             visit.export(record, touched);
         }
+    }
+}
+
+/// Finds the crossings that take a contribution, of which many in a row are taken by few.
+#[derive(Default)]
+pub(super) struct CohortFinder(Vec<(TenantId, Takers, Cohort)>);
+
+impl CohortFinder {
+    fn find(&mut self, plans: &FxHashMap<TenantId, Plan>, tenant: TenantId, takers: Takers) -> Option<&Cohort> {
+        /// How many are at hand.
+        const KEPT: usize = 4;
+        let place = match self.0.iter().position(|(of, about, _)| *of == tenant && *about == takers) {
+            Some(place) => place,
+            None => {
+                let plan = plans.get(&tenant)?;
+                let cohort = match takers {
+                    Takers::One(attribute) => plan.alone(attribute),
+                    Takers::Cohort(first) => plan.cohort(first),
+                };
+                self.0.truncate(KEPT - 1);
+                self.0.insert(0, (tenant, takers, cohort?.clone()));
+                0
+            }
+        };
+        Some(&self.0[place].2)
     }
 }
 

@@ -22,7 +22,7 @@ impl Kernel for Max {
     }
 
     fn summary(&self) -> Value {
-        self.0.last().cloned().unwrap_or_default()
+        self.0.last().unwrap_or_default()
     }
 
     fn ordered(&mut self) -> Option<&mut Ordered> {

@@ -22,7 +22,7 @@ impl Kernel for Min {
     }
 
     fn summary(&self) -> Value {
-        self.0.first().cloned().unwrap_or_default()
+        self.0.first().unwrap_or_default()
     }
 
     fn ordered(&mut self) -> Option<&mut Ordered> {

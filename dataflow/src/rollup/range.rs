@@ -23,7 +23,7 @@ impl Kernel for Range {
     }
 
     fn summary(&self) -> Value {
-        self.0.first().zip(self.0.last()).map_or(Value::Blank, |(least, most)| range(least, most))
+        self.0.first().zip(self.0.last()).map_or(Value::Blank, |(least, most)| range(&least, &most))
     }
 
     fn ordered(&mut self) -> Option<&mut Ordered> {

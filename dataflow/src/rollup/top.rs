@@ -25,7 +25,7 @@ impl Kernel for Top {
     }
 
     fn summary(&self) -> Value {
-        Value::list(self.values.largest_first().take(self.count).cloned())
+        Value::list(self.values.largest_first().take(self.count))
     }
 
     fn ordered(&mut self) -> Option<&mut Ordered> {

@@ -17,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: decidr_allocator::Allocator = decidr_allocator::Allocator;
 
 /// How long until a closure is there, and right again after edits.
 #[derive(Parser)]

@@ -27,7 +27,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: decidr_allocator::Allocator = decidr_allocator::Allocator;
 
 /// Latency from commit to delta at a steady rate of updates.
 #[derive(Parser)]

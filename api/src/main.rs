@@ -6,7 +6,7 @@ use clap::Parser;
 use decidr_api::cli::Cli;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: decidr_allocator::Allocator = decidr_allocator::Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -11,7 +11,8 @@ fn root() -> PathBuf {
 }
 
 /// For each crate of ours: what it may name of ours, and what else it may not.
-const ALLOWED: [(&str, &[&str], &[&str]); 4] = [
+const ALLOWED: [(&str, &[&str], &[&str]); 5] = [
+    ("decidr-allocator", &[], &["tokio", "timely", "differential-dataflow", "sqlx", "async-graphql", "axum"]),
     ("decidr-domain", &[], &["tokio", "timely", "differential-dataflow", "sqlx", "async-graphql", "axum"]),
     ("decidr-ingest", &["decidr-domain"], &["timely", "differential-dataflow", "async-graphql", "axum"]),
     ("decidr-dataflow", &["decidr-domain"], &["sqlx", "async-graphql", "axum"]),

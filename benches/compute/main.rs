@@ -29,7 +29,7 @@ use serde_json::{Value as Json, json};
 use workloads::Figures;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: decidr_allocator::Allocator = decidr_allocator::Allocator;
 
 /// How long until what follows from a change is computed and delivered.
 #[derive(Parser)]

@@ -31,7 +31,7 @@ use serde_json::{Value as Json, json};
 use workload::{Peer, Tables, Told, Work, Workload};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: decidr_allocator::Allocator = decidr_allocator::Allocator;
 
 /// The same work on several engines, side by side.
 #[derive(Parser)]

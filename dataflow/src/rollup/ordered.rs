@@ -294,8 +294,8 @@ mod tests {
             if grows && !random.is_multiple_of(4) || expected.is_empty() {
                 let value = match random % 7 {
                     0 if kind == 0 => Value::text(format!("text {}", random / 7 % 100)),
-                    0 if kind == 2 && random % 50 == 0 => Value::number(Decimal::from_i128_with_scale((random as i128) << 50, 3)),
-                    0 if kind == 2 && random % 51 == 0 => Value::number(Decimal::new(random as i64 * 10 + 1, 12)),
+                    0 if kind == 2 && random.is_multiple_of(50) => Value::number(Decimal::from_i128_with_scale((random as i128) << 50, 3)),
+                    0 if kind == 2 && random.is_multiple_of(51) => Value::number(Decimal::new(random as i64 * 10 + 1, 12)),
                     // Numbers that are the same with another scale are the same.
                     1 => Value::number(Decimal::new((random / 7 % 300 * 10) as i64, 2)),
                     2 => Value::number(Decimal::new(random as i64 / 7 % 300 - 150, 1)),

@@ -20,7 +20,7 @@ use timely::worker::Worker;
 
 use crate::compute::{Backlog, Due, Progress};
 use crate::engine::{EngineConfig, Published, Shared};
-use crate::index::Indexer;
+use crate::indexer::Indexer;
 use crate::message::{Feed, Message};
 use crate::render::Batches;
 use crate::snapshot::Arranged;

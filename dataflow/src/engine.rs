@@ -21,10 +21,10 @@ use decidr_domain::id::{Position, TenantId};
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
 use timely::communication::WorkerGuards;
-use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 use tokio::sync::watch;
 
+use crate::activators::Activators;
 use crate::conductor::{conduct, follow};
 use crate::index::Indexes;
 use crate::render::Batches;
@@ -206,26 +206,11 @@ impl Drop for Engine {
 impl Shared {
     /// Wakes this worker too, when all are woken.
     pub(crate) fn wake_too(&self, worker: &Worker) {
-        // Activating the empty path schedules no operator, but wakes the thread.
-        self.activators.0.lock().unwrap_or_else(PoisonError::into_inner).push(worker.sync_activator_for(vec![]));
+        self.activators.wake_too(worker);
     }
 
     /// Wakes every worker.
     pub(crate) fn wake(&self) {
         self.activators.wake();
-    }
-}
-
-/// By which the workers' threads are woken.
-#[derive(Default)]
-pub(crate) struct Activators(Mutex<Vec<SyncActivator>>);
-
-impl Activators {
-    /// Wakes every worker.
-    pub(crate) fn wake(&self) {
-        for activator in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // Fails only if the worker has ended.
-            let _ = activator.activate();
-        }
     }
 }

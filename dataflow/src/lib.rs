@@ -9,12 +9,14 @@
 //! ```
 //! Reading order: [`engine`] (the threads and what they share), `conductor` (batches, publication), `render` (the graph), `compute` (the one operator that
 //! folds, evaluates and crosses links), `plan` (the schema as that operator sees it), `rollup` (how summaries are kept),
-//! [`snapshot`] (reading from any thread), `index` (finding by value). `oracle` computes everything again from scratch, for tests.
+//! [`snapshot`] (reading from any thread), `index` and `indexer` (finding by value). `oracle` computes everything again from scratch, for tests.
 
+mod activators;
 mod compute;
 mod conductor;
 pub mod engine;
 mod index;
+mod indexer;
 mod message;
 #[cfg(any(test, feature = "test-util"))]
 pub mod oracle;

@@ -18,16 +18,8 @@ use crate::index::Indexes;
 use crate::message::route;
 use crate::render::Batches;
 use crate::rows::{RowId, Rows};
+pub use crate::types::Size;
 use crate::types::{Diff, Time};
-
-/// How much an arrangement holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// How many updates: what is there, and what retractions are not merged away yet.
-    pub updates: usize,
-    /// How much memory they take, those of rows with the rows themselves, by a sample.
-    pub bytes: usize,
-}
 
 /// Everything arranged, as of one position. Immutable; holding it keeps what it shows.
 #[derive(Clone)]

@@ -34,6 +34,15 @@ pub(crate) fn slice_after(time: Time) -> Option<Time> {
 /// How often an update counts: 1 for an insertion, -1 for a retraction.
 pub(crate) type Diff = isize;
 
+/// How much an arrangement holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// How many updates: what is there, and what retractions are not merged away yet.
+    pub updates: usize,
+    /// How much memory they take, those of rows with the rows themselves, by a sample.
+    pub bytes: usize,
+}
+
 /// A batch of values by key that any thread may read.
 pub(crate) type ValBatch<K, V> = Shared<OrdValBatch<Vector<((K, V), Time, Diff)>>>;
 

@@ -4,6 +4,7 @@
 
 mod interests;
 pub mod live;
+mod query;
 
 use std::sync::Arc;
 

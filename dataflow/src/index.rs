@@ -27,6 +27,10 @@ const SELECTIVITY_MIN: u64 = 8;
 /// How many indexes a tenant has at most; another one takes the place of that which was not used for the longest time.
 pub(crate) const INDEXES_MAX: usize = 32;
 
+/// How many indexes may wait to be made, and how many of one tenant.
+const WANTED_MAX: usize = 256;
+const WANTED_OF_TENANT_MAX: usize = 4;
+
 /// What an index is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IndexOf {
@@ -100,15 +104,22 @@ impl Indexes {
         let index = |equality: &Equality| self.indexes.get(&IndexOf { tenant, collection, cell: equality.cell });
         let count = |index: &Index, keys: &[ValueKey]| -> usize { keys.iter().map(|key| index.made(*key).len()).sum() };
         let best = required.iter().filter_map(|equality| Some((index(equality)?, equality)));
-        if let Some((index, equality)) = best.min_by_key(|(index, equality)| count(index, &equality.keys)) {
+        let best = best.min_by_key(|(index, equality)| count(index, &equality.keys));
+        let is_of_use = |(index, equality): &(&Index, &Equality)| count(index, &equality.keys) as u64 * SELECTIVITY_MIN <= entities;
+        if let Some((index, equality)) = best.filter(is_of_use) {
             index.used.store(self.wanted.start.elapsed().as_secs(), Ordering::Relaxed);
-            let is_of_use = count(index, &equality.keys) as u64 * SELECTIVITY_MIN <= entities;
-            return is_of_use.then(|| index.find(&equality.keys));
+            return Some(index.find(&equality.keys));
+        }
+        // Another may be of more use.
+        let missing: Vec<&Equality> = required.iter().filter(|equality| index(equality).is_none()).collect();
+        if missing.is_empty() {
+            return None;
         }
         let mut wanted = self.wanted.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        for equality in required {
+        for equality in missing {
             let of = IndexOf { tenant, collection, cell: equality.cell };
-            if wanted.len() < INDEXES_MAX && !wanted.contains(&of) {
+            let of_tenant = wanted.iter().filter(|other| other.tenant == tenant).count();
+            if wanted.len() < WANTED_MAX && of_tenant < WANTED_OF_TENANT_MAX && !wanted.contains(&of) {
                 wanted.push(of);
             }
         }

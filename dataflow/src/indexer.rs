@@ -75,7 +75,13 @@ impl Indexer {
 
     fn want(&self, more: Vec<IndexOf>) {
         let wanted = &self.indexes.wanted;
-        wanted.indexes.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+        let mut indexes = wanted.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        for of in more {
+            if !indexes.contains(&of) {
+                indexes.push(of);
+            }
+        }
+        drop(indexes);
         wanted.is_some.store(true, Ordering::Release);
     }
 
@@ -86,7 +92,9 @@ impl Indexer {
         while let Ok((of, made)) = self.finished.1.try_recv() {
             let added = self.making.remove(&of).unwrap_or_default().into_iter().collect();
             self.make_room(of);
-            let used = Arc::new(AtomicU64::new(self.indexes.wanted.start.elapsed().as_secs()));
+            // To be made anew is no use.
+            let before = self.indexes.indexes.get(&of).map(|index| index.used.clone());
+            let used = before.unwrap_or_else(|| Arc::new(AtomicU64::new(self.indexes.wanted.start.elapsed().as_secs())));
             self.indexes.indexes.insert_mut(of, Index { made, added, used });
             is_changed = true;
         }
@@ -95,7 +103,7 @@ impl Indexer {
             // Of one that is there what was added is the reason.
             let indexes = &self.indexes.indexes;
             let is_due = |of: &IndexOf| indexes.get(of).is_none_or(|index| index.added.size() > ADDED_MAX + index.made.len() / 4);
-            let next = std::iter::from_fn(|| wanted.pop()).find(is_due);
+            let next = std::iter::from_fn(|| (!wanted.is_empty()).then(|| wanted.remove(0))).find(is_due);
             self.indexes.wanted.is_some.store(!wanted.is_empty(), Ordering::Release);
             drop(wanted);
             if let Some(of) = next {

@@ -130,10 +130,10 @@ impl State {
     }
 
     /// Takes in a query that nobody listens to yet.
-    fn register(&mut self, query: LiveQuery, program: Option<Program>) -> QueryId {
+    fn register(&mut self, query: LiveQuery, program: Option<Program>, required: Vec<Equality>) -> QueryId {
         let id = self.next_id();
         let interests = self.interests.entry((query.tenant, query.collection)).or_default();
-        let found_by = interests.rarest(program.as_ref().map(Program::equalities).unwrap_or_default());
+        let found_by = interests.rarest(required);
         interests.insert(id, found_by.as_ref());
         self.alike.entry(query.clone()).or_default().push(id);
         let computing = query.computing(&self.catalog);
@@ -289,11 +289,12 @@ impl Live {
     pub fn subscribe(&self, query: LiveQuery, program: Option<Program>, hears: Hears) -> Subscription {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (waiting, ended) = (Arc::default(), Arc::default());
+        let required = program.as_ref().map(Program::equalities).unwrap_or_default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let subscriber_id = state.next_id();
         let alike = state.alike.get(&query).into_iter().flatten().copied();
         let same = alike.clone().find(|id| state.queries.get(id).is_some_and(|shared| shared.program == program));
-        let query_id = same.unwrap_or_else(|| state.register(query, program));
+        let query_id = same.unwrap_or_else(|| state.register(query, program, required));
         let subscriber = Subscriber { id: subscriber_id, hears, queue: sender, waiting: Arc::clone(&waiting), ended: Arc::clone(&ended) };
         if let Some(shared) = state.queries.get_mut(&query_id) {
             shared.subscribers.push(subscriber);

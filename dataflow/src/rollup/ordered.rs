@@ -103,6 +103,9 @@ impl Numbers {
             self.parts.remove(place);
             self.counts.remove(place);
         }
+        if self.parts.is_empty() {
+            self.scale = 0;
+        }
     }
 
     fn iter(&self) -> impl DoubleEndedIterator<Item = (Value, u32)> {

@@ -89,6 +89,12 @@ impl Program {
     }
 }
 
+/// Of how many cells it is known what a condition requires.
+const EQUALITIES_MAX: usize = 8;
+
+/// How many keys there are for one cell; of one for which there would be more nothing is known.
+const KEYS_MAX: usize = 64;
+
 /// As deep as formulas may be nested.
 fn required(condition: &Expr) -> Vec<Equality> {
     match condition {
@@ -120,21 +126,35 @@ fn equality(cell: AttributeId, other: &Expr) -> Option<Equality> {
     Some(Equality { cell, keys })
 }
 
+/// Of each cell the first requirement, of a few cells: to know less of what is required is no error.
 fn all_of<'a>(conditions: impl Iterator<Item = &'a Expr>) -> Vec<Equality> {
-    conditions.flat_map(required).collect()
+    let mut all: Vec<Equality> = Vec::new();
+    for condition in conditions {
+        for equality in required(condition) {
+            if all.len() < EQUALITIES_MAX && all.iter().all(|other| other.cell != equality.cell) {
+                all.push(equality);
+            }
+        }
+    }
+    all
 }
 
 /// Of a cell of which each alternative requires something, one of those is true.
 fn any_of<'a>(mut alternatives: impl Iterator<Item = &'a Expr>) -> Vec<Equality> {
     let mut common = alternatives.next().map(required).unwrap_or_default();
     for alternative in alternatives {
+        if common.is_empty() {
+            break;
+        }
         let required = required(alternative);
         common.retain_mut(|equality| {
-            let other = required.iter().find(|other| other.cell == equality.cell);
-            equality.keys.extend(other.into_iter().flat_map(|other| &other.keys));
-            equality.keys.sort_unstable();
-            equality.keys.dedup();
-            other.is_some()
+            let Some(other) = required.iter().find(|other| other.cell == equality.cell) else { return false };
+            for key in &other.keys {
+                if !equality.keys.contains(key) {
+                    equality.keys.push(*key);
+                }
+            }
+            equality.keys.len() <= KEYS_MAX
         });
     }
     common
@@ -247,5 +267,15 @@ mod tests {
         assert_eq!(cells("NOT({a} = 1)"), []);
         assert_eq!(cells("{a} = \"\""), []);
         assert_eq!(cells("{a} = \"2024-05-01\""), [(IDS[0], 2)]);
+    }
+
+    #[test]
+    fn long_conditions_require_little() {
+        let alternatives = |count: usize| (0..count).map(|n| format!("{{a}} = {n}")).collect::<Vec<_>>().join(", ");
+        assert_eq!(equalities(&format!("OR({})", alternatives(KEYS_MAX))).1[0].keys.len(), KEYS_MAX);
+        assert_eq!(equalities(&format!("OR({})", alternatives(KEYS_MAX + 1))).1, []);
+        let same = vec!["{a} = 1"; 1_500].join(", ");
+        let (_, both) = equalities(&format!("OR(AND({same}), {})", alternatives(60)));
+        assert_eq!((both.len(), both[0].keys.len()), (1, 60));
     }
 }

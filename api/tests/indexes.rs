@@ -1,6 +1,8 @@
 //! What an index finds is what a look at all entities finds, while they change, also in states that somebody kept.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
 
 use std::sync::Arc;
 
@@ -19,24 +21,13 @@ use decidr_domain::schema::resolve;
 use decidr_ingest::log::MemoryLog;
 use decidr_sinks::LiveQuery;
 use serde_json::json;
+use support::Random;
 use uuid::Uuid;
 
 /// How many attributes hold the same.
 const COPIES: u64 = 20;
 
 const KINDS: [&str; 3] = ["a", "b", "2024-05-01"];
-
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-}
 
 struct Things {
     platform: Platform,
@@ -94,14 +85,14 @@ impl Things {
     }
 
     fn edit(&mut self) -> Command {
-        let (n, kind) = (self.random.below(300), KINDS[self.random.below(3) as usize]);
+        let (n, kind) = (self.random.below(300), KINDS[self.random.below(3)]);
         let values = [("n".to_owned(), json!(n)), ("kind".to_owned(), json!(kind))].into_iter().collect();
         if self.ids.len() < 3_000 || self.random.below(50) == 0 {
             self.ids.push(EntityId(Uuid::now_v7()));
             let id = *self.ids.last().unwrap();
             return Command::Entity(EntityCommand::CreateEntity { id, collection_id: self.collection, values });
         }
-        let id = self.ids[self.random.below(self.ids.len() as u64) as usize];
+        let id = self.ids[self.random.below(self.ids.len())];
         let is_archived = self.platform.arranged().entity(id).is_some_and(|entity| entity.archived);
         Command::Entity(match self.random.below(8) {
             _ if is_archived => EntityCommand::RestoreEntity { id },
@@ -187,7 +178,7 @@ async fn an_index_finds_what_a_look_at_all_finds() {
                 format!("{{kind}} = \"2024-05-01\" && {{n}} > {n}"),
                 format!("OR({{n}} = {n}, {{kind}} = \"a\")"),
                 format!("{{copy{copy}}} = {n}"),
-                format!("{{copy{}}} = {n}", things.random.below(COPIES)),
+                format!("{{copy{}}} = {n}", things.random.below(COPIES as usize)),
             ] {
                 found += usize::from(things.check(&arranged, &filter));
                 for kept in kept.iter().filter(|_| round % 4 == 3) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value as Json, json};
-use support::{Api, Tenant};
+use support::{Api, Random, Tenant};
 
 /// Messages of one subscription.
 struct Messages<'a>(Pin<Box<dyn Stream<Item = async_graphql::Response> + Send + 'a>>);
@@ -40,18 +40,6 @@ impl<'a> Messages<'a> {
                 return body["errors"][0].clone();
             }
         }
-    }
-}
-
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
     }
 }
 

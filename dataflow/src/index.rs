@@ -5,6 +5,7 @@
 //! says which entities *may* hold a value: one that holds another now stays where it was until the index is made anew. So
 //! nothing is ever taken out of it, and whoever uses it looks at the rows that it names.
 
+use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,9 @@ pub(crate) const ENTITIES_MIN: u64 = 512;
 
 /// Of how many entities an index must leave all but one out, or the collection is looked at whole, which goes faster for each.
 const SELECTIVITY_MIN: u64 = 8;
+
+/// How many entities may be added to an index, beside a quarter of its own, until it is made anew.
+pub(crate) const ADDED_MAX: usize = 4096;
 
 /// How many indexes a tenant has at most; another one takes the place of that which was not used for the longest time.
 pub(crate) const INDEXES_MAX: usize = 32;
@@ -60,6 +64,11 @@ impl Index {
         &self.made[start..start + length]
     }
 
+    /// Whether so much was added that it should be made anew.
+    pub(crate) fn is_grown(&self) -> bool {
+        self.added.size() > ADDED_MAX + self.made.len() / 4
+    }
+
     fn find(&self, keys: &[ValueKey]) -> Vec<EntityId> {
         let mut found = Vec::new();
         for key in keys {
@@ -77,7 +86,7 @@ impl Index {
 pub(crate) struct Wanted {
     pub(crate) start: Instant,
     pub(crate) is_some: AtomicBool,
-    pub(crate) indexes: Mutex<Vec<IndexOf>>,
+    pub(crate) indexes: Mutex<VecDeque<IndexOf>>,
     pub(crate) activators: Arc<Activators>,
 }
 
@@ -120,7 +129,7 @@ impl Indexes {
             let of = IndexOf { tenant, collection, cell: equality.cell };
             let of_tenant = wanted.iter().filter(|other| other.tenant == tenant).count();
             if wanted.len() < WANTED_MAX && of_tenant < WANTED_OF_TENANT_MAX && !wanted.contains(&of) {
-                wanted.push(of);
+                wanted.push_back(of);
             }
         }
         drop(wanted);

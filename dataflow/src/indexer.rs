@@ -3,6 +3,7 @@
 //! An index is made aside from what is arranged; what changes meanwhile is written down and added. When it has grown by a
 //! quarter it is made anew.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,11 +20,8 @@ use crate::snapshot::Arranged;
 /// How long an index is kept that nobody uses.
 const UNUSED_MAX: Duration = Duration::from_secs(600);
 
-/// How many entities may be added to an index, but a quarter of its own, until it is made anew.
-const ADDED_MAX: usize = 4096;
-
-/// An index as it was made.
-type Finished = (IndexOf, Arc<[Entry]>);
+/// An index as it was made; nothing if that went wrong.
+type Finished = (IndexOf, Option<Arc<[Entry]>>);
 
 /// Makes indexes and keeps them up to date; worker 0 has it.
 pub(crate) struct Indexer {
@@ -62,7 +60,7 @@ impl Indexer {
                 }
                 if let Some(index) = self.indexes.indexes.get_mut(of) {
                     index.added.insert_mut((new, change.entity_id));
-                    if index.added.size() > ADDED_MAX + index.made.len() / 4 && !self.making.contains_key(of) && !grown.contains(of) {
+                    if index.is_grown() && !self.making.contains_key(of) && !grown.contains(of) {
                         grown.push(*of);
                     }
                 }
@@ -78,7 +76,7 @@ impl Indexer {
         let mut indexes = wanted.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         for of in more {
             if !indexes.contains(&of) {
-                indexes.push(of);
+                indexes.push_back(of);
             }
         }
         drop(indexes);
@@ -91,6 +89,11 @@ impl Indexer {
         let mut is_changed = false;
         while let Ok((of, made)) = self.finished.1.try_recv() {
             let added = self.making.remove(&of).unwrap_or_default().into_iter().collect();
+            let Some(made) = made else {
+                self.let_go(&of);
+                is_changed = true;
+                continue;
+            };
             self.make_room(of);
             // To be made anew is no use.
             let before = self.indexes.indexes.get(&of).map(|index| index.used.clone());
@@ -102,8 +105,8 @@ impl Indexer {
             let mut wanted = self.indexes.wanted.indexes.lock().unwrap_or_else(PoisonError::into_inner);
             // Of one that is there what was added is the reason.
             let indexes = &self.indexes.indexes;
-            let is_due = |of: &IndexOf| indexes.get(of).is_none_or(|index| index.added.size() > ADDED_MAX + index.made.len() / 4);
-            let next = std::iter::from_fn(|| (!wanted.is_empty()).then(|| wanted.remove(0))).find(is_due);
+            let is_due = |of: &IndexOf| indexes.get(of).is_none_or(Index::is_grown);
+            let next = std::iter::from_fn(|| wanted.pop_front()).find(is_due);
             self.indexes.wanted.is_some.store(!wanted.is_empty(), Ordering::Release);
             drop(wanted);
             if let Some(of) = next {
@@ -124,15 +127,20 @@ impl Indexer {
 
     fn make(&mut self, of: IndexOf, arranged: Arc<Arranged>) {
         let (finished, activators) = (self.finished.0.clone(), self.indexes.wanted.activators.clone());
-        let make = move || {
+        let entries = move || {
             let mut entries: Vec<Entry> = Vec::with_capacity(arranged.count(of.collection) as usize);
             arranged.scan(of.collection, None, |row| {
                 entries.extend(key(row, of.cell).map(|key| (key, row.entity.id)));
                 true
             });
             entries.sort_unstable();
+            entries.into()
+        };
+        let make = move || {
+            // Others could not be made before it is known that this one will not be.
+            let made = std::panic::catch_unwind(AssertUnwindSafe(entries)).ok();
             // Fails only if the engine has ended.
-            let _ = finished.send((of, entries.into()));
+            let _ = finished.send((of, made));
             activators.wake();
         };
         match std::thread::Builder::new().name("index".to_owned()).spawn(make) {
@@ -175,17 +183,16 @@ fn key(row: &Row, cell: AttributeId) -> Option<ValueKey> {
 #[cfg(test)]
 mod tests {
     use decidr_domain::aggregate::entity::{Entity, Values};
+    use decidr_domain::formula::Equality;
+    use decidr_domain::id::{EntityId, TenantId};
     use decidr_domain::layout::Layout;
     use decidr_domain::stamp::Stamp;
     use decidr_domain::value::Value;
     use jiff::Timestamp;
-
-    use decidr_domain::formula::Equality;
-    use decidr_domain::id::{EntityId, TenantId};
     use uuid::Uuid;
 
     use super::*;
-    use crate::index::ENTITIES_MIN;
+    use crate::index::{ADDED_MAX, ENTITIES_MIN};
     use crate::{Engine, EngineConfig};
 
     const TENANT: TenantId = TenantId(Uuid::from_u128(1));

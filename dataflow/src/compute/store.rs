@@ -143,6 +143,10 @@ impl Store {
                 Message::Contribution(contribution) => contributions.push(contribution),
             }
         }
+        self.take_in_all(&contributions, &mut visits);
+        contributions.clear();
+        contributions.shrink_to(CONTRIBUTIONS_KEPT);
+        self.contributions = contributions;
         if round == 0 {
             self.change_schema(schema, outbox);
             self.visit_due(outbox);
@@ -156,10 +160,6 @@ impl Store {
             }
             return;
         }
-        self.take_in_all(&contributions, &mut visits);
-        contributions.clear();
-        contributions.shrink_to(CONTRIBUTIONS_KEPT);
-        self.contributions = contributions;
         for (tenant, attribute, key) in buckets {
             self.tell_hosts(tenant, attribute, &key, outbox);
         }

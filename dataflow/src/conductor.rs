@@ -193,6 +193,7 @@ impl Conductor<'_> {
         metrics::gauge!("decidr_dataflow_position").set(last as f64);
         metrics::histogram!("decidr_dataflow_batch_seconds").record(started.elapsed());
         metrics::histogram!("decidr_commit_to_delta_seconds").record(accepted.elapsed());
+        self.graph.tidy();
         Some(())
     }
 
@@ -235,6 +236,7 @@ impl Conductor<'_> {
             changes,
         };
         self.hand_out(delta, arranged, started);
+        self.graph.tidy();
         let taken = started.elapsed().as_secs_f64().max(1e-6);
         metrics::histogram!("decidr_dataflow_slice_seconds").record(taken);
         let fit = self.slice_limit as f64 * self.slice_time.as_secs_f64() / taken;
@@ -350,6 +352,7 @@ pub(crate) fn follow(worker: &mut Worker, shared: &Shared, through: &Sender<Thro
             if through.send(graph.publish(reached)).is_err() {
                 return;
             }
+            graph.tidy();
         }
     }
 }

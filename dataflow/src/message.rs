@@ -25,10 +25,9 @@ pub(crate) enum Message {
     },
     /// Round 0, to the entity's worker: an event of an entity.
     Entity {
-        /// Which entity.
-        id: EntityId,
         /// What happened.
-        event: WireEvent,
+        #[serde(with = "stored_entity_event")]
+        event: EntityEvent,
         /// When, and on whose word.
         stamp: Stamp,
         /// If the entity is made: which of its collection it is, counted from 1.
@@ -156,9 +155,9 @@ impl Message {
             Message::Bucket { attribute, key, .. } => FxBuildHasher.hash_one((attribute, key)),
             Message::Wanted { source: id, .. }
             | Message::Reached { source: id, .. }
-            | Message::Entity { id, .. }
             | Message::Linked { target: id, .. }
             | Message::Cycle { entity: id, .. } => route(*id),
+            Message::Entity { event, .. } => route(event.id()),
             Message::Contribution(contribution) => contribution.hosts.first().map_or(0, |host| route(*host)),
         }
     }
@@ -173,9 +172,9 @@ impl Message {
             | Message::Contribution(_) => None,
             Message::Wanted { source: id, .. }
             | Message::Reached { source: id, .. }
-            | Message::Entity { id, .. }
             | Message::Linked { target: id, .. }
             | Message::Cycle { entity: id, .. } => Some(*id),
+            Message::Entity { event, .. } => Some(event.id()),
         }
     }
 }
@@ -192,9 +191,8 @@ impl Feed {
     pub(crate) fn give(&mut self, recorded: Recorded, workers: usize, send: &mut impl FnMut(Message)) {
         let Recorded { tenant, event, metadata, .. } = recorded;
         match event {
-            Event::Entity(ref about) => {
-                let id = about.id();
-                let number = match about {
+            Event::Entity(event) => {
+                let number = match &event {
                     EntityEvent::EntityCreated { collection_id, .. } => {
                         let made = self.made.entry(*collection_id).or_default();
                         *made += 1;
@@ -202,7 +200,7 @@ impl Feed {
                     }
                     _ => 0,
                 };
-                send(Message::Entity { id, event: WireEvent(Box::new(event)), stamp: metadata.stamp(), number });
+                send(Message::Entity { event, stamp: metadata.stamp(), number });
             }
             event => {
                 let event = WireEvent(Box::new(event));
@@ -228,20 +226,27 @@ pub(crate) fn route(id: EntityId) -> u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct WireEvent(pub(crate) Box<Event>);
 
-impl WireEvent {
-    /// The event of an entity.
-    pub(crate) fn entity(&self) -> Option<&EntityEvent> {
-        match &*self.0 {
-            Event::Entity(event) => Some(event),
-            _ => None,
-        }
-    }
-}
-
 impl Serialize for WireEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let stored = self.0.to_stored();
         (self.0.kind(), stored.event_type, stored.shape, stored.data).serialize(serializer)
+    }
+}
+
+/// An event of an entity as it crosses between processes: as [`WireEvent`], but there are many of them, so that they travel
+/// within their messages.
+mod stored_entity_event {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(event: &EntityEvent, serializer: S) -> Result<S::Ok, S::Error> {
+        WireEvent(Box::new(Event::Entity(event.clone()))).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EntityEvent, D::Error> {
+        match *WireEvent::deserialize(deserializer)?.0 {
+            Event::Entity(event) => Ok(event),
+            event => Err(serde::de::Error::custom(format!("an event of {:?} is none of an entity", event.kind()))),
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) struct RowId(pub(crate) u32);
 /// How many numbers are in a chunk.
 const CHUNK: usize = 1 << 10;
 
+/// How many rows or entities are looked at together before something is done with each.
+pub(crate) const WARMED: usize = 32;
+
 type Chunk = Box<[Mutex<Versions>]>;
 
 /// The versions of one row.
@@ -40,14 +43,13 @@ impl Versions {
         self.newest.iter().chain(&self.previous).chain(older).find(|row| row.since <= time)
     }
 
-    /// Takes in a newer row; returns since when the one before was so.
-    fn push(&mut self, row: Row) -> Option<Time> {
+    /// Takes in a newer row; returns the one before.
+    fn push(&mut self, row: Row) -> Option<Row> {
         let before = self.newest.replace(row)?;
-        let since = before.since;
-        if let Some(older) = self.previous.replace(before) {
+        if let Some(older) = self.previous.replace(before.clone()) {
             self.older.get_or_insert_default().push(older);
         }
-        Some(since)
+        Some(before)
     }
 
     /// Lets go of the version of a timestamp, which is not the newest.
@@ -109,8 +111,8 @@ fn lock(versions: &Mutex<Versions>) -> std::sync::MutexGuard<'_, Versions> {
 pub(crate) struct RowTable {
     chunks: Arc<Vec<Arc<Chunk>>>,
     rows: usize,
-    /// Rows that were replaced since the last publication, with when each came to be.
-    replaced: Vec<(RowId, Time)>,
+    /// Rows that were replaced since the last publication.
+    replaced: Vec<(RowId, Row)>,
     /// What was published and may still be held, the oldest first.
     published: Vec<Publication>,
 }
@@ -122,7 +124,7 @@ struct Publication {
     time: Time,
     held: Arc<()>,
     /// Rows that it shows and the next one does not.
-    replaced: Vec<(RowId, Time)>,
+    replaced: Vec<(RowId, Row)>,
 }
 
 impl RowTable {
@@ -133,18 +135,36 @@ impl RowTable {
             Arc::make_mut(&mut self.chunks).push(Arc::new(chunk));
         }
         match lock(at(&self.chunks, id)).push(row) {
-            Some(since) => self.replaced.push((id, since)),
+            Some(before) => self.replaced.push((id, before)),
             None => self.rows += 1,
         }
     }
 
-    /// What others may read from now on; forgets the rows that nobody can ask for any more.
+    /// Looks at where a row lies that is about to be replaced, so that many such looks wait for memory together.
+    pub(crate) fn look(&self, id: RowId) {
+        if let Some(chunk) = self.chunks.get(id.0 as usize / CHUNK) {
+            // To ask for the lock itself would wait.
+            std::hint::black_box(chunk[id.0 as usize % CHUNK].is_poisoned());
+        }
+    }
+
+    /// What others may read from now on.
     pub(crate) fn publish(&mut self, time: Time) -> Rows {
         let replaced = std::mem::take(&mut self.replaced);
         match self.published.last_mut() {
+            Some(last) if last.replaced.is_empty() => last.replaced = replaced,
             Some(last) => last.replaced.extend(replaced),
             None => self.forget(replaced),
         }
+        let held = Arc::new(());
+        self.published.push(Publication { time, held: held.clone(), replaced: Vec::new() });
+        Rows { chunks: self.chunks.clone(), time, rows: self.rows, _published: held }
+    }
+
+    /// Forgets the rows that nobody can ask for any more.
+    pub(crate) fn tidy(&mut self) {
+        // What the newest one shows nothing has replaced.
+        let Some(newest) = self.published.pop() else { return };
         for mut publication in std::mem::take(&mut self.published) {
             // It is asked for alone, as that sees all that whoever let go of it did before.
             if Arc::get_mut(&mut publication.held).is_none() {
@@ -153,25 +173,33 @@ impl RowTable {
             }
             // An older publication that is held shows those of its rows that were there already.
             if let Some(older) = self.published.last_mut() {
-                publication.replaced.retain(|(id, since)| {
-                    let stays = *since <= older.time;
-                    older.replaced.extend(stays.then_some((*id, *since)));
-                    !stays
-                });
+                older.replaced.extend(publication.replaced.extract_if(.., |(_, row)| row.since <= older.time));
             }
             self.forget(publication.replaced);
         }
-        let held = Arc::new(());
-        self.published.push(Publication { time, held: held.clone(), replaced: Vec::new() });
-        Rows { chunks: self.chunks.clone(), time, rows: self.rows, _published: held }
+        self.published.push(newest);
     }
 
-    fn forget(&mut self, rows: Vec<(RowId, Time)>) {
-        for (id, since) in rows {
-            // Behind the lock nobody need wait for a row to go.
-            let row = lock(at(&self.chunks, id)).forget(since);
-            debug_assert!(row.is_some(), "each version goes once");
+    fn forget(&mut self, rows: Vec<(RowId, Row)>) {
+        for some in rows.chunks(WARMED) {
+            self.warm(some);
+            for (id, row) in some {
+                // Behind the lock nobody need wait for a row to go.
+                let row = lock(at(&self.chunks, *id)).forget(row.since);
+                debug_assert!(row.is_some(), "each version goes once");
+            }
         }
+    }
+
+    /// Looks at rows that are about to go, so that these looks wait for memory together.
+    fn warm(&self, rows: &[(RowId, Row)]) {
+        // To ask for the lock itself would wait.
+        let seen = rows.iter().fold(0, |seen, (id, row)| seen ^ row.since ^ u64::from(at(&self.chunks, *id).is_poisoned()));
+        let seen = rows.iter().fold(seen, |seen, (_, row)| seen ^ row.entity.version as u64);
+        std::hint::black_box(rows.iter().fold(seen, |seen, (_, row)| {
+            let is_blank = row.entity.values.iter().next().is_some_and(|(_, value)| value.is_blank());
+            seen ^ u64::from(is_blank) ^ row.entity.changes.first().map_or(0, |(_, stamp)| stamp.at.as_second() as u64)
+        }));
     }
 }
 
@@ -218,6 +246,7 @@ mod tests {
         for time in 2..=10 {
             table.set(ID, row(time));
             let published = table.publish(time);
+            table.tidy();
             assert_eq!(published.get(ID).map(|row| row.since), Some(time));
             assert_eq!(published.get(RowId(1)), None);
             if time == 5 {
@@ -227,12 +256,15 @@ mod tests {
         let shown = |rows: &Rows| rows.get(ID).map(|row| row.since);
         assert_eq!((shown(&first), second.as_ref().and_then(shown)), (Some(1), Some(5)), "who holds a publication reads what it showed");
         table.publish(11);
+        table.tidy();
         assert_eq!(count(&table), 3, "rows in between, which nobody holds, go");
         drop(first);
         table.publish(12);
+        table.tidy();
         assert_eq!((count(&table), second.as_ref().and_then(shown)), (2, Some(5)));
         drop(second);
         table.publish(13);
+        table.tidy();
         assert_eq!(count(&table), 1);
     }
 

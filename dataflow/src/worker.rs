@@ -82,4 +82,9 @@ impl<'a> Graph<'a> {
         let (changes, due) = (self.changes.take(), self.due.take());
         Through { worker: self.worker.index(), time, batches, changes, backlog: self.backlog.borrow().clone(), due }
     }
+
+    /// Lets go of what nobody can ask for any more; for when nobody waits.
+    pub(crate) fn tidy(&mut self) {
+        self.rows.borrow_mut().tidy();
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use decidr_domain::aggregate::entity::{self, Entity};
+use decidr_domain::aggregate::entity::{self, Entity, EntityEvent};
 use decidr_domain::delta::{Change, Row};
 use decidr_domain::formula::MODIFIED;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
@@ -19,14 +19,14 @@ use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
-use super::record::differences;
+use super::record::{Touched, differences};
 use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
 use super::visit::CohortFinder;
 use super::{Finished, Outbox};
-use crate::message::{Contribution, Message, WireEvent};
+use crate::message::{Contribution, Message};
 use crate::plan::{CollectionPlan, Plan, Question, Round};
-use crate::rows::SharedRowTable;
+use crate::rows::{SharedRowTable, WARMED};
 use crate::types::Time;
 
 /// The rows that changed in the timestamps that are complete, for whoever publishes them.
@@ -66,9 +66,6 @@ pub(crate) struct Store {
 
 /// For how many contributions there stays room for the rounds to come.
 const CONTRIBUTIONS_KEPT: usize = 1 << 15;
-
-/// How many entities are looked at before they are visited.
-const WARMED: usize = 32;
 
 impl Store {
     pub(crate) fn new(changes: Changes, rows: SharedRowTable, backlog: SharedBacklog, due: SharedDue) -> Self {
@@ -118,8 +115,8 @@ impl Store {
                 Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
                 Message::Slice { limit, .. } => slice = Some(limit),
                 Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
-                Message::Entity { id, event, stamp, number } => {
-                    folded.extend(self.fold(id, &event, &stamp, number));
+                Message::Entity { event, stamp, number } => {
+                    folded.extend(self.fold(&event, &stamp, number));
                 }
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
                 Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
@@ -152,8 +149,9 @@ impl Store {
             self.visit_due(outbox);
             folded.sort_unstable();
             folded.dedup();
-            for slot in folded {
-                self.announce(slot, outbox);
+            for some in folded.chunks(WARMED) {
+                self.warm(some.iter().copied());
+                some.iter().for_each(|slot| self.announce(*slot, outbox));
             }
             if let Some(limit) = slice {
                 self.slice(limit, outbox);
@@ -208,6 +206,7 @@ impl Store {
     /// where one after the other would wait one after the other: step by step, for a step needs what the one before found,
     /// and the processor looks ahead no further than some dozens of instructions.
     fn warm(&self, slots: impl Iterator<Item = Slot>) {
+        let stored = |entity: &Entity| u64::from(entity.values.iter().next().is_some_and(|(_, value)| value.is_blank()));
         let slots: SmallVec<[Slot; 2 * WARMED]> = slots.collect();
         let mut seen = slots.iter().fold(0, |seen, slot| seen ^ self.records[*slot].place as u64);
         for slot in &slots {
@@ -220,18 +219,21 @@ impl Store {
             let record = &self.records[*slot];
             let held = record.held.first().map_or(0, |(_, held)| held.look());
             let row = record.row.as_ref().or_else(|| self.touched.get(record)?.row_before());
-            let computed = row.map_or(0, |row| u64::from(row.values().first().is_some_and(Value::is_blank)));
+            let computed = row.map_or(0, |row| u64::from(row.values().first().is_some_and(Value::is_blank)) ^ row.entity.version as u64);
             let Some(entity) = record.entity.as_ref() else { continue };
-            let stored = u64::from(entity.values.iter().next().is_some_and(|(_, value)| value.is_blank()));
-            seen ^= held ^ computed ^ stored ^ (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;
+            seen ^= held ^ computed ^ stored(entity) ^ (entity.tenant_id.0.as_u128() ^ entity.collection_id.0.as_u128()) as u64;
+        }
+        for slot in &slots {
+            // Once it is touched, what was stored lies elsewhere.
+            let before = self.touched.get(&self.records[*slot]).and_then(Touched::row_before);
+            seen ^= before.map_or(0, |row| stored(&row.entity));
         }
         std::hint::black_box(seen);
     }
 
     /// Applies one event to its entity, as the write side does.
-    fn fold(&mut self, id: EntityId, event: &WireEvent, stamp: &Stamp, number: u64) -> Option<Slot> {
-        let event = event.entity()?;
-        let slot = self.records.find_or_insert(id);
+    fn fold(&mut self, event: &EntityEvent, stamp: &Stamp, number: u64) -> Option<Slot> {
+        let slot = self.records.find_or_insert(event.id());
         let record = &mut self.records[slot];
         self.touched.touch(slot, record).folded = true;
         let is_new = record.entity.is_none();
@@ -354,7 +356,12 @@ impl Store {
         let (mut changes, mut rows) = (self.changes.borrow_mut(), self.rows.borrow_mut());
         changes.reserve(order.len());
         let mut plans = PlanFinder::new(&self.plans);
-        for (id, slot) in order {
+        for (place, (id, slot)) in order.iter().copied().enumerate() {
+            if place % WARMED == 0 {
+                let next = &order[place..order.len().min(place + WARMED)];
+                self.warm(next.iter().map(|(_, slot)| *slot));
+                next.iter().for_each(|(_, slot)| rows.look(slot.row()));
+            }
             let record = &mut self.records[slot];
             let touched = self.touched.touch(slot, record);
             let Some(entity) = &record.entity else {

@@ -135,9 +135,9 @@ pub(super) struct Touched {
     /// The computed cells that were set to something else than before, sorted by attribute, blank where nothing is any more.
     pub(super) set_cells: SmallVec<[(AttributeId, Value); 2]>,
     /// The attributes whose cells changed so far.
-    pub(super) changed: SmallVec<[AttributeId; 4]>,
+    pub(super) changed: SmallVec<[AttributeId; 2]>,
     /// The lookups and rollups to which sources contributed since the last visit.
-    pub(super) contributed: SmallVec<[AttributeId; 2]>,
+    pub(super) contributed: SmallVec<[AttributeId; 1]>,
     /// What most entities have nothing of.
     seldom: Option<Box<Seldom>>,
     /// Whether an event of its own was folded.
@@ -378,11 +378,11 @@ impl Held {
 }
 
 /// The stored values that differ, as (attribute, before, after).
-pub(super) fn differences<'a>(before: Option<&'a Entity>, after: &'a Entity) -> Vec<(AttributeId, &'a Value, &'a Value)> {
+pub(super) fn differences<'a>(before: Option<&'a Entity>, after: &'a Entity) -> SmallVec<[(AttributeId, &'a Value, &'a Value); 4]> {
     static BLANK: Value = Value::Blank;
     let mut old = before.into_iter().flat_map(|entity| entity.values.iter()).peekable();
     let mut new = after.values.iter().peekable();
-    let mut out = Vec::new();
+    let mut out = SmallVec::new();
     loop {
         let order = match (old.peek(), new.peek()) {
             (None, None) => return out,

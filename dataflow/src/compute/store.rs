@@ -19,7 +19,7 @@ use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
-use super::record::{Touched, differences};
+use super::record::differences;
 use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
 use super::visit::CohortFinder;
@@ -225,8 +225,9 @@ impl Store {
         }
         for slot in &slots {
             // Once it is touched, what was stored lies elsewhere.
-            let before = self.touched.get(&self.records[*slot]).and_then(Touched::row_before);
-            seen ^= before.map_or(0, |row| stored(&row.entity));
+            let Some(touched) = self.touched.get(&self.records[*slot]) else { continue };
+            seen ^=
+                touched.row_before().map_or(0, |row| stored(&row.entity)) ^ (touched.contributed.len() ^ touched.set_cells.len()) as u64;
         }
         std::hint::black_box(seen);
     }

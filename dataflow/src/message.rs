@@ -122,7 +122,7 @@ pub(crate) enum BucketChange {
 }
 
 /// The cells of a host that take what a source contributes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Takers {
     /// The one of this lookup, rollup or counted link.
     One(AttributeId),

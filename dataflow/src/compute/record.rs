@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::records::Slot;
+use crate::message::Contribution;
 use crate::plan::CrossingPlan;
 use crate::rollup::{Group, take_in_together};
 
@@ -66,9 +67,9 @@ impl Record {
         self.row = row;
     }
 
-    /// Takes in what a source contributes to several cells, in the order of their places in `held`: what their rollups have in
+    /// Takes in what sources contribute to several cells, in the order of their places in `held`: what their rollups have in
     /// common is kept once.
-    pub(super) fn take_in_together(&mut self, places: &[usize], source: EntityId, old: &Option<Value>, new: &Option<Value>) {
+    pub(super) fn take_in_together<'a>(&mut self, places: &[usize], contributions: impl Iterator<Item = &'a Contribution> + Clone) {
         let mut groups: SmallVec<[&mut Group; 4]> = SmallVec::new();
         let mut wanted = places.iter().peekable();
         for (place, (_, held)) in self.held.iter_mut().enumerate() {
@@ -78,14 +79,14 @@ impl Record {
             match held {
                 Held::Group(group) => match group.is_ordered() {
                     true => groups.push(group),
-                    false => group.take_in(old, new),
+                    false => contributions.clone().for_each(|contribution| group.take_in(&contribution.old, &contribution.new)),
                 },
-                held => held.take_in(source, old, new),
+                held => contributions.clone().for_each(|Contribution { source, old, new, .. }| held.take_in(*source, old, new)),
             }
         }
         let mut groups = groups.into_iter();
         if let Some(first) = groups.next() {
-            take_in_together(first, groups, old, new);
+            take_in_together(first, groups, contributions.map(|contribution| (&contribution.old, &contribution.new)));
         }
     }
 

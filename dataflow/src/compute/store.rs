@@ -24,7 +24,7 @@ use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
 use super::visit::CohortFinder;
 use super::{Finished, Outbox};
-use crate::message::{Contribution, Message};
+use crate::message::{Contribution, Message, Takers};
 use crate::plan::{CollectionPlan, Plan, Question, Round};
 use crate::rows::{SharedRowTable, WARMED};
 use crate::types::Time;
@@ -186,18 +186,36 @@ impl Store {
     /// Takes in what sources contribute, host by host, so that what is about one host is done while it is near; those who
     /// must be visited for it are added to `visits`.
     fn take_in_all(&mut self, contributions: &[Contribution], visits: &mut Vec<Slot>) {
-        let hosts = |(place, contribution): (usize, &Contribution)| {
+        /// Which host is told, which of its cells, and where that lies.
+        type Told = (Slot, u32, u32);
+        let mut takers = Numbering::default();
+        let mut told: Vec<Told> = Vec::with_capacity(contributions.len());
+        for (place, contribution) in contributions.iter().enumerate() {
             let place = u32::try_from(place).expect("memory ends before there are so many");
-            contribution.hosts.iter().filter_map(|host| Some((self.records.find(*host)?, place))).collect::<SmallVec<[_; 1]>>()
-        };
-        let mut told: Vec<(Slot, u32)> = contributions.iter().enumerate().flat_map(hosts).collect();
-        // What is told to one host stays in order.
+            let takers = takers.number(contribution.takers);
+            let hosts = contribution.hosts.iter().filter_map(|host| self.records.find(*host));
+            told.extend(hosts.map(|slot| (slot, takers, place)));
+        }
+        // What is told to the same cells stays in order.
         told.sort_unstable();
         let mut cohorts = CohortFinder::default();
-        for some in told.chunks(WARMED) {
-            self.warm(some.iter().map(|(slot, _)| *slot));
-            for (slot, place) in some {
-                visits.extend(self.take_in(*slot, &contributions[*place as usize], &mut cohorts).then_some(*slot));
+        let mut runs = told.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1));
+        loop {
+            let some: SmallVec<[&[Told]; WARMED]> = runs.by_ref().take(WARMED).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.warm(some.iter().map(|run| run[0].0));
+            let seen = |seen, (_, _, place): &Told| {
+                let contribution: &Contribution = &contributions[*place as usize];
+                seen ^ contribution.source.0.as_u128() ^ u128::from(contribution.old.is_none()) ^ u128::from(contribution.new.is_none())
+            };
+            std::hint::black_box(some.iter().flat_map(|run| run.iter()).fold(0, seen));
+            for run in some {
+                let slot = run[0].0;
+                let contributed = run.iter().map(|(_, _, place)| &contributions[*place as usize]);
+                let takers = contributions[run[0].2 as usize].takers;
+                visits.extend(self.take_in(slot, takers, contributed, &mut cohorts).then_some(slot));
             }
         }
     }
@@ -416,6 +434,28 @@ impl Store {
         self.some_are_gone = false;
         self.backfill.finish(&self.members, &self.backlog);
         self.clocks.finish(&self.due);
+    }
+}
+
+/// Numbers for those who take contributions, in the order in which they are met.
+#[derive(Default)]
+struct Numbering {
+    numbers: FxHashMap<Takers, u32>,
+    /// The last one, for mostly the next is the same.
+    last: Option<(Takers, u32)>,
+}
+
+impl Numbering {
+    fn number(&mut self, takers: Takers) -> u32 {
+        match self.last {
+            Some((last, number)) if last == takers => number,
+            _ => {
+                let next = self.numbers.len() as u32;
+                let number = *self.numbers.entry(takers).or_insert(next);
+                self.last = Some((takers, number));
+                number
+            }
+        }
     }
 }
 

@@ -20,12 +20,18 @@ use crate::message::{Contribution, Takers};
 use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Plan, Round, is_iteration, phase};
 
 impl Store {
-    /// Takes in what a source contributes to a host; returns whether the host must be visited for it and was not before.
-    pub(super) fn take_in(&mut self, slot: Slot, contribution: &Contribution, cohorts: &mut CohortFinder) -> bool {
-        let Contribution { source, old, new, takers, .. } = contribution;
+    /// Takes in what sources contribute to the same cells of a host; returns whether the host must be visited for it and was
+    /// not before.
+    pub(super) fn take_in<'a>(
+        &mut self,
+        slot: Slot,
+        takers: Takers,
+        contributions: impl Iterator<Item = &'a Contribution> + Clone,
+        cohorts: &mut CohortFinder,
+    ) -> bool {
         let record = &mut self.records[slot];
         let tenant = record.entity.as_ref().map(|entity| entity.tenant_id);
-        let Some(cohort) = tenant.and_then(|tenant| cohorts.find(&self.plans, tenant, *takers)) else { return false };
+        let Some(cohort) = tenant.and_then(|tenant| cohorts.find(&self.plans, tenant, takers)) else { return false };
         let (mut is_first, mut place) = (false, 0);
         let mut places: SmallVec<[usize; 8]> = SmallVec::new();
         for crossing in cohort.iter() {
@@ -45,10 +51,13 @@ impl Store {
             }
         }
         match places[..] {
-            [place] => record.held[place].1.take_in(*source, old, new),
+            [place] => {
+                let held = &mut record.held[place].1;
+                contributions.for_each(|Contribution { source, old, new, .. }| held.take_in(*source, old, new));
+            }
             _ => {
                 places.sort_unstable();
-                record.take_in_together(&places, *source, old, new);
+                record.take_in_together(&places, contributions);
             }
         }
         is_first

@@ -172,13 +172,12 @@ impl Group {
     }
 }
 
-/// Takes in and out what is contributed to several groups that are ordered, `first` and the others; the multiset is changed
-/// once for all that have it in common.
-pub(crate) fn take_in_together<'a>(
+/// Takes in and out what is contributed to several groups that are ordered, `first` and the others, each time what was and
+/// what is; the multiset is changed once for all that have it in common.
+pub(crate) fn take_in_together<'a, 'c>(
     first: &mut Group,
     others: impl Iterator<Item = &'a mut Group>,
-    old: &Option<Value>,
-    new: &Option<Value>,
+    contributions: impl Iterator<Item = (&'c Option<Value>, &'c Option<Value>)> + Clone,
 ) {
     let mut alike: SmallVec<[&mut Group; 4]> = SmallVec::new();
     let mut unlike: SmallVec<[&mut Group; 4]> = SmallVec::new();
@@ -187,14 +186,14 @@ pub(crate) fn take_in_together<'a>(
         if one.is_one_with(another) {
             // It gets the changed one below, of which there must be no other copy now.
             *another = Ordered::default();
-            other.note_errors(old, new);
+            contributions.clone().for_each(|(old, new)| other.note_errors(old, new));
             alike.push(other);
         } else {
-            other.take_in(old, new);
+            contributions.clone().for_each(|(old, new)| other.take_in(old, new));
             unlike.push(other);
         }
     }
-    first.take_in(old, new);
+    contributions.for_each(|(old, new)| first.take_in(old, new));
     let Some(ordered) = first.kernel.ordered() else { return };
     if !unlike.is_empty() && ordered.is_due_for_comparison() {
         for other in unlike {
@@ -251,7 +250,9 @@ mod tests {
         let group = |name| Group::new(Rollup::find(name).unwrap(), &Value::Blank);
         let (mut least, mut most) = (group("MIN"), group("MAX"));
         let is_one = |least: &mut Group, most: &mut Group| least.kernel.ordered().unwrap().is_one_with(most.kernel.ordered().unwrap());
-        let add = |least: &mut Group, most: &mut Group, n| take_in_together(least, [most].into_iter(), &None, &Some(Value::from(n)));
+        let add = |least: &mut Group, most: &mut Group, n| {
+            take_in_together(least, [most].into_iter(), [(&None, &Some(Value::from(n)))].into_iter())
+        };
         add(&mut least, &mut most, 1);
         add(&mut least, &mut most, 2);
         assert!(is_one(&mut least, &mut most));
@@ -324,7 +325,8 @@ mod tests {
                             there.extend(new.clone());
                         }
                         let (first, others) = groups.split_first_mut().unwrap();
-                        take_in_together(&mut first.0, others.iter_mut().map(|(group, _)| group), &old, &new);
+                        let change = std::iter::once((&old, &new));
+                        take_in_together(&mut first.0, others.iter_mut().map(|(group, _)| group), change);
                     }
                 }
                 for (group, there) in &groups {

@@ -164,8 +164,24 @@ fn large(number: Decimal) -> BigInt {
     BigInt::from(number.mantissa()) * BigInt::from(10).pow(SCALE - number.scale())
 }
 
+/// The powers of ten to the largest scale.
+const POWERS: [i128; SCALE as usize + 1] = {
+    let mut powers = [1; SCALE as usize + 1];
+    let mut n = 1;
+    while n < powers.len() {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
 fn fixed(number: Decimal) -> I256 {
-    I256::from(number.mantissa()) * I256::new(10).pow(SCALE - number.scale())
+    let power = POWERS[(SCALE - number.scale()) as usize];
+    match number.mantissa().checked_mul(power) {
+        // Most have few digits.
+        Some(product) => I256::from(product),
+        None => I256::from(number.mantissa()) * I256::from(power),
+    }
 }
 
 #[cfg(test)]

@@ -312,4 +312,37 @@ mod tests {
         assert!(world.indexer.indexes().find(TENANT, COLLECTION, ENTITIES_MIN - 1, &equals(of, 7)).is_none());
         assert!(world.indexer.indexes().find(TENANT, COLLECTION, ENTITIES_MIN, &equals(of, 7)).is_some());
     }
+
+    #[test]
+    fn an_index_of_no_use_hides_no_other() {
+        let (mut world, of, other) = (World::new(), cell(0), cell(1));
+        let seven = equals(of, 7)[0].keys[0];
+        let made = (0..ENTITIES_MIN).map(|n| (seven, EntityId(Uuid::from_u128(n.into())))).collect();
+        let all = Index { made, added: Default::default(), used: Arc::default() };
+        world.indexer.indexes.indexes.insert_mut(IndexOf { tenant: TENANT, collection: COLLECTION, cell: of }, all);
+        let both = [equals(of, 7), equals(other, 1)].concat();
+        let find = |world: &World, required: &[Equality]| world.indexer.indexes().find(TENANT, COLLECTION, ENTITIES_MIN, required);
+        assert_eq!(find(&world, &both), None, "all are sevens");
+        world.begin();
+        world.end();
+        world.indexer.apply(&[change(None, row(1, false, &[(other, 1)]))]);
+        assert_eq!(find(&world, &both), Some(vec![EntityId(Uuid::from_u128(1))]));
+        assert_eq!(find(&world, &equals(of, 7)), None);
+    }
+
+    #[test]
+    fn to_be_made_anew_is_no_use() {
+        let (mut world, of) = (World::new(), cell(0));
+        assert_eq!(world.find(TENANT, of, 7), None);
+        world.begin();
+        world.end();
+        let used = |world: &World| world.indexer.indexes.indexes.values().next().unwrap().used.clone();
+        used(&world).store(77, Ordering::Relaxed);
+        let many: Vec<_> = (0..ADDED_MAX + 1).map(|n| change(None, row(n, false, &[(of, n as i64)]))).collect();
+        world.indexer.apply(&many);
+        world.begin();
+        world.end();
+        assert_eq!(world.indexer.indexes().size().updates, 0, "it is made from what is arranged, which here is nothing");
+        assert_eq!(used(&world).load(Ordering::Relaxed), 77);
+    }
 }

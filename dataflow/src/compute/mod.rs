@@ -34,6 +34,7 @@ mod backfill;
 mod bucket;
 mod clock;
 mod closure;
+mod fold;
 mod graph;
 mod record;
 mod records;
@@ -221,7 +222,8 @@ impl Spare {
         }
     }
 
-    fn keep(&mut self, messages: Vec<Vec<Message>>) {
+    fn keep(&mut self, mut messages: Vec<Vec<Message>>) {
+        messages.iter_mut().for_each(Vec::clear);
         let room = Self::KEPT.saturating_sub(self.0.len());
         self.0.extend(messages.into_iter().filter(|messages| messages.capacity() <= Self::CHUNK).take(room));
     }
@@ -282,7 +284,10 @@ pub(crate) fn compute<'scope, T: Step>(
                         false => session.give(message),
                     };
                     let mut outbox = Outbox { send: &mut send, peers, marks: Vec::new() };
-                    store.round(round, &mut messages, visits, &mut outbox);
+                    match round {
+                        0 => store.begin(&messages, &mut outbox),
+                        _ => store.round(round, &mut messages, visits, &mut outbox),
+                    }
                     outbox.marks
                 };
                 spare.keep(messages);

@@ -18,14 +18,14 @@ const CLEARED_AT_ONCE_MAX: usize = 1_000;
 
 impl Store {
     /// Applies events of the schema, and marks every entity that has a cell to compute, or contributes to one.
-    pub(super) fn change_schema(&mut self, events: Vec<(TenantId, WireEvent)>, outbox: &mut Outbox<'_>) {
+    pub(super) fn change_schema(&mut self, events: &[(TenantId, &WireEvent)], outbox: &mut Outbox<'_>) {
         let mut tenants = Vec::new();
         for (tenant, event) in events {
             if let Event::Tenant(TenantEvent::ClockAdvanced { to, .. }) = &*event.0 {
-                self.clocks.advance(tenant, *to);
+                self.clocks.advance(*tenant, *to);
             }
-            if self.catalog.apply(tenant, &event.0) {
-                tenants.push(tenant);
+            if self.catalog.apply(*tenant, &event.0) {
+                tenants.push(*tenant);
             }
         }
         tenants.sort_unstable();

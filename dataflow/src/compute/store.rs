@@ -3,14 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use decidr_domain::aggregate::entity::{self, Entity, EntityEvent};
+use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::delta::{Change, Row};
-use decidr_domain::formula::MODIFIED;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
-use decidr_domain::schema::{Catalog, Component};
-use decidr_domain::stamp::Stamp;
+use decidr_domain::schema::Catalog;
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -19,7 +16,6 @@ use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
-use super::record::differences;
 use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
 use super::visit::CohortFinder;
@@ -93,10 +89,9 @@ impl Store {
         }
     }
 
-    /// Computes one round: takes its messages in, and visits the entities that were marked for it.
+    /// Computes one round but the first, which is [`Store::begin`]: takes its messages in, and visits the entities that were marked for it.
     pub(super) fn round(&mut self, round: Round, messages: &mut [Vec<Message>], mut visits: Vec<Slot>, outbox: &mut Outbox<'_>) {
-        let (mut schema, mut folded, mut spoken, mut slice) = (Vec::new(), Vec::new(), Vec::new(), None);
-        let (mut buckets, mut contributions) = (Vec::new(), std::mem::take(&mut self.contributions));
+        let (mut buckets, mut spoken, mut contributions) = (Vec::new(), Vec::new(), std::mem::take(&mut self.contributions));
         let mut batches = messages.iter_mut().map(|batch| batch.drain(..));
         let mut batch = batches.next();
         let mut warmed = 0;
@@ -112,12 +107,10 @@ impl Store {
             };
             warmed -= 1;
             match message {
-                Message::Schema { tenant, event, .. } => schema.push((tenant, event)),
-                Message::Slice { limit, .. } => slice = Some(limit),
-                Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
-                Message::Entity { event, stamp, number } => {
-                    folded.extend(self.fold(&event, &stamp, number));
+                Message::Schema { .. } | Message::Entity { .. } | Message::Slice { .. } => {
+                    debug_assert!(false, "of round 0, and not of {round}");
                 }
+                Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
                 Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
                     let plan = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component));
@@ -144,20 +137,6 @@ impl Store {
         contributions.clear();
         contributions.shrink_to(CONTRIBUTIONS_KEPT);
         self.contributions = contributions;
-        if round == 0 {
-            self.change_schema(schema, outbox);
-            self.visit_due(outbox);
-            folded.sort_unstable();
-            folded.dedup();
-            for some in folded.chunks(WARMED) {
-                self.warm(some.iter().copied());
-                some.iter().for_each(|slot| self.announce(*slot, outbox));
-            }
-            if let Some(limit) = slice {
-                self.slice(limit, outbox);
-            }
-            return;
-        }
         for (tenant, attribute, key) in buckets {
             self.tell_hosts(tenant, attribute, &key, outbox);
         }
@@ -223,7 +202,7 @@ impl Store {
     /// Looks at entities that are about to be visited or told something. Each look waits for memory, and these do so together,
     /// where one after the other would wait one after the other: step by step, for a step needs what the one before found,
     /// and the processor looks ahead no further than some dozens of instructions.
-    fn warm(&self, slots: impl Iterator<Item = Slot>) {
+    pub(super) fn warm(&self, slots: impl Iterator<Item = Slot>) {
         let stored = |entity: &Entity| u64::from(entity.values.iter().next().is_some_and(|(_, value)| value.is_blank()));
         let slots: SmallVec<[Slot; 2 * WARMED]> = slots.collect();
         let mut seen = slots.iter().fold(0, |seen, slot| seen ^ self.records[*slot].place as u64);
@@ -248,81 +227,6 @@ impl Store {
                 touched.row_before().map_or(0, |row| stored(&row.entity)) ^ (touched.contributed.len() ^ touched.set_cells.len()) as u64;
         }
         std::hint::black_box(seen);
-    }
-
-    /// Applies one event to its entity, as the write side does.
-    fn fold(&mut self, event: &EntityEvent, stamp: &Stamp, number: u64) -> Option<Slot> {
-        let slot = self.records.find_or_insert(event.id());
-        let record = &mut self.records[slot];
-        self.touched.touch(slot, record).folded = true;
-        let is_new = record.entity.is_none();
-        let state = record.entity.take().map(Arc::unwrap_or_clone);
-        record.entity = entity::evolve(state, event, stamp).map(|mut entity| {
-            if is_new {
-                entity.number = number;
-            }
-            Arc::new(entity)
-        });
-        if let (true, Some(entity)) = (is_new, &record.entity) {
-            let members = self.members.entry(entity.collection_id).or_default();
-            record.place = members.len();
-            members.push(slot);
-        }
-        Some(slot)
-    }
-
-    /// After all events of a timestamp: what changed about this entity, and who must hear of it.
-    fn announce(&mut self, slot: Slot, outbox: &mut Outbox<'_>) {
-        let record = &mut self.records[slot];
-        let touched = self.touched.touch(slot, record);
-        let Some(entity) = &record.entity else { return };
-        let (id, before) = (record.id, touched.before.as_ref().map(|row| &*row.entity));
-        for (attribute, old, new) in differences(before, entity) {
-            touched.changed.push(attribute);
-            let (old, new) = (old.targets(), new.targets());
-            let mut linked = |target: &EntityId, added| {
-                (outbox.send)(Message::Linked { target: *target, link: attribute, holder: id, added });
-            };
-            let (is_old, is_new) = (Members::of(old), Members::of(new));
-            old.iter().filter(|target| !is_new.has(target)).for_each(|target| linked(target, false));
-            new.iter().filter(|target| !is_old.has(target)).for_each(|target| linked(target, true));
-        }
-        let Some(plan) = collection_plan(&self.plans, entity) else { return };
-        // What was set to what it was is no other value, and yet was set.
-        let old_changes = before.map_or(&[][..], |before| &before.changes);
-        for (attribute, _) in entity.changes.iter().rev().take_while(|change| !old_changes.contains(change)) {
-            if !touched.changed.contains(attribute) {
-                touched.changed.push(*attribute);
-            }
-        }
-        if !touched.changed.is_empty() {
-            touched.changed.push(MODIFIED);
-        }
-        let in_sight_changed = before.is_none_or(|before| before.archived != entity.archived);
-        if in_sight_changed {
-            outbox.marks.extend(plan.rounds.iter().map(|round| (*round, slot)));
-        } else {
-            for attribute in &touched.changed {
-                let rounds = plan.readers(*attribute).iter().chain(plan.through(*attribute));
-                outbox.marks.extend(rounds.map(|round| (*round, slot)));
-            }
-        }
-        for component in &plan.components {
-            if in_sight_changed || component.directions.iter().any(|direction| touched.changed.contains(&direction.link())) {
-                Self::speak(entity, component, outbox);
-            }
-        }
-    }
-
-    /// Tells the graph of a component or closure what an entity's part in it is.
-    pub(super) fn speak(entity: &Entity, component: &Component, outbox: &mut Outbox<'_>) {
-        (outbox.send)(Message::Hierarchy {
-            tenant: entity.tenant_id,
-            component: component.id,
-            entity: entity.id,
-            in_sight: !entity.archived,
-            targets: component.directions.iter().map(|direction| entity.values.get(direction.link()).targets().to_vec()).collect(),
-        });
     }
 
     /// An entity depends on itself now or lies too deep, or does not any more.

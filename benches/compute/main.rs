@@ -6,6 +6,7 @@
 //! W1 to W6 are the workloads by which such engines are compared; they are in [`workloads`]. W5 is about the API.
 
 mod crm;
+mod division;
 mod hierarchy;
 mod ledger;
 mod live;
@@ -176,6 +177,7 @@ const CASES: &[(&str, Run)] = &[
     ("group", |bench, smaller, lines| Box::pin(group(bench, smaller, lines))),
     ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
+    ("division", |bench, smaller, lines| Box::pin(division::run(bench, smaller, lines))),
     ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
     ("live", |bench, smaller, lines| Box::pin(live::run(bench, smaller, lines))),
 ];

@@ -7,7 +7,6 @@ use decidr_domain::formula::MODIFIED;
 use decidr_domain::id::EntityId;
 use decidr_domain::schema::Component;
 use decidr_domain::stamp::Stamp;
-
 use smallvec::SmallVec;
 
 use super::Outbox;

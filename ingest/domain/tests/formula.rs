@@ -29,6 +29,7 @@ impl Row {
             ("numbers", Type::List(Box::new(Type::Number)), Value::list([Value::from(3), Value::from(1), Value::from(2)])),
             ("one", Type::List(Box::new(Type::Number)), Value::list([Value::from(5)])),
             ("broken", Type::Number, Value::error(ErrorKind::Div0, "division by zero")),
+            ("unticked", Type::Bool, Value::Blank),
         ])
     }
 
@@ -94,6 +95,34 @@ fn arithmetic_is_exact() {
         ("{digits} * 2", "25"),
         ("{word} * 2", "#value"),
         ("-{neg}", "2.5"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn a_box_that_was_never_ticked_is_not_ticked() {
+    for (text, expected) in [
+        ("{unticked} = FALSE()", "true"),
+        ("FALSE = {unticked}", "true"),
+        ("{unticked} != FALSE", "false"),
+        ("{unticked} = 0", "true"),
+        ("{unticked} = 1", "false"),
+        ("{unticked} = TRUE()", "false"),
+        ("{unticked} != TRUE()", "true"),
+        ("{unticked} = {yes}", "false"),
+        ("{unticked} = NOT({yes})", "true"),
+        ("{unticked} = (1 > 2)", "true"),
+        ("{yes} = TRUE()", "true"),
+        ("{yes} = 1", "true"),
+        ("SWITCH({unticked}, FALSE(), 'no', TRUE(), 'yes')", "no"),
+        ("SWITCH({yes}, FALSE(), 'no', TRUE(), 'yes')", "yes"),
+        ("SWITCH({unticked}, BLANK(), 'never', FALSE(), 'no')", "never"),
+        ("{unticked} = BLANK()", "true"),
+        ("{unticked} = ''", "true"),
+        ("FALSE() = BLANK()", "false"),
+        ("{nothing} = FALSE()", "false"),
+        ("({broken} > 1) = FALSE()", "#div0"),
     ] {
         check(text, expected);
     }
@@ -451,6 +480,18 @@ fn weeks_at_the_end_of_a_year() {
         ("DATETIME_FORMAT(SET_LOCALE('2024-01-31', 'en-gb'), 'L')", "31/01/2024"),
         ("DATETIME_PARSE('Q3 2024', '[Q]Q YYYY')", "2024-07-01T00:00:00Z"),
         ("DATETIME_PARSE('2024-W05-3', 'GGGG-[W]WW-E')", "2024-01-31T00:00:00Z"),
+        // The end of a day; the hour that is called 24 is the first one.
+        ("DATETIME_PARSE('2014-12-31 24:00', 'YYYY-MM-DD HH:mm')", "2015-01-01T00:00:00Z"),
+        ("DATETIME_PARSE('24:00:00 31/12/2014', 'H:mm:ss DD/MM/YYYY')", "2015-01-01T00:00:00Z"),
+        ("DATETIME_PARSE('2014-01-01 24:30', 'YYYY-MM-DD HH:mm')", "#value"),
+        ("DATETIME_PARSE('2014-01-01 24:30', 'YYYY-MM-DD kk:mm')", "2014-01-01T00:30:00Z"),
+        ("DATETIME_PARSE('2014-01-01 00:30 am', 'YYYY-MM-DD hh:mm a')", "2014-01-01T00:30:00Z"),
+        ("DATETIME_PARSE('2014-01-01 15:30', 'YYYY-MM-DD hh:mm')", "2014-01-01T15:30:00Z"),
+        ("DATETIME_PARSE('2014-01-01 24:30', 'YYYY-MM-DD hh:mm')", "#value"),
+        ("DATETIME_PARSE('1234567890.123', 'X.SSS')", "2009-02-13T23:31:30.123Z"),
+        ("DATETIME_PARSE('1234567890.5', 'X')", "2009-02-13T23:31:30.5Z"),
+        ("DATETIME_PARSE('1234567890', 'X')", "2009-02-13T23:31:30Z"),
+        ("DATETIME_PARSE('1234567890.', 'X')", "#value"),
         ("DATETIME_PARSE('2024-5', 'gggg-w')", "#value"),
     ] {
         check(text, expected);

@@ -3,6 +3,7 @@
 use ecow::EcoString;
 
 use super::ast::{HOST, Node, NodeKind, Operator};
+use super::coerce::truth;
 use super::eval::MODIFIED;
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
@@ -142,6 +143,7 @@ impl Checker<'_> {
         use Operator::*;
         let (l, left_type) = self.node(left)?;
         let (r, right_type) = self.node(right)?;
+        let span = left.span.to(right.span);
         let (operator, ty) = match operator {
             Add if left_type == Type::Text || right_type == Type::Text => {
                 // A text attribute that meets `+` is nearly always a mistake; literals are meant to be joined.
@@ -159,16 +161,23 @@ impl Checker<'_> {
                 expect_number(&right_type, operator.symbol(), right.span)?;
                 (operator, Type::Number)
             }
-            Equal | NotEqual | And | Or => (operator, Type::Bool),
+            Equal | NotEqual => {
+                let is_left = may_be_unticked(&l, &left_type, &r, &right_type);
+                let is_right = may_be_unticked(&r, &right_type, &l, &left_type);
+                let l = if is_left { as_condition(l, span) } else { l };
+                let r = if is_right { as_condition(r, span) } else { r };
+                return Ok((exact_if_it_flips(Expr::Binary(operator, Box::new((l, r)), span)), Type::Bool));
+            }
+            And | Or => (operator, Type::Bool),
             Less | LessEqual | Greater | GreaterEqual => {
                 if !left_type.is_comparable(&right_type) {
                     let message = format!("`{}` cannot put {left_type} and {right_type} in order", operator.symbol());
-                    return Err(FormulaError::new(FormulaErrorKind::Type, left.span.to(right.span), message));
+                    return Err(FormulaError::new(FormulaErrorKind::Type, span, message));
                 }
                 (operator, Type::Bool)
             }
         };
-        Ok((exact_if_it_flips(Expr::Binary(operator, Box::new((l, r)), left.span.to(right.span))), ty))
+        Ok((exact_if_it_flips(Expr::Binary(operator, Box::new((l, r)), span)), ty))
     }
 
     /// LET: each name has the type of its value in what comes behind it.
@@ -233,10 +242,33 @@ impl Checker<'_> {
             exprs.push(expr);
             types.push(ty);
         }
+        if name == "SWITCH" && types[0] == Type::Bool {
+            let mut cases = types[1..].chunks_exact(2).map(|pair| &pair[0]);
+            if cases.all(|ty| matches!(ty, Type::Bool | Type::Number)) {
+                let value = std::mem::replace(&mut exprs[0], Expr::Constant(Value::Blank));
+                exprs[0] = as_condition(value, span);
+            }
+        }
         let ty = (function.returns)(&types);
         let arguments = exprs.into_boxed_slice();
         let lazy = matches!(function.call, Call::Lazy(_));
         Ok((if lazy { Expr::Lazy(function, arguments, span) } else { exact_if_it_flips(Expr::Call(function, arguments, span)) }, ty))
+    }
+}
+
+/// Whether a box may be blank, for it was never ticked, where that matters: beside another condition or a number it is as one
+/// that is not ticked.
+fn may_be_unticked(expr: &Expr, ty: &Type, other: &Expr, other_type: &Type) -> bool {
+    // Neither equals what is true; and so it stays known which cell the constant is looked for in.
+    let is_true = matches!(other, Expr::Constant(value) if truth(value));
+    *ty == Type::Bool && matches!(other_type, Type::Bool | Type::Number) && !matches!(expr, Expr::Constant(_)) && !is_true
+}
+
+/// True or false, and never blank.
+fn as_condition(expr: Expr, span: Span) -> Expr {
+    match functions::find("AND") {
+        Some(and) => Expr::Call(and, Box::new([expr]), span),
+        None => expr,
     }
 }
 

@@ -162,6 +162,13 @@ fn offset(offset: Offset, separator: &str) -> String {
     format!("{sign}{:02}{separator}{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
+/// The nanoseconds that the digits in front of a text say as the part of a second, and what is left.
+fn fraction(text: &str) -> Option<(i32, &str)> {
+    let length = text.bytes().take(9).take_while(u8::is_ascii_digit).count();
+    let nanosecond = format!("{:0<9}", &text[..length]).parse().ok()?;
+    Some((nanosecond, text[length..].trim_start_matches(|c: char| c.is_ascii_digit())))
+}
+
 /// What a text says, token by token.
 #[derive(Default)]
 struct Said {
@@ -275,8 +282,11 @@ impl Said {
                 rest = left;
             }
             "dddd" | "ddd" | "dd" => rest = text.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == '-'),
-            "HH" | "H" | "kk" | "k" => self.hour = Some(small(2, 0..=24)?),
-            "hh" | "h" => self.hour = Some(small(2, 1..=12)?),
+            "HH" | "H" => self.hour = Some(small(2, 0..=24)?),
+            // Which hour 24 is the first one.
+            "kk" | "k" => self.hour = Some(small(2, 0..=24)? % 24),
+            // What says clearly which half it is in needs no other word.
+            "hh" | "h" => self.hour = Some(small(2, 0..=23)?),
             "mm" | "m" => self.minute = small(2, 0..=59)?,
             "ss" | "s" => self.second = small(2, 0..=59)?,
             "A" | "a" => {
@@ -296,15 +306,19 @@ impl Said {
             }
             "X" | "x" => {
                 let (n, left) = digits(15)?;
-                self.instant = if token == "X" { Timestamp::from_second(n).ok() } else { Timestamp::from_millisecond(n).ok() };
-                self.instant?;
                 rest = left;
+                self.instant = match left.strip_prefix('.').filter(|left| token == "X" && left.starts_with(|c: char| c.is_ascii_digit())) {
+                    Some(left) => {
+                        let (nanosecond, left) = fraction(left)?;
+                        rest = left;
+                        Timestamp::new(n, nanosecond).ok()
+                    }
+                    None if token == "X" => Timestamp::from_second(n).ok(),
+                    None => Timestamp::from_millisecond(n).ok(),
+                };
+                self.instant?;
             }
-            token if token.starts_with('S') => {
-                let length = text.bytes().take(9).take_while(u8::is_ascii_digit).count();
-                self.nanosecond = format!("{:0<9}", &text[..length]).parse().ok()?;
-                rest = text[length..].trim_start_matches(|c: char| c.is_ascii_digit());
-            }
+            token if token.starts_with('S') => (self.nanosecond, rest) = fraction(text)?,
             // It says nothing that makes a date.
             _ => return None,
         }
@@ -316,6 +330,8 @@ impl Said {
             return self.instant;
         }
         let hour = match self.hour.unwrap_or(0) {
+            // The end of the day.
+            24 if (self.minute, self.second, self.nanosecond) != (0, 0, 0) => return None,
             24 => 0,
             hour if self.day_part.is_empty() || hour > 12 => hour,
             // The one of the two hours so called that is in this part of the day, or else in the same half of it.
@@ -343,6 +359,7 @@ impl Said {
             )
             .ok()?,
         };
+        let date = if self.hour == Some(24) { date.tomorrow().ok()? } else { date };
         let at = date.to_datetime(civil::Time::new(hour, self.minute, self.second, self.nanosecond).ok()?);
         match self.offset {
             Some(seconds) => Offset::from_seconds(seconds).ok()?.to_timestamp(at).ok(),

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
+use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
+use jiff::tz::{Offset, TimeZone};
 
 use super::locale::Locale;
 use super::outcome::{Outcome, error, excerpt};
@@ -71,16 +71,69 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
         }
         None => date_in_front(text)?,
     };
-    let rest = rest.trim_start_matches(['T', 't', ',']).trim();
+    let compact = rest.strip_prefix(['T', 't']).map(with_colons);
+    let rest = compact.as_deref().unwrap_or(rest).trim_start_matches(['T', 't', ',']).trim();
     if rest.is_empty() {
         return Some(Moment::Date(date));
     }
-    let (rest, zone) = match rest.strip_suffix("GMT").or_else(|| rest.strip_suffix("UTC")) {
-        Some(rest) => (rest.trim_end(), &TimeZone::UTC),
-        None => (rest, zone),
+    let (rest, offset) = without_offset(rest);
+    // The end of a day is the start of the next one.
+    let (date, time) = match rest.strip_prefix("24:00").filter(|rest| rest.chars().all(|c| matches!(c, ':' | '.' | '0'))) {
+        Some(_) => (date.tomorrow().ok()?, Time::midnight()),
+        None => (date, time(rest)?),
     };
-    let at = date.to_datetime(time(rest)?);
-    zone.to_timestamp(at).ok().map(Moment::DateTime)
+    let at = date.to_datetime(time);
+    let at = offset.map_or_else(|| zone.to_timestamp(at), |offset| offset.to_timestamp(at));
+    at.ok().map(Moment::DateTime)
+}
+
+/// A time of ISO 8601 that begins with an hour, as 18, 1804 or 180420, in the form that has colons.
+fn with_colons(time: &str) -> String {
+    let length = time.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = time.split_at(length);
+    match length {
+        2 if !rest.starts_with(':') => format!("{digits}:00{rest}"),
+        4 => format!("{}:{}{rest}", &digits[..2], &digits[2..]),
+        6 => format!("{}:{}:{}{rest}", &digits[..2], &digits[2..4], &digits[4..]),
+        _ => time.to_owned(),
+    }
+}
+
+/// What is before the offset from UTC at the end of a time, and the offset: +02:00, -0800, or one of the zones that mails know.
+///
+/// Source: RFC 5322, 4.3.
+fn without_offset(time: &str) -> (&str, Option<Offset>) {
+    const ZONES: [(&str, i8); 12] = [
+        ("GMT", 0),
+        ("UTC", 0),
+        ("UT", 0),
+        ("Z", 0),
+        ("EST", -5),
+        ("EDT", -4),
+        ("CST", -6),
+        ("CDT", -5),
+        ("MST", -7),
+        ("MDT", -6),
+        ("PST", -8),
+        ("PDT", -7),
+    ];
+    for (name, hours) in ZONES {
+        if let Some(rest) = time.strip_suffix(name) {
+            return (rest.trim_end(), Some(Offset::constant(hours)));
+        }
+    }
+    let offset = time.rfind(['+', '-']).and_then(|at| {
+        let sign = if time[at..].starts_with('-') { -1 } else { 1 };
+        let digits: String = time[at + 1..].chars().filter(|c| *c != ':').collect();
+        if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let (hours, minutes) =
+            (digits[..2].parse::<i32>().ok()?, digits.get(2..).filter(|rest| !rest.is_empty()).unwrap_or("0").parse::<i32>().ok()?);
+        let seconds = sign * (hours * 3600 + minutes * 60);
+        Some((time[..at].trim_end(), Some(Offset::from_seconds(seconds).ok().filter(|_| hours < 24 && minutes < 60)?)))
+    });
+    offset.unwrap_or((time, None))
 }
 
 /// The day of the week at the start of a text, as in "Tue, 31 Dec 2024", from Sunday, and the rest.
@@ -101,6 +154,23 @@ fn date_in_front(text: &str) -> Option<(Date, &str)> {
     let (first, _) = parts.first().filter(|(_, at)| *at == 0)?;
     if first.chars().all(|c| c.is_ascii_digit()) {
         let separator = text[first.len()..].chars().next();
+        if first.len() == 4 && separator == Some('-') {
+            // 2024-W05-3, the third day of the fifth week; 2024-031, the 31st day of the year.
+            match (parts.get(1)?.0, parts.get(2).map(|(word, _)| *word)) {
+                ("W", Some(week)) if week.len() == 2 => {
+                    let day = if text[end(2)?..].starts_with('-') { number(3)? } else { 1 };
+                    let rest = &text[end(if text[end(2)?..].starts_with('-') { 3 } else { 2 })?..];
+                    let day = Weekday::from_monday_one_offset(i8::try_from(day).ok()?).ok()?;
+                    return Some((ISOWeekDate::new(number(0)?, week.parse().ok()?, day).ok()?.date(), rest));
+                }
+                (day, _) if day.len() == 3 && day.bytes().all(|b| b.is_ascii_digit()) => {
+                    let first = Date::new(number(0)?, 1, 1).ok()?;
+                    let date = first.checked_add(jiff::Span::new().days(number(1)?.checked_sub(1)?)).ok()?;
+                    return (date.year() == first.year()).then_some((date, &text[end(1)?..]));
+                }
+                _ => {}
+            }
+        }
         if first.len() == 4 && matches!(separator, Some('-' | '/' | '.')) {
             // 2024-01-31, also without leading zeros; 2024-01 is its first day.
             let day = if separator == text[end(1)?..].chars().next() { number(2) } else { None };
@@ -239,6 +309,20 @@ mod tests {
             ("January 31, 2024", "2024-01-31"),
             ("Jan 31 2024", "2024-01-31"),
             ("31 january 2024", "2024-01-31"),
+            ("Tue, 01 Nov 2016 01:23:45 +0000", "2016-11-01T01:23:45Z"),
+            ("Tue, 01 Nov 2016 01:23:45 -0800", "2016-11-01T09:23:45Z"),
+            ("Tue, 01 Nov 2016 01:23:45 PST", "2016-11-01T09:23:45Z"),
+            ("Tue, 01 Nov 2016 01:23 UT", "2016-11-01T01:23:00Z"),
+            ("2011-10-08 18:04:20 +02:00", "2011-10-08T16:04:20Z"),
+            ("20111008T180420", "2011-10-08T18:04:20Z"),
+            ("20111008T1804+02", "2011-10-08T16:04:00Z"),
+            ("2011-10-08T18", "2011-10-08T18:00:00Z"),
+            ("2011-281", "2011-10-08"),
+            ("2011-W40-6", "2011-10-08"),
+            ("2011-W40", "2011-10-03"),
+            ("2011-W40-6T18:04", "2011-10-08T18:04:00Z"),
+            ("2014-01-01T24:00:00.000", "2014-01-02T00:00:00Z"),
+            ("2014-01-01 24:00", "2014-01-02T00:00:00Z"),
             ("2024-01-31T10:30:00Z", "2024-01-31T10:30:00Z"),
             ("2024-01-31T10:30:00.250+02:00", "2024-01-31T08:30:00.25Z"),
             ("2024-01-31 10:30", "2024-01-31T10:30:00Z"),
@@ -258,6 +342,9 @@ mod tests {
             assert_eq!(parse(text, &TimeZone::UTC), None, "{text}");
         }
         assert_eq!(parse("Tue\u{a0}31 Dec 2024", &TimeZone::UTC), Some(Moment::Date(jiff::civil::date(2024, 12, 31))));
+        for text in ["2014-01-01 24:30", "2011-366", "2011-000", "2011-W53", "2011-W40-8", "2011-10-08 18", "2011-10-08 18:04 +25:00"] {
+            assert_eq!(parse(text, &TimeZone::UTC), None, "{text}");
+        }
         for text in ["", "x", "2024-13-01", "31/31/2024", "2024-02-30", "hello 1", "1/2", "12:30", "2024-01-31 25:00", "99999-01-01"] {
             assert_eq!(parse(text, &TimeZone::UTC), None, "{text}");
         }

@@ -34,6 +34,7 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
 
     let (mut subscription, mut elsewhere) = (bench.listen(parents), bench.listen(others));
     let (mut wrong, mut healed, mut edits) = (Times::new()?, Times::new()?, Times::new()?);
+    let mut n_elsewhere = 0;
     for edit in 0..EDITS {
         let child = edit * 7 % count;
         for (n, times) in [(0, &mut wrong), (child % 1_000 + 1, &mut healed)] {
@@ -42,7 +43,8 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
             bench.heard(&mut subscription, position).await?;
             times.since(start);
             let start = Instant::now();
-            let position = bench.set(other, json!({ "n": edit * 1_001 + n })).await?;
+            n_elsewhere += 1;
+            let position = bench.set(other, json!({ "n": n_elsewhere })).await?;
             bench.heard(&mut elsewhere, position).await?;
             edits.since(start);
             match n {
@@ -55,14 +57,13 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
     lines.push(latency("division", "it does not any more".to_owned(), &healed));
 
     // All of them, and back.
-    let mut n = EDITS * 2_000;
     for (what, expression) in [("all divide by zero", "100 / ({n} * 0)"), ("none does", "100 / {n}")] {
         let start = Instant::now();
         let redefined = bench.redefine(share, formula(expression)).await?;
         loop {
-            n += 1;
+            n_elsewhere += 1;
             let sent = Instant::now();
-            let position = bench.set(other, json!({ "n": n })).await?;
+            let position = bench.set(other, json!({ "n": n_elsewhere })).await?;
             bench.heard(&mut elsewhere, position).await?;
             edits.since(sent);
             if position >= redefined && bench.platform.arranged().staged_at(bench.tenant).is_none() {

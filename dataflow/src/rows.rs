@@ -152,8 +152,8 @@ impl RowTable {
     pub(crate) fn publish(&mut self, time: Time) -> Rows {
         let replaced = std::mem::take(&mut self.replaced);
         match self.published.last_mut() {
-            Some(last) if last.replaced.is_empty() => last.replaced = replaced,
-            Some(last) => last.replaced.extend(replaced),
+            // Nothing has replaced what the newest one shows until now.
+            Some(last) => last.replaced = replaced,
             None => self.forget(replaced),
         }
         let held = Arc::new(());
@@ -180,13 +180,14 @@ impl RowTable {
         self.published.push(newest);
     }
 
-    fn forget(&mut self, rows: Vec<(RowId, Row)>) {
-        for some in rows.chunks(WARMED) {
-            self.warm(some);
+    fn forget(&mut self, mut rows: Vec<(RowId, Row)>) {
+        while !rows.is_empty() {
+            let some = rows.split_off(rows.len().saturating_sub(WARMED));
+            self.warm(&some);
             for (id, row) in some {
-                // Behind the lock nobody need wait for a row to go.
-                let row = lock(at(&self.chunks, *id)).forget(row.since);
-                debug_assert!(row.is_some(), "each version goes once");
+                let version = lock(at(&self.chunks, id)).forget(row.since);
+                debug_assert!(version.is_some(), "each version goes once");
+                // Both go here, behind the lock, so that nobody waits for it.
             }
         }
     }

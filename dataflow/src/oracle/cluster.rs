@@ -151,6 +151,7 @@ impl<'a> Share<'a> {
         }
         let mut through = self.graph.publish(self.time);
         self.mirror.take_in(&std::mem::take(&mut through.changes), is_aside);
+        self.graph.tidy();
         barrier();
         through
     }

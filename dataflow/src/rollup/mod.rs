@@ -193,9 +193,9 @@ pub(crate) fn take_in_together<'a, 'c>(
             unlike.push(other);
         }
     }
-    contributions.for_each(|(old, new)| first.take_in(old, new));
+    let changes = contributions.map(|(old, new)| first.take_in(old, new)).count();
     let Some(ordered) = first.kernel.ordered() else { return };
-    if !unlike.is_empty() && ordered.is_due_for_comparison() {
+    if !unlike.is_empty() && ordered.is_due_for_comparison(changes) {
         for other in unlike {
             if other.kernel.ordered().is_some_and(|other| other.is_equal_to(ordered)) {
                 alike.push(other);

@@ -204,10 +204,10 @@ impl Ordered {
 
     /// Whether it is time to see if others, which are not one with it, hold the same; now and then, so that it does not matter
     /// how long that takes.
-    pub(super) fn is_due_for_comparison(&mut self) -> bool {
+    pub(super) fn is_due_for_comparison(&mut self, changes: usize) -> bool {
         let Some(shared) = &mut self.0 else { return false };
         let shared = Arc::make_mut(shared);
-        shared.changes += 1;
+        shared.changes += changes;
         let is_due = shared.changes > shared.values.len();
         if is_due {
             shared.changes = 0;

@@ -162,8 +162,8 @@ impl Checker<'_> {
                 (operator, Type::Number)
             }
             Equal | NotEqual => {
-                let is_left = may_be_unticked(&l, &left_type, &r, &right_type);
-                let is_right = may_be_unticked(&r, &right_type, &l, &left_type);
+                let is_left = may_be_unticked(&l, &left_type) && may_be_false(&r, &right_type);
+                let is_right = may_be_unticked(&r, &right_type) && may_be_false(&l, &left_type);
                 let l = if is_left { as_condition(l, span) } else { l };
                 let r = if is_right { as_condition(r, span) } else { r };
                 return Ok((exact_if_it_flips(Expr::Binary(operator, Box::new((l, r)), span)), Type::Bool));
@@ -242,11 +242,16 @@ impl Checker<'_> {
             exprs.push(expr);
             types.push(ty);
         }
-        if name == "SWITCH" && types[0] == Type::Bool {
-            let mut cases = types[1..].chunks_exact(2).map(|pair| &pair[0]);
-            if cases.all(|ty| matches!(ty, Type::Bool | Type::Number)) {
-                let value = std::mem::replace(&mut exprs[0], Expr::Constant(Value::Blank));
-                exprs[0] = as_condition(value, span);
+        if name == "SWITCH" {
+            // What is compared: the expression and the cases.
+            let compared = || std::iter::once(0).chain((1..types.len() - 1).step_by(2));
+            if compared().all(|i| matches!(types[i], Type::Bool | Type::Number)) {
+                for i in compared() {
+                    if may_be_unticked(&exprs[i], &types[i]) {
+                        let expr = std::mem::replace(&mut exprs[i], Expr::Constant(Value::Blank));
+                        exprs[i] = as_condition(expr, span);
+                    }
+                }
             }
         }
         let ty = (function.returns)(&types);
@@ -256,12 +261,16 @@ impl Checker<'_> {
     }
 }
 
-/// Whether a box may be blank, for it was never ticked, where that matters: beside another condition or a number it is as one
-/// that is not ticked.
-fn may_be_unticked(expr: &Expr, ty: &Type, other: &Expr, other_type: &Type) -> bool {
-    // Neither equals what is true; and so it stays known which cell the constant is looked for in.
-    let is_true = matches!(other, Expr::Constant(value) if truth(value));
-    *ty == Type::Bool && matches!(other_type, Type::Bool | Type::Number) && !matches!(expr, Expr::Constant(_)) && !is_true
+/// Whether it is a condition that may be blank, as a box is that was never ticked. Beside another condition or a number it is
+/// then as one that is not ticked.
+fn may_be_unticked(expr: &Expr, ty: &Type) -> bool {
+    *ty == Type::Bool && !matches!(expr, Expr::Constant(_) | Expr::Binary(..))
+}
+
+/// Whether it is a condition or a number that may equal one that is not ticked. Beside one that does not it may stay known
+/// which cell is compared.
+fn may_be_false(expr: &Expr, ty: &Type) -> bool {
+    matches!(ty, Type::Bool | Type::Number) && !matches!(expr, Expr::Constant(value) if truth(value))
 }
 
 /// True or false, and never blank.

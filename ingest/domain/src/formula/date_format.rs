@@ -169,6 +169,18 @@ fn fraction(text: &str) -> Option<(i32, &str)> {
     Some((nanosecond, text[length..].trim_start_matches(|c: char| c.is_ascii_digit())))
 }
 
+/// How hours are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hours {
+    /// From 0; 24 is the end of the day.
+    #[default]
+    FromZero,
+    /// From 1; 24 is the first hour.
+    FromOne,
+    /// From 1 in each half of the day.
+    OfHalf,
+}
+
 /// What a text says, token by token.
 #[derive(Default)]
 struct Said {
@@ -181,6 +193,7 @@ struct Said {
     iso_week: Option<i8>,
     weekday: Option<i8>,
     hour: Option<i8>,
+    hours: Hours,
     minute: i8,
     second: i8,
     nanosecond: i32,
@@ -282,11 +295,9 @@ impl Said {
                 rest = left;
             }
             "dddd" | "ddd" | "dd" => rest = text.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == '-'),
-            "HH" | "H" => self.hour = Some(small(2, 0..=24)?),
-            // Which hour 24 is the first one.
-            "kk" | "k" => self.hour = Some(small(2, 0..=24)? % 24),
-            // What says clearly which half it is in needs no other word.
-            "hh" | "h" => self.hour = Some(small(2, 0..=23)?),
+            "HH" | "H" => (self.hour, self.hours) = (Some(small(2, 0..=24)?), Hours::FromZero),
+            "kk" | "k" => (self.hour, self.hours) = (Some(small(2, 0..=24)?), Hours::FromOne),
+            "hh" | "h" => (self.hour, self.hours) = (Some(small(2, 0..=23)?), Hours::OfHalf),
             "mm" | "m" => self.minute = small(2, 0..=59)?,
             "ss" | "s" => self.second = small(2, 0..=59)?,
             "A" | "a" => {
@@ -330,9 +341,13 @@ impl Said {
             return self.instant;
         }
         let hour = match self.hour.unwrap_or(0) {
+            24 if !self.day_part.is_empty() => return None,
+            24 if self.hours == Hours::FromOne => 0,
             // The end of the day.
             24 if (self.minute, self.second, self.nanosecond) != (0, 0, 0) => return None,
             24 => 0,
+            // It says by itself in which half of the day it is.
+            13.. if self.hours == Hours::OfHalf && !self.day_part.is_empty() => return None,
             hour if self.day_part.is_empty() || hour > 12 => hour,
             // The one of the two hours so called that is in this part of the day, or else in the same half of it.
             hour => {
@@ -359,7 +374,7 @@ impl Said {
             )
             .ok()?,
         };
-        let date = if self.hour == Some(24) { date.tomorrow().ok()? } else { date };
+        let date = if self.hour == Some(24) && self.hours == Hours::FromZero { date.tomorrow().ok()? } else { date };
         let at = date.to_datetime(civil::Time::new(hour, self.minute, self.second, self.nanosecond).ok()?);
         match self.offset {
             Some(seconds) => Offset::from_seconds(seconds).ok()?.to_timestamp(at).ok(),

@@ -240,6 +240,33 @@ async fn groups_are_what_a_query_gives() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shown_alike_is_one_group() {
+    let api = Api::start().await;
+    let mut things = Things::new(&api, 9).await;
+    let tenant = Tenant { api: &api, authority: things.tenant.authority };
+    tenant.attribute(&things.collection, "day", json!({ "date": {} })).await;
+    // A date of some, a text of others.
+    let mixed = json!({ "formula": { "expression": "IF({n} = 1, {day}, IF({n} = 2, '2024-01-01', {n}))" } });
+    tenant.attribute(&things.collection, "mixed", mixed).await;
+    let create = "mutation($c: ID!, $v: Values!) { createEntity(collectionId: $c, values: $v) { id } }";
+    for n in [1, 2, 2, 3] {
+        let values = json!({ "n": n, "day": "2024-01-01" });
+        things.ids.push(tenant.id(create, json!({ "c": things.collection, "v": values })).await);
+    }
+    let query = "query($c: ID!) { groups(collectionId: $c, groupBy: [{ attribute: \"mixed\" }]) { groups { key count } } }";
+    let listed = tenant.ok(query, json!({ "c": things.collection })).await;
+    let expected = json!([{ "key": 3, "count": 1 }, { "key": "2024-01-01", "count": 3 }]);
+    assert_eq!(listed["groups"]["groups"], expected);
+    let subscription = "subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"mixed\"]) { kind ops { op path count } } }";
+    let mut messages = Messages::of(&tenant, subscription, json!({ "c": things.collection }));
+    let first = messages.next().await;
+    let counts: BTreeMap<String, Json> =
+        first["ops"].as_array().unwrap().iter().map(|op| (op["path"].to_string(), op["count"].clone())).collect();
+    let expected = [("[]", 4), ("[3]", 1), ("[\"2024-01-01\"]", 3)].map(|(path, count)| (path.to_owned(), json!(count)));
+    assert_eq!(counts, BTreeMap::from(expected));
+}
+
 /// The first of some messages that is of this kind.
 async fn until(messages: &mut Messages<'_>, kind: &str) -> Json {
     loop {

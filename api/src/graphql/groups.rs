@@ -122,7 +122,7 @@ pub(crate) fn groups(
         if !view.budget.take() {
             trouble = Some(ScanBudget::exhausted());
         } else if view.matches(row, filter.as_ref()) {
-            let key: Vec<_> = levels.iter().map(|(attribute, _)| view.shown_key(row, *attribute)).collect();
+            let key: Vec<_> = levels.iter().map(|(attribute, _)| view.group_key(row, *attribute)).collect();
             alike.entry(key).or_default().push(row.clone());
             if alike.len() > GROUPS_MAX {
                 let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");

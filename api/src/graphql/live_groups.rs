@@ -117,7 +117,7 @@ impl LiveGroups {
 
     /// Counts an entity in or out.
     fn count(&mut self, view: &TenantView, row: &Row, is_in: bool) {
-        let path: Vec<Value> = self.levels.iter().map(|attribute| view.shown_key(row, *attribute)).collect();
+        let path: Vec<Value> = self.levels.iter().map(|attribute| view.group_key(row, *attribute)).collect();
         let value = |summary: &Summary| summary.attribute.map_or(Value::Bool(true), |id| view.shown_key(row, id));
         let values: Vec<Value> = self.summaries.iter().map(value).collect();
         for depth in 0..=path.len() {

@@ -29,7 +29,7 @@ use decidr_dataflow::{Arranged, Selection};
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::command::Authority;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{At, Cells, Equality, Program};
+use decidr_domain::formula::{At, Cells, Equality, Program, Type, coerce};
 use decidr_domain::id::{AttributeId, CollectionId, Position, TenantId};
 use decidr_domain::schema::{Summary, TenantSchema};
 use decidr_domain::value::Value;
@@ -252,6 +252,13 @@ impl TenantView {
         }
     }
 
+    /// The same to group by: what clients are shown alike is one, also where a formula gives a text here and a date there.
+    pub(crate) fn group_key(&self, row: &Row, attribute: AttributeId) -> Value {
+        let shown = self.shown_key(row, attribute);
+        let may_be_anything = self.schema.shown_analyzed(attribute).is_some_and(|analyzed| *analyzed.ty.item() == Type::Any);
+        if may_be_anything { as_shown(shown) } else { shown }
+    }
+
     /// The same to sort by: options of a select come in the order in which it has them.
     pub(crate) fn sort_key(&self, row: &Row, attribute: &Attribute) -> Value {
         let shown = self.shown_key(row, attribute.id);
@@ -269,6 +276,16 @@ impl TenantView {
         use decidr_domain::arrangements::Snapshot;
         let tenant = self.schema.tenant.id;
         self.seal.position(tenant, self.arranged.newest(tenant))
+    }
+}
+
+/// A value with texts in place of all that is shown as text.
+fn as_shown(value: Value) -> Value {
+    match value {
+        Value::Date(_) | Value::DateTime(_) | Value::Link(_) => Value::text(coerce::text(&value)),
+        Value::Links(ids) => Value::List(ids.iter().map(|id| as_shown(Value::Link(*id))).collect()),
+        Value::List(items) => Value::List(items.iter().cloned().map(as_shown).collect()),
+        other => other,
     }
 }
 

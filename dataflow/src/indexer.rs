@@ -246,6 +246,19 @@ mod tests {
             }
         }
 
+        /// Somebody looks, and so it is made.
+        fn make(&mut self, of: AttributeId) {
+            assert_eq!(self.find(TENANT, of, 7), None);
+            self.begin();
+            self.end();
+        }
+
+        /// So much is added that it must be made anew.
+        fn grow(&mut self, of: AttributeId) {
+            let many: Vec<_> = (0..ADDED_MAX + 1).map(|n| change(None, row(n, false, &[(of, n as i64)]))).collect();
+            self.indexer.apply(&many);
+        }
+
         fn find(&self, tenant: TenantId, of: AttributeId, value: i64) -> Option<Vec<u128>> {
             found(&self.indexer.indexes(), tenant, of, value)
         }
@@ -277,11 +290,8 @@ mod tests {
     #[test]
     fn an_index_that_has_grown_is_made_anew_and_serves_meanwhile() {
         let (mut world, of) = (World::new(), cell(0));
-        assert_eq!(world.find(TENANT, of, 7), None);
-        world.begin();
-        world.end();
-        let many: Vec<_> = (0..ADDED_MAX + 1).map(|n| change(None, row(n, false, &[(of, n as i64)]))).collect();
-        world.indexer.apply(&many);
+        world.make(of);
+        world.grow(of);
         world.begin();
         world.indexer.apply(&[change(None, row(10_000, false, &[(of, 5)]))]);
         assert_eq!(world.find(TENANT, of, 5), Some(vec![5, 10_000]));
@@ -294,9 +304,7 @@ mod tests {
     fn there_are_so_many_at_most() {
         let mut world = World::new();
         for n in 0..INDEXES_MAX as u128 + 3 {
-            assert_eq!(world.find(TENANT, cell(n), 1), None);
-            world.begin();
-            world.end();
+            world.make(cell(n));
             assert_eq!(world.find(TENANT, cell(n), 1), Some(vec![]));
         }
         assert_eq!(world.indexer.indexes.indexes.size(), INDEXES_MAX);
@@ -306,9 +314,7 @@ mod tests {
     #[test]
     fn what_does_not_leave_out_most_is_no_use() {
         let (mut world, of) = (World::new(), cell(0));
-        assert_eq!(world.find(TENANT, of, 7), None);
-        world.begin();
-        world.end();
+        world.make(of);
         assert!(world.indexer.indexes().find(TENANT, COLLECTION, ENTITIES_MIN - 1, &equals(of, 7)).is_none());
         assert!(world.indexer.indexes().find(TENANT, COLLECTION, ENTITIES_MIN, &equals(of, 7)).is_some());
     }
@@ -333,13 +339,10 @@ mod tests {
     #[test]
     fn to_be_made_anew_is_no_use() {
         let (mut world, of) = (World::new(), cell(0));
-        assert_eq!(world.find(TENANT, of, 7), None);
-        world.begin();
-        world.end();
+        world.make(of);
         let used = |world: &World| world.indexer.indexes.indexes.values().next().unwrap().used.clone();
         used(&world).store(77, Ordering::Relaxed);
-        let many: Vec<_> = (0..ADDED_MAX + 1).map(|n| change(None, row(n, false, &[(of, n as i64)]))).collect();
-        world.indexer.apply(&many);
+        world.grow(of);
         world.begin();
         world.end();
         assert_eq!(world.indexer.indexes().size().updates, 0, "it is made from what is arranged, which here is nothing");

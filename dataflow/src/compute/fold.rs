@@ -7,14 +7,12 @@ use decidr_domain::formula::MODIFIED;
 use decidr_domain::id::EntityId;
 use decidr_domain::schema::Component;
 use decidr_domain::stamp::Stamp;
-use smallvec::SmallVec;
 
 use super::Outbox;
 use super::record::differences;
 use super::records::Slot;
-use super::store::{Members, Store, collection_plan};
+use super::store::{Members, Store, collection_plan, together};
 use crate::message::Message;
-use crate::rows::WARMED;
 
 /// An event, with where its entity is and its own place among all.
 type Placed<'a> = (Slot, u32, Told<'a>);
@@ -40,22 +38,23 @@ impl Store {
         }
         // Entity by entity, so that what is about one is done while it is near.
         events.sort_unstable_by_key(|(slot, order, _)| (*slot, *order));
-        let is_schema_changed = !schema.is_empty();
-        for some in by_entity(&events) {
+        let is_same = |one: &Placed<'_>, next: &Placed<'_>| one.0 == next.0;
+        let has_schema_events = !schema.is_empty();
+        for some in together(events.chunk_by(is_same)) {
             self.warm(some.iter().map(|events| events[0].0));
             for events in some {
                 let slot = events[0].0;
                 events.iter().for_each(|(_, _, told)| self.fold(slot, told));
-                if !is_schema_changed {
+                if !has_schema_events {
                     self.announce(slot, outbox);
                 }
             }
         }
-        if is_schema_changed {
+        if has_schema_events {
             // It changes what all entities are that there are by now, and what must be announced of them.
             self.change_schema(&schema, outbox);
             self.visit_due(outbox);
-            for some in by_entity(&events) {
+            for some in together(events.chunk_by(is_same)) {
                 self.warm(some.iter().map(|events| events[0].0));
                 some.iter().for_each(|events| self.announce(events[0].0, outbox));
             }
@@ -137,10 +136,4 @@ impl Store {
             targets: component.directions.iter().map(|direction| entity.values.get(direction.link()).targets().to_vec()).collect(),
         });
     }
-}
-
-/// The events of each entity, of so many entities as are looked at together.
-fn by_entity<'a, 'e>(events: &'e [Placed<'a>]) -> impl Iterator<Item = SmallVec<[&'e [Placed<'a>]; WARMED]>> {
-    let mut entities = events.chunk_by(|one, next| one.0 == next.0);
-    std::iter::from_fn(move || Some(entities.by_ref().take(WARMED).collect()).filter(|some: &SmallVec<_>| !some.is_empty()))
 }

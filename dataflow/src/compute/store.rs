@@ -178,12 +178,7 @@ impl Store {
         // What is told to the same cells stays in order.
         told.sort_unstable();
         let mut cohorts = CohortFinder::default();
-        let mut runs = told.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1));
-        loop {
-            let some: SmallVec<[&[Told]; WARMED]> = runs.by_ref().take(WARMED).collect();
-            if some.is_empty() {
-                return;
-            }
+        for some in together(told.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1))) {
             self.warm(some.iter().map(|run| run[0].0));
             let seen = |seen, (_, _, place): &Told| {
                 let contribution: &Contribution = &contributions[*place as usize];
@@ -339,6 +334,11 @@ impl Store {
         self.backfill.finish(&self.members, &self.backlog);
         self.clocks.finish(&self.due);
     }
+}
+
+/// So many runs at a time as are looked at together.
+pub(super) fn together<'a, T: 'a>(mut runs: impl Iterator<Item = &'a [T]>) -> impl Iterator<Item = SmallVec<[&'a [T]; WARMED]>> {
+    std::iter::from_fn(move || Some(runs.by_ref().take(WARMED).collect()).filter(|some: &SmallVec<_>| !some.is_empty()))
 }
 
 /// Numbers for those who take contributions, in the order in which they are met.

@@ -99,14 +99,14 @@ impl<'a> Share<'a> {
     fn run(mut self, mut history: History, barrier: &mut Barrier) -> Extent {
         while let Some(batch) = history.next() {
             let is_completion = |event: &Recorded| matches!(event.event, Event::Tenant(TenantEvent::ComputationCompleted { .. }));
-            let position = batch.last().unwrap().position;
+            let position = batch.last().expect("a batch has events").position;
             let mut newest = None;
             for part in batch.chunk_by(|_, next| !is_completion(next)) {
                 if is_completion(&part[0]) {
                     for _ in 0..last_slices(history.oracle()) {
                         newest = Some(self.slice(ALL, barrier));
                     }
-                    let backlog = &newest.as_ref().unwrap().backlog;
+                    let backlog = &newest.as_ref().expect("a step came before").backlog;
                     assert!(backlog.tenants.is_empty() && !backlog.is_sweeping, "all is computed before it is shown");
                 }
                 newest = Some(self.events(part, barrier));
@@ -114,13 +114,13 @@ impl<'a> Share<'a> {
             for limit in SLICES {
                 newest = Some(self.slice(limit, barrier));
             }
-            self.check(position, newest.unwrap().batches, history.oracle());
+            self.check(position, newest.expect("a step came before").batches, history.oracle());
         }
         history.extent()
     }
 
     fn events(&mut self, events: &[Recorded], barrier: &mut Barrier) -> Through {
-        self.begin(time_of(events.last().unwrap().position));
+        self.begin(time_of(events.last().expect("a batch has events").position));
         for event in events.iter().filter(|_| self.index == 0) {
             self.feed.give(event.clone(), self.peers, &mut |message| self.graph.send(message));
         }
@@ -128,7 +128,7 @@ impl<'a> Share<'a> {
     }
 
     fn slice(&mut self, limit: usize, barrier: &mut Barrier) -> Through {
-        self.begin(slice_after(self.time).unwrap());
+        self.begin(slice_after(self.time).expect("there are more slices than cells"));
         for worker in (0..self.peers as u64).filter(|_| self.index == 0) {
             self.graph.send(Message::Slice { worker, limit });
         }

@@ -17,7 +17,7 @@ impl World {
     pub(super) fn hierarchy(&mut self) -> Vec<Recorded> {
         let collection = self.collections[0];
         let multiple = self.words.clone().nth(1).is_some_and(|word| word % 3 == 0);
-        let (backlink_id, backlink_key) = (AttributeId(self.id()), Key::new("children").unwrap());
+        let (backlink_id, backlink_key) = (AttributeId(self.id()), Key::new("children").expect("it is made of letters and digits"));
         let link = DefinitionInput::Link {
             collection_id: collection,
             multiple,
@@ -27,8 +27,14 @@ impl World {
             hierarchical: true,
         };
         let formula = |text: &str| DefinitionInput::Formula { expression: text.into() };
-        let rollup =
-            |attribute: &str, function| DefinitionInput::rollup("children", Some(attribute.into()), Rollup::find(function).unwrap(), None);
+        let rollup = |attribute: &str, function| {
+            DefinitionInput::rollup(
+                "children",
+                Some(attribute.into()),
+                Rollup::find(function).expect("there is a rollup of each name here"),
+                None,
+            )
+        };
         let mut events = Vec::new();
         let mut ids = BTreeMap::new();
         for (key, definition) in [
@@ -44,8 +50,13 @@ impl World {
         ] {
             let id = AttributeId(self.id());
             ids.insert(key, id);
-            let create =
-                AttributeCommand::CreateAttribute { id, collection_id: collection, key: Key::new(key).unwrap(), name: None, definition };
+            let create = AttributeCommand::CreateAttribute {
+                id,
+                collection_id: collection,
+                key: Key::new(key).expect("it is made of letters and digits"),
+                name: None,
+                definition,
+            };
             events.extend(self.execute(Authority::Tenant(self.tenant), create.into_command()));
         }
         for (key, text) in [
@@ -66,7 +77,7 @@ impl World {
         const DEPTH: usize = 8;
         let mut events = Vec::new();
         let mut make = |world: &mut World, collection, key: String, definition| {
-            let (id, key) = (AttributeId(world.id()), Key::new(&key).unwrap());
+            let (id, key) = (AttributeId(world.id()), Key::new(&key).expect("it is made of letters and digits"));
             let create = AttributeCommand::CreateAttribute { id, collection_id: collection, key, name: None, definition };
             let made = world.execute(Authority::Tenant(world.tenant), create.into_command());
             assert!(!made.is_empty(), "a step of the chain can be made");
@@ -76,7 +87,7 @@ impl World {
         make(self, below, "step0".into(), DefinitionInput::number());
         for step in 1..=DEPTH {
             let above = self.collections[step % self.collections.len()];
-            let (up, backlink_key) = (format!("up{step}"), Key::new(&format!("down{step}")).unwrap());
+            let (up, backlink_key) = (format!("up{step}"), Key::new(&format!("down{step}")).expect("it is made of letters and digits"));
             let (holder, target) = if step % 2 == 0 { (above, below) } else { (below, above) };
             let link = DefinitionInput::Link {
                 collection_id: target,
@@ -91,7 +102,12 @@ impl World {
             let crossing = if step % 2 == 0 {
                 DefinitionInput::lookup(&up, &before)
             } else {
-                DefinitionInput::rollup(format!("down{step}"), Some(before), Rollup::find("SUM").unwrap(), None)
+                DefinitionInput::rollup(
+                    format!("down{step}"),
+                    Some(before),
+                    Rollup::find("SUM").expect("there is a rollup of this name"),
+                    None,
+                )
             };
             make(self, above, format!("crossing{step}"), crossing);
             let formula = DefinitionInput::Formula { expression: format!("SUM({{crossing{step}}}) + 1") };
@@ -220,7 +236,7 @@ impl World {
                     let function = self.pick(ROLLUPS)?;
                     let argument = match function.argument {
                         Argument::None => Value::Blank,
-                        Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().unwrap()),
+                        Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().expect("each is a number")),
                         Argument::Count => Value::from(1 + (self.word()? % 3) as i64),
                         Argument::Separator => [Value::Blank, Value::text("+")][self.word()? % 2].clone(),
                     };

@@ -82,7 +82,7 @@ impl History {
             extent.collections = schema.collections().count() as u64;
         }
         for (id, cells) in oracle.compute() {
-            let schema = oracle.catalog.tenant(oracle.entities[&id].tenant_id).unwrap();
+            let schema = oracle.catalog.tenant(oracle.entities[&id].tenant_id).expect("its tenant was registered");
             let is_cycle = |value: &Value| matches!(value, Value::Error(error) if error.kind == ErrorKind::Cycle);
             extent.cycles += cells.iter().filter(|(_, value)| is_cycle(value)).count() as u64;
             let nothing = [Value::from(0), Value::from(false)];
@@ -121,9 +121,9 @@ impl Mirror {
         for (id, entity) in here() {
             let row = arranged.row(*id).expect("every entity has a row");
             assert_eq!(*row.entity, *entity);
-            let schema = oracle.catalog.tenant(entity.tenant_id).unwrap();
+            let schema = oracle.catalog.tenant(entity.tenant_id).expect("its tenant was registered");
             let named = |attribute: AttributeId, value: &Value| format!("{} = {value:?}", schema.path(attribute));
-            let attributes = schema.collection(entity.collection_id).unwrap().attributes().iter();
+            let attributes = schema.collection(entity.collection_id).expect("its collection was made").attributes().iter();
             let mut cells: Vec<(AttributeId, &Value)> =
                 attributes.filter_map(|a| Some((a.id, row.computed(schema.shown_cell(a.id)?)))).filter(|(_, v)| !v.is_blank()).collect();
             cells.sort_unstable_by_key(|(attribute, _)| *attribute);
@@ -132,13 +132,13 @@ impl Mirror {
             if cells != expected {
                 let differing = cells.iter().chain(&expected).filter(|cell| !(cells.contains(cell) && expected.contains(cell)));
                 let keys: Vec<_> = differing.filter_map(|cell| cell.split(' ').next()?.split('.').nth(1)).collect();
-                let attributes = schema.collection(entity.collection_id).unwrap().attributes().iter();
+                let attributes = schema.collection(entity.collection_id).expect("its collection was made").attributes().iter();
                 let definitions: Vec<_> = attributes.map(|a| format!("{} {} {:?}", a.id, a.key, a.definition)).collect();
                 panic!("{id} at {position}: {keys:?} differ: {cells:?} is not {expected:?}; of {definitions:#?}");
             }
             assert_eq!(row, self.0[id]);
         }
-        let schema = oracle.catalog.tenants().next().unwrap();
+        let schema = oracle.catalog.tenants().next().expect("its tenant was registered");
         for collection in schema.collections() {
             let members: Vec<_> = here().filter(|(_, e)| e.collection_id == collection.id() && !e.archived).map(|(id, _)| *id).collect();
             assert_eq!(arranged.members(collection.id(), None, usize::MAX), members);
@@ -157,7 +157,7 @@ impl Running {
     fn start(workers: usize) -> Self {
         // One entity at a time, so that much happens between slices.
         let config = EngineConfig { workers, slice_time: Duration::ZERO, ..EngineConfig::default() };
-        let engine = Engine::start(config).unwrap();
+        let engine = Engine::start(config).expect("threads can be started");
         let (sender, deltas) = channel();
         engine.subscribe(Box::new(move |published| drop(sender.send((published.delta.clone(), published.arranged.clone())))));
         Self { engine, deltas, mirror: Mirror::default() }
@@ -165,7 +165,7 @@ impl Running {
 
     /// Feeds one batch and compares what comes out with the oracle.
     fn check(&mut self, batch: Vec<Recorded>, oracle: &Oracle) {
-        let position = batch.last().unwrap().position;
+        let position = batch.last().expect("a batch has events").position;
         self.engine.accept(batch);
         // What is computed aside may come before and after, and a batch is cut where something is shown.
         let mut shown = loop {

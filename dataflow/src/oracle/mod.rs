@@ -3,7 +3,7 @@
 //! It folds events as the write side does and evaluates each cell on demand, remembering it. It knows neither levels nor
 //! kernels nor deltas.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a comparison fails by panicking, and what it is made from is well-formed")]
+#![allow(clippy::panic, reason = "a comparison fails by panicking")]
 
 pub mod cluster;
 mod computed;

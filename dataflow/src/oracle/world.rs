@@ -41,16 +41,26 @@ impl World {
         };
         let mut events = Vec::new();
         world.tenant = TenantId(world.id());
-        let register = TenantCommand::RegisterTenant { id: world.tenant, key: Key::new("t").unwrap(), name: "T".into() };
+        let register = TenantCommand::RegisterTenant {
+            id: world.tenant,
+            key: Key::new("t").expect("it is made of letters and digits"),
+            name: "T".into(),
+        };
         events.extend(world.execute(Authority::Operator, Command::Tenant(register)));
         let space_id = SpaceId(world.id());
-        let space = SpaceCommand::CreateSpace { id: space_id, key: Key::new("s").unwrap(), name: "S".into() };
+        let space =
+            SpaceCommand::CreateSpace { id: space_id, key: Key::new("s").expect("it is made of letters and digits"), name: "S".into() };
         events.extend(world.execute(Authority::Tenant(world.tenant), Command::Space(space)));
         let choice = |place| world.words.as_slice().get(place).map_or(0, |word| *word as usize);
         let (collections, has_hierarchy, has_chain) = (2 + choice(2) % 5, choice(0) % 2 == 0, choice(3) % 3 == 0);
         for key in &["a", "b", "c", "d", "e", "f"][..collections] {
             let id = CollectionId(world.id());
-            let collection = CollectionCommand::CreateCollection { id, space_id, key: Key::new(key).unwrap(), name: (*key).into() };
+            let collection = CollectionCommand::CreateCollection {
+                id,
+                space_id,
+                key: Key::new(key).expect("it is made of letters and digits"),
+                name: (*key).into(),
+            };
             events.extend(world.execute(Authority::Tenant(world.tenant), Command::Collection(collection)));
             world.collections.push(id);
         }
@@ -100,7 +110,7 @@ impl World {
                 causation_id: command_id.0,
                 correlation_id: command_id.0,
                 actor: "test".into(),
-                recorded_at: Timestamp::from_second(self.position as i64 / 3).unwrap(),
+                recorded_at: Timestamp::from_second(self.position as i64 / 3).expect("it is early in the history of time"),
             };
             let recorded_event = Recorded { position: self.position, stream, version: 1, tenant: decision.tenant, event, metadata };
             self.oracle.apply(&recorded_event);
@@ -167,8 +177,10 @@ impl World {
                 // Sometimes to just when something is due, sometimes by as much as it takes for years to change.
                 let pause = [1, 400, 60_000, 3_600_000, 86_400_000, 40_000_000_000][self.word()? % 6];
                 let clock = self.oracle.catalog.tenant(self.tenant)?.clock().unwrap_or(Timestamp::UNIX_EPOCH);
-                let to =
-                    Timestamp::from_millisecond(clock.as_millisecond() + pause + i64::try_from(self.word()? % 1_000).unwrap()).unwrap();
+                let to = Timestamp::from_millisecond(
+                    clock.as_millisecond() + pause + i64::try_from(self.word()? % 1_000).expect("it is less than a thousand"),
+                )
+                .expect("it is early in the history of time");
                 let advance = TenantCommand::AdvanceClock { id: self.tenant, to };
                 return Some(self.execute(Authority::Operator, Command::Tenant(advance)));
             }
@@ -191,7 +203,7 @@ impl World {
 
     pub(super) fn key(&mut self) -> Key {
         self.ids += 1;
-        Key::new(&format!("k{}", self.ids)).unwrap()
+        Key::new(&format!("k{}", self.ids)).expect("it is made of letters and digits")
     }
 
     pub(super) fn create(&mut self, collection_id: CollectionId, definition: DefinitionInput) -> Command {

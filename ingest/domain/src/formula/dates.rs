@@ -1,5 +1,6 @@
 //! Days and instants: what text reads as one, the names of zones, the units they lie in.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -78,7 +79,7 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
         return Some(Moment::Date(date));
     }
     let (rest, offset) = without_offset(rest, is_iso);
-    let rest = if is_iso { with_colons(rest) } else { rest.to_owned() };
+    let rest = if is_iso { with_colons(rest) } else { rest.into() };
     // The end of a day is the start of the next one.
     let (date, time) = match rest.strip_prefix("24:") {
         Some(rest) => (date.tomorrow().ok()?, time(&format!("00:{rest}")).filter(|time| *time == Time::midnight())?),
@@ -90,14 +91,14 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {
 }
 
 /// A time of ISO 8601 that begins with an hour, as 18, 1804 or 180420, in the form that has colons.
-fn with_colons(time: &str) -> String {
+fn with_colons(time: &str) -> Cow<'_, str> {
     let length = time.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, rest) = time.split_at(length);
     match length {
-        2 if !rest.starts_with(':') => format!("{digits}:00{rest}"),
-        4 => format!("{}:{}{rest}", &digits[..2], &digits[2..]),
-        6 => format!("{}:{}:{}{rest}", &digits[..2], &digits[2..4], &digits[4..]),
-        _ => time.to_owned(),
+        2 if !rest.starts_with(':') => format!("{digits}:00{rest}").into(),
+        4 => format!("{}:{}{rest}", &digits[..2], &digits[2..]).into(),
+        6 => format!("{}:{}:{}{rest}", &digits[..2], &digits[2..4], &digits[4..]).into(),
+        _ => time.into(),
     }
 }
 

@@ -1,26 +1,27 @@
 //! Why a cell is what it is: what it was computed from, through links, down to stored values and the events that set them;
 //! and what another definition would make of an attribute's cells.
 
+use std::sync::Arc;
+
 use async_graphql::{ID, Scalar, ScalarType, SimpleObject, Value as Json};
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
-use decidr_domain::aggregate::entity::EntityEvent;
+use decidr_domain::aggregate::entity::{Entity, EntityEvent};
 use decidr_domain::delta::Row;
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::id::{AttributeId, EntityId, StreamId};
+use decidr_domain::id::{AttributeId, EntityId, StreamId, Version};
 use decidr_domain::schema::{Compute, Crossing, Direction};
 
 use super::scalars::cell;
 use super::traverse::joined;
-use super::{Refusal, Request, TenantView};
+use super::{Refusal, Request, ScanBudget, TenantView};
 
 /// How far down an explanation goes, how many sources of a crossing it shows, and how much it says in all.
 const DEPTH_MAX: i32 = 10;
 const SOURCES_SHOWN: usize = 10;
 const NODES_MAX: usize = 300;
 
-/// How many events of an entity are looked through for those that set a value.
-const EVENTS_MAX: usize = 10_000;
-const EVENTS_PAGE: usize = 1_000;
+/// How many events of an entity are looked through at a time for the one that set a value.
+const EVENTS_PAGE: Version = 1_000;
 
 /// The value of one cell, in the form that it has in Values.
 pub(crate) struct Cell(pub(crate) Json);
@@ -65,7 +66,7 @@ pub(crate) struct Explanation {
     /// The event that set it last, if it is stored.
     set_by: Option<SetBy>,
     #[graphql(skip)]
-    stored: Option<(EntityId, AttributeId)>,
+    stored: Option<(Arc<Entity>, AttributeId)>,
 }
 
 /// An event that set a value.
@@ -98,10 +99,10 @@ pub(crate) async fn explain(
     // Iteratively: what waits is as much as was said.
     let mut open = vec![&mut explanation];
     while let Some(node) = open.pop() {
-        if let Some((entity, attribute)) = node.stored {
+        if let Some((entity, attribute)) = node.stored.take() {
             let attributes = view.schema.attribute(attribute);
             let stored_as: Vec<_> = attributes.iter().flat_map(|attribute| attribute.all_stored_as()).collect();
-            node.set_by = set_by(request, entity, attribute, &stored_as).await?;
+            node.set_by = set_by(request, &view.budget, &entity, attribute, &stored_as).await?;
         }
         open.extend(node.inputs.iter_mut());
     }
@@ -140,7 +141,7 @@ impl Walk<'_> {
             out.expression = Some(expression.to_user(&schema.keys(attribute.collection_id)).to_string());
         }
         match schema.shown_analyzed(attribute.id).map(|analyzed| (&analyzed.compute, analyzed)) {
-            Some((_, analyzed)) if analyzed.is_converted() => out.stored = Some((row.entity.id, attribute.id)),
+            Some((_, analyzed)) if analyzed.is_converted() => out.stored = Some((row.entity.clone(), attribute.id)),
             Some((Compute::Formula(program), _)) => self.own(row, &program.references, depth, &mut out),
             Some((Compute::Crossing(crossing), analyzed)) => {
                 out.strategy = Some(decidr_dataflow::strategy(&crossing.summary));
@@ -159,10 +160,10 @@ impl Walk<'_> {
             }
             // An error of the definition has no inputs.
             Some((Compute::Broken(_), _)) => {}
-            Some((Compute::Stored, _)) | None => out.stored = Some((row.entity.id, attribute.id)),
+            Some((Compute::Stored, _)) | None => out.stored = Some((row.entity.clone(), attribute.id)),
         }
         if attribute.definition.leads_to().is_some() && matches!(attribute.definition, Definition::Link { .. }) {
-            out.stored = Some((row.entity.id, attribute.id));
+            out.stored = Some((row.entity.clone(), attribute.id));
         }
         out
     }
@@ -195,19 +196,24 @@ pub(crate) fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit:
 /// The last event that set a stored value.
 async fn set_by(
     request: &Request<'_>,
-    entity: EntityId,
+    budget: &ScanBudget,
+    entity: &Entity,
     attribute: AttributeId,
     stored_as: &[AttributeId],
 ) -> Result<Option<SetBy>, Refusal> {
-    let (mut found, mut from, mut seen) = (None, 1, 0);
-    while seen < EVENTS_MAX {
-        let events = request.platform.stream(StreamId::from(entity), from, EVENTS_PAGE).await?;
-        seen += events.len();
-        let Some(last) = events.last() else { break };
-        from = last.version + 1;
-        found = events.iter().rev().find(|recorded| sets(recorded, attribute, stored_as)).map(described).or(found);
+    let mut end = entity.version;
+    while end > 0 {
+        let start = end.saturating_sub(EVENTS_PAGE);
+        let events = request.platform.stream(StreamId::from(entity.id), start + 1, (end - start) as usize).await?;
+        if events.iter().any(|_| !budget.take()) {
+            return Err(ScanBudget::exhausted());
+        }
+        if let Some(recorded) = events.iter().rev().find(|recorded| sets(recorded, attribute, stored_as)) {
+            return Ok(Some(described(recorded)));
+        }
+        end = start;
     }
-    Ok(found)
+    Ok(None)
 }
 
 fn sets(recorded: &Recorded, attribute: AttributeId, stored_as: &[AttributeId]) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_graphql::{InputObject, SimpleObject};
 use decidr_domain::delta::Row;
-use decidr_domain::id::{AttributeId, CollectionId};
+use decidr_domain::id::CollectionId;
 use decidr_domain::rollup::Rollup;
 use decidr_domain::schema::resolve;
 use decidr_domain::value::Value;
@@ -12,6 +12,7 @@ use decidr_domain::value::Value;
 use super::definition::{RollupFunction, argument};
 use super::explain::Cell;
 use super::page::{Direction, OrderBy};
+use super::reading::Reading;
 use super::scalars::{PositionToken, json};
 use super::{Refusal, ScanBudget, TenantView};
 
@@ -60,17 +61,18 @@ pub(crate) struct Group {
 /// A summary, checked.
 pub(super) struct Summary {
     pub(super) rollup: &'static Rollup,
-    pub(super) attribute: Option<AttributeId>,
+    /// What it reads of each entity, if that matters.
+    pub(super) reading: Option<Reading>,
     pub(super) argument: Value,
 }
 
 /// The attributes of these keys, to group by.
-pub(super) fn checked_levels(view: &TenantView, collection: CollectionId, keys: &[String]) -> Result<Vec<AttributeId>, Refusal> {
+pub(super) fn checked_levels(view: &TenantView, collection: CollectionId, keys: &[String]) -> Result<Vec<Reading>, Refusal> {
     let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
     if keys.len() > LEVELS_MAX {
         return Err(Refusal::new("TOO_LARGE", format!("groupBy takes {LEVELS_MAX} attributes at most")));
     }
-    keys.iter().map(|key| Ok(schema.attribute_or_refuse(key)?.id)).collect()
+    keys.iter().map(|key| view.reading(schema.attribute_or_refuse(key)?.id)).collect()
 }
 
 /// Summaries of entities of a collection.
@@ -95,7 +97,8 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
             let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {}", analyzed.ty));
             (rollup.result)(&analyzed.ty).map_err(wants)?;
         }
-        Ok(Summary { rollup, attribute: attribute.map(|attribute| attribute.id), argument })
+        let reading = attribute.map(|attribute| view.reading(attribute.id)).transpose()?;
+        Ok(Summary { rollup, reading, argument })
     };
     inputs.into_iter().map(summary).collect()
 }
@@ -122,7 +125,7 @@ pub(crate) fn groups(
         if !view.budget.take() {
             trouble = Some(ScanBudget::exhausted());
         } else if view.matches(row, filter.as_ref()) {
-            let key: Vec<_> = levels.iter().map(|(attribute, _)| view.group_key(row, *attribute)).collect();
+            let key: Vec<_> = levels.iter().map(|(reading, _)| reading.group(row)).collect();
             alike.entry(key).or_default().push(row.clone());
             if alike.len() > GROUPS_MAX {
                 let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");
@@ -135,14 +138,19 @@ pub(crate) fn groups(
         return Err(trouble);
     }
     let directions: Vec<_> = levels.iter().map(|(_, direction)| *direction).collect();
-    let alike: Vec<_> = alike.into_iter().collect();
-    let all = Part { view, summaries: &summaries, alike: alike.iter().collect() };
+    let mut alike: Vec<_> = alike.into_iter().collect();
+    if levels.iter().any(|(reading, _)| reading.is_of_select()) {
+        let places = |(keys, _): &(Vec<Value>, _)| -> Vec<(Value, Value)> {
+            levels.iter().zip(keys).map(|((reading, _), key)| (reading.place_of(key.clone()), key.clone())).collect()
+        };
+        alike.sort_by_cached_key(places);
+    }
+    let all = Part { summaries: &summaries, alike: alike.iter().collect() };
     Ok(Groups { count: all.count(), summaries: all.summarised(), groups: all.groups(0, &directions), position: view.position() })
 }
 
 /// Some of the entities, as lists of those that are alike in everything.
 struct Part<'a> {
-    view: &'a TenantView,
     summaries: &'a [Summary],
     alike: Vec<&'a (Vec<Value>, Vec<Row>)>,
 }
@@ -155,7 +163,7 @@ impl Part<'_> {
     fn summarised(&self) -> Vec<Cell> {
         let rows = || self.alike.iter().flat_map(|(_, rows)| rows);
         let summarised = |summary: &Summary| {
-            let value = |row: &Row| summary.attribute.map_or(Value::Bool(true), |id| self.view.shown_key(row, id));
+            let value = |row: &Row| summary.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row));
             let mut rows: Vec<_> = rows().collect();
             if summary.rollup.order_matters {
                 rows.sort_unstable_by_key(|row| row.entity.id);
@@ -170,7 +178,7 @@ impl Part<'_> {
     fn groups(&self, level: usize, directions: &[Direction]) -> Vec<Group> {
         let Some(direction) = directions.get(level) else { return Vec::new() };
         let group = |alike: &[&_]| {
-            let part = Part { view: self.view, summaries: self.summaries, alike: alike.to_vec() };
+            let part = Part { summaries: self.summaries, alike: alike.to_vec() };
             let key = part.alike.first().map_or(Value::Blank, |(key, _): &&(Vec<Value>, _)| key[level].clone());
             Group {
                 key: Cell::of(json(&key)),
@@ -179,7 +187,7 @@ impl Part<'_> {
                 groups: part.groups(level + 1, directions),
             }
         };
-        // They are in the order of their keys, blank first.
+        // They are in the order of their keys, blank first, options in their own.
         let mut groups: Vec<_> = self.alike.chunk_by(|a, b| a.0[level] == b.0[level]).map(group).collect();
         if *direction == Direction::Desc {
             groups.reverse();

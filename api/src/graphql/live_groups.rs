@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use decidr_dataflow::RollupGroup;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
-use decidr_domain::id::{AttributeId, EntityId};
+use decidr_domain::id::EntityId;
 use decidr_domain::value::Value;
 use decidr_sinks::LiveQuery;
 use decidr_sinks::live::Changes;
@@ -16,6 +16,7 @@ use super::explain::Cell;
 use super::groups::{GROUPS_MAX, Summary};
 use super::listener::{Beginning, Listener};
 use super::maintained::Maintained;
+use super::reading::Reading;
 use super::scalars::json;
 use super::{Refusal, ScanBudget, TenantView};
 
@@ -58,36 +59,35 @@ struct State {
 
 /// The groups of one subscriber.
 pub(super) struct LiveGroups {
-    levels: Vec<AttributeId>,
+    levels: Vec<Reading>,
     summaries: Vec<Summary>,
     groups: BTreeMap<Vec<Value>, State>,
     /// How many groups without groups in them have entities.
     innermost: usize,
     /// How many values the summaries keep.
     held: usize,
-    /// The cells of what is grouped by and summarised.
-    cells: Vec<Option<AttributeId>>,
     /// The groups that changed since they were told of.
     touched: BTreeSet<Vec<Value>>,
 }
 
 impl LiveGroups {
     /// Nothing is known yet.
-    pub(super) fn new(levels: Vec<AttributeId>, summaries: Vec<Summary>) -> Self {
-        Self { levels, summaries, groups: BTreeMap::new(), innermost: 0, held: 0, cells: Vec::new(), touched: BTreeSet::new() }
+    pub(super) fn new(levels: Vec<Reading>, summaries: Vec<Summary>) -> Self {
+        Self { levels, summaries, groups: BTreeMap::new(), innermost: 0, held: 0, touched: BTreeSet::new() }
     }
 
-    fn cells(&self, view: &TenantView) -> Result<Vec<Option<AttributeId>>, Refusal> {
-        let attributes = self.levels.iter().copied().chain(self.summaries.iter().filter_map(|summary| summary.attribute));
-        let cell = |id: AttributeId| match view.schema.attribute(id) {
-            Some(_) => Ok(view.schema.shown_cell(id)),
-            None => Err(Refusal::new("NOT_FOUND", "an attribute that the query groups by or summarises is gone")),
-        };
-        attributes.map(cell).collect()
+    /// Whether what is grouped by and summarised is read as it was, and from now on as it is; an error if some of it is gone.
+    fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
+        let mut same = true;
+        for reading in self.levels.iter_mut().chain(self.summaries.iter_mut().filter_map(|summary| summary.reading.as_mut())) {
+            let newest = reading.renewed(&view.schema)?;
+            same &= newest == *reading;
+            *reading = newest;
+        }
+        Ok(same)
     }
 
     fn fill(&mut self, view: &TenantView, listener: &Listener, filter: Option<&Program>) -> Result<(), Refusal> {
-        self.cells = self.cells(view)?;
         for state in self.groups.values_mut() {
             (state.count, state.kept) = (0, new_kept(&self.summaries));
         }
@@ -101,7 +101,7 @@ impl LiveGroups {
             if !view.budget.take() {
                 trouble = Err(ScanBudget::exhausted());
             } else if LiveQuery::matches(row, filter) {
-                self.count(view, row, true);
+                self.count(row, true);
                 trouble = self.affordable();
             }
             trouble.is_ok()
@@ -116,9 +116,9 @@ impl LiveGroups {
     }
 
     /// Counts an entity in or out.
-    fn count(&mut self, view: &TenantView, row: &Row, is_in: bool) {
-        let path: Vec<Value> = self.levels.iter().map(|attribute| view.group_key(row, *attribute)).collect();
-        let value = |summary: &Summary| summary.attribute.map_or(Value::Bool(true), |id| view.shown_key(row, id));
+    fn count(&mut self, row: &Row, is_in: bool) {
+        let path: Vec<Value> = self.levels.iter().map(|reading| reading.group(row)).collect();
+        let value = |summary: &Summary| summary.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row));
         let values: Vec<Value> = self.summaries.iter().map(value).collect();
         for depth in 0..=path.len() {
             let (mut before, mut after) = (0, 0);
@@ -153,9 +153,9 @@ impl LiveGroups {
         Err(Refusal::new("TOO_LARGE", message))
     }
 
-    /// What there is to tell of the groups that were touched.
+    /// What there is to tell of the groups that were touched. Those that are gone come first: one that is shown like it may have come.
     fn ops(&mut self) -> Vec<GroupOp> {
-        let mut ops = Vec::new();
+        let (mut ops, mut others) = (Vec::new(), Vec::new());
         for path in std::mem::take(&mut self.touched) {
             let Some(state) = self.groups.get_mut(&path) else { continue };
             let cells = path.iter().map(|value| Cell::of(json(value))).collect();
@@ -177,10 +177,11 @@ impl LiveGroups {
             if state.told.as_ref() != Some(&now) {
                 let op = if state.told.is_some() { OpKind::Update } else { OpKind::Insert };
                 let summaries = now.1.iter().map(|value| Cell::of(json(value))).collect();
-                ops.push(GroupOp { op, path: cells, count: now.0, summaries });
+                others.push(GroupOp { op, path: cells, count: now.0, summaries });
                 state.told = Some(now);
             }
         }
+        ops.append(&mut others);
         ops
     }
 }
@@ -198,20 +199,22 @@ impl Maintained for LiveGroups {
 
     fn begin(&mut self, listener: &Listener, beginning: &Beginning) -> Result<Vec<GroupOp>, Refusal> {
         self.groups.clear();
+        self.is_of(&beginning.view)?;
         self.fill(&beginning.view, listener, beginning.filter.as_ref())?;
         Ok(self.ops())
     }
 
     fn change(&mut self, listener: &mut Listener, view: &TenantView, changes: &Changes) -> Result<Vec<GroupOp>, Refusal> {
-        if self.cells(view)? != self.cells {
-            // What rows held before goes by other ids now: everything is counted anew.
+        if !self.is_of(view)? {
+            // What was counted in was read otherwise: everything is counted anew.
             let (view, filter) = listener.newest()?;
+            self.is_of(&view)?;
             self.fill(&view, listener, filter.as_ref())?;
             return Ok(self.ops());
         }
         for op in &changes.ops {
-            op.old.iter().for_each(|row| self.count(view, row, false));
-            op.row.iter().for_each(|row| self.count(view, row, true));
+            op.old.iter().for_each(|row| self.count(row, false));
+            op.row.iter().for_each(|row| self.count(row, true));
         }
         self.affordable()?;
         Ok(self.ops())

@@ -13,6 +13,7 @@ mod mutation;
 mod page;
 mod preview;
 mod query;
+mod reading;
 mod reads;
 pub mod scalars;
 mod schema_types;
@@ -26,13 +27,11 @@ use std::time::Duration;
 
 use async_graphql::{Context, Schema};
 use decidr_dataflow::{Arranged, Selection};
-use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::command::Authority;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{At, Cells, Equality, Program, Type, coerce};
+use decidr_domain::formula::{At, Equality, Program};
 use decidr_domain::id::{AttributeId, CollectionId, Position, TenantId};
-use decidr_domain::schema::{Summary, TenantSchema};
-use decidr_domain::value::Value;
+use decidr_domain::schema::TenantSchema;
 use decidr_sinks::LiveQuery;
 use jiff::Timestamp;
 
@@ -40,6 +39,7 @@ use crate::platform::Platform;
 use crate::position::PositionKey;
 
 pub use error::{Refusal, refusal_json};
+use reading::Reading;
 use scalars::PositionToken;
 
 /// The schema of the API.
@@ -241,34 +241,9 @@ impl TenantView {
         At { cells: row, now: Some(self.schema.clock().unwrap_or(self.now)) }
     }
 
-    /// What is shown of an attribute in a row, to sort and to group by: of a link to many, how many it leads to.
-    pub(crate) fn shown_key(&self, row: &Row, attribute: AttributeId) -> Value {
-        let Some(cell) = self.schema.shown_cell(attribute) else { return Value::Blank };
-        let crossing = self.schema.shown_analyzed(attribute).and_then(|analyzed| analyzed.crossing());
-        match row.computed(cell) {
-            Value::Blank if crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)) => Value::from(0),
-            count if crossing.is_some() => count.clone(),
-            _ => row.cell(cell),
-        }
-    }
-
-    /// The same to group by: what clients are shown alike is one, also where a formula gives a text here and a date there.
-    pub(crate) fn group_key(&self, row: &Row, attribute: AttributeId) -> Value {
-        let shown = self.shown_key(row, attribute);
-        let may_be_anything = self.schema.shown_analyzed(attribute).is_some_and(|analyzed| *analyzed.ty.item() == Type::Any);
-        if may_be_anything { as_shown(shown) } else { shown }
-    }
-
-    /// The same to sort by: options of a select come in the order in which it has them.
-    pub(crate) fn sort_key(&self, row: &Row, attribute: &Attribute) -> Value {
-        let shown = self.shown_key(row, attribute.id);
-        match (&attribute.definition, &shown) {
-            (Definition::SingleSelect { options }, Value::Text(name)) => {
-                let place = options.iter().position(|choice| choice.name == *name);
-                Value::from(place.unwrap_or(options.len()) as i64)
-            }
-            _ => shown,
-        }
+    /// How the cells of an attribute are read.
+    pub(crate) fn reading(&self, attribute: AttributeId) -> Result<Reading, Refusal> {
+        Reading::of(&self.schema, attribute).ok_or_else(|| Refusal::internal("an attribute is gone that was just found"))
     }
 
     /// As of which of the tenant's events.
@@ -276,16 +251,6 @@ impl TenantView {
         use decidr_domain::arrangements::Snapshot;
         let tenant = self.schema.tenant.id;
         self.seal.position(tenant, self.arranged.newest(tenant))
-    }
-}
-
-/// A value with texts in place of all that is shown as text.
-fn as_shown(value: Value) -> Value {
-    match value {
-        Value::Date(_) | Value::DateTime(_) | Value::Link(_) => Value::text(coerce::text(&value)),
-        Value::Links(ids) => Value::List(ids.iter().map(|id| as_shown(Value::Link(*id))).collect()),
-        Value::List(items) => Value::List(items.iter().cloned().map(as_shown).collect()),
-        other => other,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Pages of entities: filtered, in order, from a cursor on.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use async_graphql::{Enum, InputObject, SimpleObject};
 use base64::Engine as _;
@@ -15,6 +14,7 @@ use decidr_domain::value::Value;
 use serde::{Deserialize, Serialize};
 
 use super::entity::Entity;
+use super::reading::Reading;
 use super::scalars::PositionToken;
 use super::traverse::joined;
 use super::{Refusal, ScanBudget, TenantView};
@@ -72,7 +72,7 @@ pub(crate) struct Page {
     view: TenantView,
     collection: CollectionId,
     filter: Option<Program>,
-    order: Vec<(Arc<Attribute>, Direction)>,
+    order: Vec<(Reading, Direction)>,
     first: usize,
     after: Option<Cursor>,
 }
@@ -99,12 +99,12 @@ pub(crate) fn checked_order(
     view: &TenantView,
     collection: CollectionId,
     order_by: &[OrderBy],
-) -> Result<Vec<(Arc<Attribute>, Direction)>, Refusal> {
+) -> Result<Vec<(Reading, Direction)>, Refusal> {
     let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
     if order_by.len() > ORDER_MAX {
         return Err(Refusal::new("TOO_LARGE", format!("orderBy takes {ORDER_MAX} attributes at most")));
     }
-    order_by.iter().map(|order| Ok((schema.attribute_or_refuse(&order.attribute)?.clone(), order.direction))).collect()
+    order_by.iter().map(|order| Ok((view.reading(schema.attribute_or_refuse(&order.attribute)?.id)?, order.direction))).collect()
 }
 
 impl Page {
@@ -242,7 +242,7 @@ impl Page {
     }
 
     fn cursor(&self, row: &Row) -> Cursor {
-        Cursor { keys: self.order.iter().map(|(attribute, _)| self.view.sort_key(row, attribute)).collect(), id: row.entity.id }
+        Cursor { keys: self.order.iter().map(|(reading, _)| reading.place(row)).collect(), id: row.entity.id }
     }
 
     /// Blank comes first when ascending; those alike in all keys are ordered by id.

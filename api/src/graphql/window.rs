@@ -6,12 +6,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use decidr_domain::aggregate::attribute::Attribute;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
-use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::id::{CollectionId, EntityId};
 use decidr_domain::value::Value;
 use decidr_sinks::live;
 use rustc_hash::FxHashMap;
@@ -20,6 +18,7 @@ use super::changes::{Op, OpKind};
 use super::listener::{Beginning, Listener};
 use super::maintained::Maintained;
 use super::page::{Direction, OrderBy, checked_order};
+use super::reading::Reading;
 use super::{Refusal, ScanBudget, TenantView};
 
 /// How many entities more than it shows a window keeps at least when it is filled.
@@ -62,9 +61,7 @@ impl Step {
 
 /// The first entities of an order.
 pub(super) struct Window {
-    order: Vec<(Arc<Attribute>, Direction)>,
-    /// The cells of what it sorts by.
-    cells: Vec<Option<AttributeId>>,
+    order: Vec<(Reading, Direction)>,
     first: usize,
     rows: BTreeMap<Place, Row>,
     places: FxHashMap<EntityId, Place>,
@@ -77,13 +74,13 @@ impl Window {
     /// Nothing is known yet.
     pub(super) fn new(view: &TenantView, collection: CollectionId, order_by: &[OrderBy], first: usize) -> Result<Self, Refusal> {
         let order = checked_order(view, collection, order_by)?;
-        Ok(Self { order, cells: Vec::new(), first, rows: BTreeMap::new(), places: FxHashMap::default(), bound: None, shown: Vec::new() })
+        Ok(Self { order, first, rows: BTreeMap::new(), places: FxHashMap::default(), bound: None, shown: Vec::new() })
     }
 
-    fn place(&self, view: &TenantView, row: &Row) -> Place {
-        let key = |(attribute, direction): &(Arc<Attribute>, Direction)| match direction {
-            Direction::Asc => Key::Ascending(view.sort_key(row, attribute)),
-            Direction::Desc => Key::Descending(Reverse(view.sort_key(row, attribute))),
+    fn place(&self, row: &Row) -> Place {
+        let key = |(reading, direction): &(Reading, Direction)| match direction {
+            Direction::Asc => Key::Ascending(reading.place(row)),
+            Direction::Desc => Key::Descending(Reverse(reading.place(row))),
         };
         Place { keys: self.order.iter().map(key).collect(), id: row.entity.id }
     }
@@ -98,7 +95,7 @@ impl Window {
         view.arranged.scan_selected(collection, &selection, None, |row| {
             affordable = view.budget.take();
             if affordable && live::LiveQuery::matches(row, filter) {
-                self.put(view, row);
+                self.put(row);
             }
             affordable
         });
@@ -106,8 +103,8 @@ impl Window {
     }
 
     /// Takes in a row that is in the result, if it is not behind the bound.
-    fn put(&mut self, view: &TenantView, row: &Row) {
-        let place = self.place(view, row);
+    fn put(&mut self, row: &Row) {
+        let place = self.place(row);
         if self.bound.as_ref().is_some_and(|bound| place > *bound) {
             return;
         }
@@ -126,13 +123,13 @@ impl Window {
     }
 
     /// Takes in changes. Afterwards it may have to be filled anew: [`Window::is_short`].
-    fn take_in(&mut self, view: &TenantView, ops: &[live::Op]) {
+    fn take_in(&mut self, ops: &[live::Op]) {
         for op in ops {
             if let Some(place) = self.places.remove(&op.id) {
                 self.rows.remove(&place);
             }
             if let Some(row) = &op.row {
-                self.put(view, row);
+                self.put(row);
             }
         }
     }
@@ -142,20 +139,14 @@ impl Window {
         self.bound.is_some() && self.rows.len() < self.first
     }
 
-    /// Whether what it sorts by is there as it was; an error if some of it is gone.
+    /// Whether what it sorts by is read as it was, and from now on as it is; an error if some of it is gone.
     fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
         let mut same = true;
-        for (attribute, _) in &mut self.order {
-            let newest = view.schema.attribute(attribute.id);
-            let newest = newest.ok_or_else(|| Refusal::new("NOT_FOUND", "an attribute that the query sorts by is gone"))?;
-            if newest.definition != attribute.definition {
-                same = false;
-                *attribute = newest.clone();
-            }
+        for (reading, _) in &mut self.order {
+            let newest = reading.renewed(&view.schema)?;
+            same &= newest == *reading;
+            *reading = newest;
         }
-        let cells: Vec<_> = self.order.iter().map(|(attribute, _)| view.schema.shown_cell(attribute.id)).collect();
-        same &= cells == self.cells;
-        self.cells = cells;
         Ok(same)
     }
 
@@ -182,7 +173,7 @@ impl Maintained for Window {
         let mut view = view.clone();
         let same = self.is_of(&view)?;
         if same {
-            self.take_in(&view, &changes.ops);
+            self.take_in(&changes.ops);
         }
         if !same || self.is_short() {
             let filter;

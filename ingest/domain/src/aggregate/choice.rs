@@ -7,6 +7,7 @@ use ecow::{EcoString, eco_format};
 use serde::{Deserialize, Serialize};
 
 use crate::rejection::Rejection;
+use crate::value::Value;
 
 /// One option of a select.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,19 @@ impl From<Stored> for Choice {
 impl From<Choice> for Stored {
     fn from(Choice { id, name, color }: Choice) -> Self {
         if id == name && color.is_none() { Stored::Name(name) } else { Stored::Whole { id, name, color } }
+    }
+}
+
+/// By what a value of a select is sorted, whose options come in the order in which it has them: the place of an option; of
+/// several options the list of theirs.
+pub fn place_among(options: &[Choice], value: &Value) -> Value {
+    match value {
+        Value::Text(name) => {
+            let place = options.iter().position(|option| option.name == *name);
+            Value::from(place.unwrap_or(options.len()) as i64)
+        }
+        Value::List(names) => Value::List(names.iter().map(|name| place_among(options, name)).collect()),
+        other => other.clone(),
     }
 }
 

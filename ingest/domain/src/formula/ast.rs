@@ -99,6 +99,11 @@ impl Operator {
         }
     }
 
+    /// Whether it does not matter how a chain of it is bracketed. Sums do: a decimal may round, a date is no number.
+    pub(super) fn is_associative(self) -> bool {
+        matches!(self, Operator::Join | Operator::And | Operator::Or)
+    }
+
     /// How tightly it binds; all operators group from the left. Unary minus binds tighter than any.
     pub fn precedence(self) -> u8 {
         use Operator::*;
@@ -173,7 +178,7 @@ impl fmt::Display for Node {
             NodeKind::Binary(operator, left, right) => {
                 bracketed(left, operator.precedence(), f)?;
                 write!(f, " {} ", operator.symbol())?;
-                bracketed(right, operator.precedence() + 1, f)
+                bracketed(right, operator.precedence() + u8::from(!operator.is_associative()), f)
             }
             NodeKind::Call(name, arguments) => {
                 write!(f, "{name}(")?;

@@ -145,10 +145,10 @@ impl Checker<'_> {
         let (r, right_type) = self.node(right)?;
         let span = left.span.to(right.span);
         let (operator, ty) = match operator {
-            Add if left_type == Type::Text || right_type == Type::Text => {
+            Add if *left_type.item() == Type::Text || *right_type.item() == Type::Text => {
                 // A text attribute that meets `+` is nearly always a mistake; literals are meant to be joined.
                 for (node, ty) in [(left, &left_type), (right, &right_type)] {
-                    if *ty == Type::Text && matches!(node.kind, NodeKind::Attribute(_)) {
+                    if *ty.item() == Type::Text && matches!(node.kind, NodeKind::Attribute(_)) {
                         let message = "`+` adds numbers, and this attribute is text: join texts with `&`";
                         return Err(FormulaError::new(FormulaErrorKind::Type, node.span, message));
                     }
@@ -239,7 +239,9 @@ impl Checker<'_> {
             if let Expr::Constant(value) = &expr {
                 kind.check_constant(value).map_err(|e| FormulaError::new(FormulaErrorKind::Type, argument.span, &e.message))?;
             }
-            exprs.push(expr);
+            let is_stored_list =
+                matches!(ty, Type::List(_)) && matches!(expr, Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Variable(_));
+            exprs.push(if is_stored_list { Expr::Listed(Box::new(expr)) } else { expr });
             types.push(ty);
         }
         if name == "SWITCH" {

@@ -16,10 +16,9 @@ pub const TEXT_LENGTH_MAX: usize = 100_000;
 /// The most items of a list.
 pub const ITEMS_MAX: usize = 10_000;
 
-/// A list with its blanks, one of nothing being blank; refused if it is too long.
+/// A list with its blanks; refused if it is too long.
 pub fn list(items: Vec<Value>) -> Outcome {
     match items.len() {
-        0 => Ok(Value::Blank),
         length if length > ITEMS_MAX => {
             Err(error(ErrorKind::Limit, format!("the list would have {length} items; {ITEMS_MAX} are the most")))
         }

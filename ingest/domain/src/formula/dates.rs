@@ -266,14 +266,13 @@ pub(super) fn year(digits: &str) -> Option<i16> {
     }
 }
 
-/// 17:05, 17:05:30.25, 5:05 pm
+/// 17:05, 17:05:30.25, 5:05 pm, 5:05 p.m.
 fn time(text: &str) -> Option<Time> {
     let lower = text.to_ascii_lowercase();
-    let (digits, half) = match (lower.strip_suffix("am"), lower.strip_suffix("pm")) {
-        (Some(digits), _) => (digits.trim(), Some(0)),
-        (_, Some(digits)) => (digits.trim(), Some(12)),
-        _ => (lower.trim(), None),
-    };
+    let half = [("am", 0), ("a.m.", 0), ("pm", 12), ("p.m.", 12)]
+        .into_iter()
+        .find_map(|(written, half)| Some((lower.strip_suffix(written)?, half)));
+    let (digits, half) = half.map_or((lower.trim(), None), |(digits, half)| (digits.trim(), Some(half)));
     let mut parts = digits.split(':');
     let hour: i8 = parts.next()?.parse().ok()?;
     let minute: i8 = parts.next().map_or(half.map(|_| 0), |minute| minute.parse().ok())?;
@@ -357,6 +356,8 @@ mod tests {
             ("2024-01-31 10:30", "2024-01-31T10:30:00Z"),
             ("1/31/2024 5:05 pm", "2024-01-31T17:05:00Z"),
             ("1/31/2024 12:00am", "2024-01-31T00:00:00Z"),
+            ("31 Jan 2024, 3 P.M.", "2024-01-31T15:00:00Z"),
+            ("31 Jan 2024 3:30 a.m.", "2024-01-31T03:30:00Z"),
         ] {
             let shown = match parse(text, &TimeZone::UTC) {
                 Some(Moment::Date(date)) => date.to_string(),

@@ -122,6 +122,8 @@ pub enum Expr {
     HostAttribute(AttributeId),
     /// What is shown of stored values. It stands alone.
     Converted(Arc<Conversion>),
+    /// A list, where blank is one of nothing: so cells hold it.
+    Listed(Box<Expr>),
     /// A variable, by its place among those that are known there.
     Variable(usize),
     /// Something in which the time is known to the millisecond.
@@ -141,7 +143,7 @@ impl Expr {
     pub fn calls(&self, is_meant: &dyn Fn(&Function) -> bool) -> bool {
         match self {
             Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => false,
-            Expr::Exact(operand) | Expr::Negate(operand, _) => operand.calls(is_meant),
+            Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => operand.calls(is_meant),
             Expr::Binary(_, operands, _) => operands.0.calls(is_meant) || operands.1.calls(is_meant),
             Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _) => {
                 is_meant(function) || arguments.iter().any(|argument| argument.calls(is_meant))
@@ -159,6 +161,7 @@ impl Expr {
             // When something was written to is known by the attribute, and not by its cells.
             Expr::Lazy(function, ..) if is_of_writing(function) => self.clone(),
             Expr::Exact(operand) => Expr::Exact(Box::new(operand.with_cells(cells))),
+            Expr::Listed(operand) => Expr::Listed(Box::new(operand.with_cells(cells))),
             Expr::Negate(operand, span) => Expr::Negate(Box::new(operand.with_cells(cells)), *span),
             Expr::Binary(operator, operands, span) => {
                 Expr::Binary(*operator, Box::new((operands.0.with_cells(cells), operands.1.with_cells(cells))), *span)
@@ -217,9 +220,13 @@ impl Program {
     pub fn outcome(&self, cells: &dyn Cells, context: &Context, variables: Vec<Value>) -> Result<Value, (Arc<ErrorValue>, Option<Span>)> {
         let run = |exact: &Context, context: &Context| {
             let mut evaluation = Evaluation::new(cells, exact, context, variables);
-            evaluation.expr(&self.expr).map_err(|error| (error, evaluation.failed_at))
+            match evaluation.expr(&self.expr) {
+                // So cells hold it.
+                Ok(Value::List(items)) if items.is_empty() => Ok(Value::Blank),
+                outcome => outcome.map_err(|error| (error, evaluation.failed_at)),
+            }
         };
-        match cells.now().filter(|_| self.is_timed && context.now.is_none()) {
+        match context.now.or_else(|| cells.now()).filter(|_| self.is_timed) {
             Some(now) => {
                 let (exact, context) = time::contexts(context, now);
                 run(&exact, &context)
@@ -258,6 +265,10 @@ impl<'a> Evaluation<'a> {
             Expr::HostAttribute(id) => flows(self.cells.host_cell(*id)),
             Expr::Converted(conversion) => flows(conversion.value(self.cells)),
             Expr::Variable(place) => flows(self.variables.get(*place).cloned().unwrap_or_default()),
+            Expr::Listed(operand) => match self.expr(operand)? {
+                Value::Blank => Ok(Value::List([].into())),
+                value => Ok(value),
+            },
             Expr::Exact(operand) => {
                 let coarse = std::mem::replace(&mut self.context, self.exact);
                 let outcome = self.expr(operand);
@@ -318,13 +329,13 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The zone and language that a date brings along from SET_TIMEZONE and SET_LOCALE, if it does.
-    fn own_context(&mut self, expr: Option<&Expr>) -> Outcome<Option<Context>> {
+    pub(super) fn own_context(&mut self, expr: Option<&Expr>) -> Outcome<Option<Context>> {
         let Some(Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _)) = expr else { return Ok(None) };
         let mut context = match function.name {
-            "SET_TIMEZONE" | "SET_LOCALE" | "DATEADD" => self.own_context(arguments.first())?,
+            "SET_TIMEZONE" | "SET_LOCALE" | "DATEADD" | "WORKDAY" => self.own_context(arguments.first())?,
             _ => return Ok(None),
         };
-        if function.name != "DATEADD" {
+        if matches!(function.name, "SET_TIMEZONE" | "SET_LOCALE") {
             let named = self.expr(&arguments[1])?;
             let own = context.get_or_insert_with(|| self.context.clone());
             match function.name {
@@ -371,10 +382,14 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// An error as a value becomes an error on its way.
+/// An error as a value becomes an error on its way, and so does the first one in a list.
 fn flows(value: Value) -> Outcome {
     match value {
         Value::Error(error) => Err(error),
+        Value::List(items) => match items.iter().find(|item| matches!(item, Value::Error(_) | Value::List(_))) {
+            Some(_) => items.iter().try_for_each(|item| flows(item.clone()).map(drop)).map(|()| Value::List(items)),
+            None => Ok(Value::List(items)),
+        },
         value => Ok(value),
     }
 }

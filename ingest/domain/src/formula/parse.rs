@@ -64,8 +64,18 @@ impl<'a> Parser<'a> {
             }
             self.next += 1;
             let right = self.expression(operator.precedence())?;
-            let (span, depth) = (left.span.to(right.span), 1 + left.depth.max(right.depth));
-            left = node(span, depth, NodeKind::Binary(*operator, Box::new(left), Box::new(right)))?;
+            left = if operator.is_associative() {
+                let mut chain = Vec::new();
+                links(left, *operator, &mut chain);
+                links(right, *operator, &mut chain);
+                while matches!(self.peek(), Some((Token::Operator(next), _)) if next == operator) {
+                    self.next += 1;
+                    links(self.expression(operator.precedence())?, *operator, &mut chain);
+                }
+                balanced(*operator, chain)?
+            } else {
+                binary(*operator, left, right)?
+            };
         }
         Ok(left)
     }
@@ -187,6 +197,37 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Appends what `operator` has between it in this tree, from left to right.
+fn links(tree: Node, operator: Operator, chain: &mut Vec<Node>) {
+    match tree.kind {
+        NodeKind::Binary(its, left, right) if its == operator => {
+            links(*left, operator, chain);
+            links(*right, operator, chain);
+        }
+        _ => chain.push(tree),
+    }
+}
+
+/// The tree of a chain, as low as it can be, so that long chains are not deep.
+fn balanced(operator: Operator, mut chain: Vec<Node>) -> Result<Node, FormulaError> {
+    while chain.len() > 1 {
+        let (mut links, mut pairs) = (chain.into_iter(), Vec::new());
+        while let Some(left) = links.next() {
+            pairs.push(match links.next() {
+                Some(right) => binary(operator, left, right)?,
+                None => left,
+            });
+        }
+        chain = pairs;
+    }
+    Ok(chain.pop().expect("a chain has at least the two operands that its operator was found between"))
+}
+
+fn binary(operator: Operator, left: Node, right: Node) -> Result<Node, FormulaError> {
+    let (span, depth) = (left.span.to(right.span), 1 + left.depth.max(right.depth));
+    node(span, depth, NodeKind::Binary(operator, Box::new(left), Box::new(right)))
+}
+
 fn node(span: Span, depth: usize, kind: NodeKind) -> Result<Node, FormulaError> {
     if depth > DEPTH_MAX { Err(too_deep(span)) } else { Ok(Node { span, depth, kind }) }
 }
@@ -245,6 +286,9 @@ mod tests {
     fn precedence() {
         for (text, tree) in [
             ("1 + 2 * 3", "(+ 1 (* 2 3))"),
+            ("1 & 2 & 3 & 4 & 5", "(& (& (& 1 2) (& 3 4)) 5)"),
+            ("1 & (2 & (3 & 4)) & 5", "(& (& (& 1 2) (& 3 4)) 5)"),
+            ("1 && 2 || (3 || 4) && 5", "(|| (&& 1 2) (&& (|| 3 4) 5))"),
             ("1 - 2 - 3", "(- (- 1 2) 3)"),
             ("-2 ^ 2", "(^ (neg 2) 2)"),
             ("2 * 3 ^ 2", "(* 2 (^ 3 2))"),
@@ -309,5 +353,9 @@ mod tests {
             assert_eq!(parse(&text, &[]).unwrap_err().kind, FormulaErrorKind::TooLarge);
         }
         assert!(parse(&format!("{}1{}", "(".repeat(200), ")".repeat(200)), &[]).is_ok());
+        for chained in ["&1", "&&1", "||1", "&(1&1)"] {
+            let tree = parse(&format!("1{}", chained.repeat(4_000)), &[]).unwrap();
+            assert!(parse(&tree.to_string(), &[]).unwrap().means_the_same(&tree), "{chained}");
+        }
     }
 }

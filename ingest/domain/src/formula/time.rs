@@ -82,7 +82,7 @@ fn trend(expr: &Expr) -> Trend {
         Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) => Trend::Fixed,
         // What it stands for is not at hand here.
         Expr::Variable(_) => Trend::Any,
-        Expr::Exact(inner) => trend(inner),
+        Expr::Exact(inner) | Expr::Listed(inner) => trend(inner),
         Expr::Negate(operand, _) => trend(operand).reversed(),
         Expr::Binary(operator, operands, _) => {
             let (left, right) = (trend(&operands.0), trend(&operands.1));
@@ -135,7 +135,7 @@ fn of_call(function: &Function, arguments: &[Expr]) -> Trend {
 fn each_unsteady<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match expr {
         Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => {}
-        Expr::Exact(operand) | Expr::Negate(operand, _) => each_unsteady(operand, visit),
+        Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => each_unsteady(operand, visit),
         Expr::Binary(_, operands, _) => {
             each_unsteady(&operands.0, visit);
             each_unsteady(&operands.1, visit);
@@ -204,6 +204,7 @@ impl Search<'_> {
         match expr {
             Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => None,
             Expr::Exact(inner) => self.first_other(inner, 1),
+            Expr::Listed(operand) => self.next(operand),
             Expr::Call(function, _, _) if function.name == "NOW" => minute(),
             Expr::Call(function, _, _) if function.name == "TODAY" => {
                 let tomorrow = TimeZone::UTC.to_datetime(self.now).date().checked_add(1.day());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::aggregate::choice::{Choice, place_among};
 use crate::formula::coerce::{equal, truth};
 use crate::formula::{Cells, Equality, Program, ValueKey};
 use crate::id::{AttributeId, CollectionId, EntityId};
@@ -119,6 +120,17 @@ pub enum Summary {
     Collect(Arc<Collect>),
 }
 
+/// One of the things by which contributions are sorted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SortColumn {
+    /// Which of the columns.
+    pub column: usize,
+    /// Whether the largest comes first.
+    pub descending: bool,
+    /// The options in their order, if it is a select.
+    pub options: Vec<Choice>,
+}
+
 /// What is made of contributions that are looked at one by one. A contribution is a [`Value::List`] of the value and of
 /// the columns, blanks included.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,8 +139,8 @@ pub struct Collect {
     pub columns: Vec<AttributeId>,
     /// Only contributions for which this is true count; it may refer to the host's cells too.
     pub filter: Option<Program>,
-    /// By which of the columns they are sorted, and whether the largest comes first; else they keep the link's order.
-    pub sort: Vec<(usize, bool)>,
+    /// What they are sorted by; else they keep the link's order.
+    pub sort: Vec<SortColumn>,
     /// How many count, at most.
     pub limit: Option<usize>,
     /// What is made of those that count.
@@ -283,18 +295,23 @@ impl Collect {
                 let mut values = Vec::with_capacity(rows.len());
                 rows.iter().for_each(|row| each_item(&row[0], &mut |item| values.push(item.clone())));
                 // Blanks are among them, so that they can be counted.
-                let values = if values.is_empty() { Value::Blank } else { Value::List(values.into()) };
-                program.evaluate_with(host, vec![values])
+                program.evaluate_with(host, vec![Value::List(values.into())])
             }
         }
     }
 
     fn order(&self, a: &[Value], b: &[Value]) -> std::cmp::Ordering {
-        for (column, descending) in &self.sort {
+        for SortColumn { column, descending, options } in &self.sort {
             let (a, b) = (a.get(column + 1), b.get(column + 1));
             // Whichever way they are sorted, blanks come last.
             let blank = |value: Option<&Value>| value.is_none_or(|value| equal(value, &Value::Blank));
-            let order = blank(a).cmp(&blank(b)).then_with(|| if *descending { b.cmp(&a) } else { a.cmp(&b) });
+            let place = |value: Option<&Value>| value.map(|value| place_among(options, value));
+            let order = blank(a).cmp(&blank(b)).then_with(|| match (options.is_empty(), descending) {
+                (true, true) => b.cmp(&a),
+                (true, false) => a.cmp(&b),
+                (false, true) => place(b).cmp(&place(a)),
+                (false, false) => place(a).cmp(&place(b)),
+            });
             if order.is_ne() {
                 return order;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::TenantSchema;
 use super::analysis::{Analyzed, Compute};
 use super::conversion::Conversion;
-use super::crossing::{Collect, Crossing, Direction, Finish, MatchKeys, Summary};
+use super::crossing::{Collect, Crossing, Direction, Finish, MatchKeys, SortColumn, Summary};
 use crate::aggregate::attribute::{Attribute, Definition, MatchKey, SortKey};
 use crate::formula::eval::Expr;
 use crate::formula::{Attributes, Expression, MODIFIED, Program, Resolved, Scope, Span, Type, functions};
@@ -222,7 +222,11 @@ impl Selection<'_> {
             reads.dedup();
         }
         let weights = usize::from(self.weight.is_some());
-        let sort = self.sort.iter().enumerate().map(|(i, key)| (weights + i, key.descending)).collect();
+        let sort_column = |(i, key): (usize, &SortKey)| {
+            let options = schema.attribute(key.attribute_id).map_or(&[][..], |attribute| attribute.definition.options()).to_vec();
+            SortColumn { column: weights + i, descending: key.descending, options }
+        };
+        let sort = self.sort.iter().enumerate().map(sort_column).collect();
         let limit = self.limit.map(|limit| limit as usize);
         let summary = match plain {
             Some(plain) if filter.is_none() => plain,

@@ -79,7 +79,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 items.push(value.clone());
                 Ok(())
             })?;
-            let place = |value: &Value| number(value).map(|n| n.trunc().to_i64().unwrap_or(i64::MAX));
+            let place =
+                |value: &Value| number(value).map(|n| n.trunc().clamp(i32::MIN.into(), i32::MAX.into()).to_i64().unwrap_or(i64::MAX));
             let length = items.len() as i64;
             let from_end = |n: i64| if n < 0 { (length + n + 1).max(0) } else { n };
             let start = from_end(place(&values[1])?).max(1);

@@ -82,15 +82,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Lazy(|evaluation, arguments| {
             let (start, days) = (evaluation.expr(&arguments[0])?, number(&evaluation.expr(&arguments[1])?)?);
             let off = arguments.get(2).map(|holidays| evaluation.expr(holidays)).transpose()?;
-            let Some(start) = moment(&start, &evaluation.context.zone)? else { return Ok(Value::Blank) };
-            let off = holidays(evaluation.context, off.as_ref())?;
+            let own = evaluation.own_context(arguments.first())?;
+            let context = own.as_ref().unwrap_or(evaluation.context);
+            let Some(start) = moment(&start, &context.zone)? else { return Ok(Value::Blank) };
+            let off = holidays(context, off.as_ref())?;
             let days = days.trunc().to_i64().filter(|days| days.abs() <= WORKDAYS_MAX).ok_or_else(out_of_range)?;
-            let at = start.civil(&evaluation.context.zone);
+            let at = start.civil(&context.zone);
             let date = workday(evaluation, at.date(), days, &off)?;
             match start {
                 Moment::Date(_) => Ok(Value::Date(date)),
                 Moment::DateTime(_) => {
-                    evaluation.context.zone.to_timestamp(date.to_datetime(at.time())).map(Value::DateTime).map_err(|_| out_of_range())
+                    context.zone.to_timestamp(date.to_datetime(at.time())).map(Value::DateTime).map_err(|_| out_of_range())
                 }
             }
         }),

@@ -100,7 +100,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "date, other, [unit]",
         parameters: COMPARED,
         returns: |_| Type::Bool,
-        call: Call::Dated(|context, values| compared(context, values, |a, b| a == b)),
+        call: Call::Dated(|context, values| compared(context, values, |apart| apart.is_zero())),
         doc: "Whether both are the same instant, or with a unit lie in the same unit of the calendar.",
         examples: &[("IS_SAME({day}, {at}, \"day\")", "true"), ("IS_SAME({day}, {at})", "false")],
     },
@@ -109,7 +109,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "date, other, [unit]",
         parameters: COMPARED,
         returns: |_| Type::Bool,
-        call: Call::Dated(|context, values| compared(context, values, |a, b| a > b)),
+        call: Call::Dated(|context, values| compared(context, values, |apart| apart.is_positive())),
         doc: "Whether the first is later.",
         examples: &[("IS_AFTER({at}, {day})", "true")],
     },
@@ -118,7 +118,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "date, other, [unit]",
         parameters: COMPARED,
         returns: |_| Type::Bool,
-        call: Call::Dated(|context, values| compared(context, values, |a, b| a < b)),
+        call: Call::Dated(|context, values| compared(context, values, |apart| apart.is_negative())),
         doc: "Whether the first is earlier.",
         examples: &[("IS_BEFORE({at}, {day})", "false")],
     },
@@ -265,10 +265,19 @@ fn difference(end: Moment, start: Moment, unit: Unit, context: &Context) -> Outc
     })
 }
 
-fn compared(context: &Context, values: &[Value], holds: fn(civil::DateTime, civil::DateTime) -> bool) -> Outcome {
+/// Days and longer units are of the calendar in the zone; what is shorter is compared as it passes, also where clocks are
+/// put back.
+fn compared(context: &Context, values: &[Value], holds: fn(SignedDuration) -> bool) -> Outcome {
     let zone = &context.zone;
     let (Some(a), Some(b)) = (moment(&values[0], zone)?, moment(&values[1], zone)?) else { return Ok(Value::Bool(false)) };
     let unit = values.get(2).filter(|unit| !unit.is_blank()).map(Unit::of).transpose()?.map_or("", Unit::name);
     let cut = |at: Moment| cut(at.civil(zone), unit).ok_or_else(out_of_range);
-    Ok(Value::Bool(holds(cut(a)?, cut(b)?)))
+    let apart = match unit {
+        "year" | "quarter" | "month" | "week" | "day" => cut(b)?.duration_until(cut(a)?),
+        _ => {
+            let begin = |at: Moment| -> Outcome<_> { Ok(at.instant(zone)? - cut(at)?.duration_until(at.civil(zone))) };
+            begin(b)?.duration_until(begin(a)?)
+        }
+    };
+    Ok(Value::Bool(holds(apart)))
 }

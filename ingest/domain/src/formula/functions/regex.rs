@@ -1,13 +1,15 @@
-//! Regular expressions: those of RE2, which take time in proportion to the text whatever the expression.
+//! Regular expressions: those of RE2, where a search takes time in proportion to the text and to the expression.
 
 use std::cell::RefCell;
 
 use ecow::EcoString;
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
 use rustc_hash::FxHashMap;
 
 use super::{Call, Function, Kind, Parameters};
 use crate::formula::coerce::{bounded, list, text};
+use crate::formula::eval::{Evaluation, Expr};
 use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
@@ -26,7 +28,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "text, expression",
         parameters: MATCHING,
         returns: |_| Type::Bool,
-        call: Call::Strict(|values| Ok(Value::Bool(compiled(&text(&values[1]))?.is_match(&text(&values[0]))))),
+        call: Call::Lazy(|evaluation, arguments| {
+            let search = Search::new(evaluation, arguments)?;
+            search.pays(evaluation, 0)?;
+            Ok(Value::Bool(search.pattern.regex.is_match(&search.text)))
+        }),
         doc: "Whether the expression matches anywhere in the text.",
         examples: &[("REGEX_MATCH(\"Hello World\", \"Hello.World\")", "true"), ("REGEX_MATCH(\"a\", \"(\")", "refused")],
     },
@@ -35,9 +41,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "text, expression",
         parameters: MATCHING,
         returns: |_| Type::Text,
-        call: Call::Strict(|values| {
-            let (regex, text) = (compiled(&text(&values[1]))?, text(&values[0]));
-            let found = regex.captures(&text).and_then(|found| found.get(1).or(found.get(0)));
+        call: Call::Lazy(|evaluation, arguments| {
+            let search = Search::new(evaluation, arguments)?;
+            search.pays(evaluation, 0)?;
+            let found = search.pattern.regex.captures(&search.text).and_then(|found| found.get(1).or(found.get(0)));
             Ok(found.map_or(Value::Blank, |found| Value::text(found.as_str())))
         }),
         doc: "The first match, or its first group if there is one; blank if nothing matches.",
@@ -52,9 +59,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "text, expression",
         parameters: MATCHING,
         returns: |_| Type::List(Box::new(Type::Text)),
-        call: Call::Strict(|values| {
-            let (regex, text) = (compiled(&text(&values[1]))?, text(&values[0]));
-            list(regex.find_iter(&text).map(|found| Value::text(found.as_str())).collect())
+        call: Call::Lazy(|evaluation, arguments| {
+            let search = Search::new(evaluation, arguments)?;
+            search.pays(evaluation, 0)?;
+            let mut out = Vec::new();
+            for found in search.pattern.regex.find_iter(&search.text) {
+                out.push(Value::text(found.as_str()));
+                search.pays(evaluation, found.end())?;
+            }
+            list(out)
         }),
         doc: "All matches, as a list.",
         examples: &[("REGEX_EXTRACTALL(\"a1b22\", \"[0-9]+\")", "[\"1\", \"22\"]")],
@@ -64,14 +77,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         arguments: "text, expression, replacement",
         parameters: Parameters::exactly(&[Kind::Text, Kind::Pattern, Kind::Text]),
         returns: |_| Type::Text,
-        call: Call::Strict(|values| {
-            let (old, regex, replacement) = (text(&values[0]), compiled(&text(&values[1]))?, text(&values[2]));
-            let (mut out, mut copied) = (String::new(), 0);
-            for found in regex.captures_iter(&old) {
+        call: Call::Lazy(|evaluation, arguments| {
+            let search = Search::new(evaluation, arguments)?;
+            let replacement = text(&evaluation.expr(&arguments[2])?);
+            search.pays(evaluation, 0)?;
+            let (old, mut out, mut copied) = (&search.text, String::new(), 0);
+            for found in search.pattern.regex.captures_iter(old) {
                 let Some(whole) = found.get(0) else { continue };
                 out.push_str(&old[copied..whole.start()]);
                 expand(&found, &replacement, &mut out)?;
                 copied = whole.end();
+                search.pays(evaluation, copied)?;
             }
             out.push_str(&old[copied..]);
             bounded(out.len())?;
@@ -85,6 +101,28 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
     },
 ];
+
+/// A text and the expression that is looked for in it.
+struct Search {
+    text: EcoString,
+    pattern: Pattern,
+}
+
+impl Search {
+    /// The first two arguments of a function.
+    fn new(evaluation: &mut Evaluation<'_>, arguments: &[Expr]) -> Outcome<Self> {
+        let (text, expression) = (text(&evaluation.expr(&arguments[0])?), text(&evaluation.expr(&arguments[1])?));
+        Ok(Self { text, pattern: compiled(&expression)? })
+    }
+
+    /// Takes the steps of a search from a place on, which at worst looks at all that is left once for each state: that a
+    /// search takes time in proportion to the text says nothing of a thousand searches in it.
+    fn pays(&self, evaluation: &mut Evaluation<'_>, from: usize) -> Outcome<()> {
+        /// How many states are tried on a byte in the time of a step.
+        const TRIED_PER_STEP: usize = 128;
+        evaluation.step((self.text.len() - from).saturating_mul(self.pattern.states) / TRIED_PER_STEP)
+    }
+}
 
 /// Appends a replacement with what it refers to.
 fn expand(found: &regex::Captures<'_>, replacement: &str, out: &mut String) -> Outcome<()> {
@@ -205,16 +243,39 @@ fn is_repetition(behind: &str) -> bool {
     !least.is_empty() && least.bytes().chain(most.bytes()).all(|b| b.is_ascii_digit())
 }
 
+/// An expression ready to run.
+#[derive(Clone)]
+pub(super) struct Pattern {
+    regex: Regex,
+    /// In how many states a search may be at once, about.
+    states: usize,
+}
+
+/// In how many states a search may be at once: each repetition that is counted is written out.
+fn states(hir: &Hir) -> usize {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min.saturating_add(1)).max(1);
+            states(&repetition.sub).saturating_mul(times as usize)
+        }
+        HirKind::Capture(capture) => states(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(states).fold(0, usize::saturating_add),
+    }
+}
+
 /// The expression ready to run.
-pub(super) fn compiled(expression: &str) -> Outcome<Regex> {
+pub(super) fn compiled(expression: &str) -> Outcome<Pattern> {
     thread_local! {
-        static KEPT: RefCell<FxHashMap<EcoString, Regex>> = RefCell::default();
+        static KEPT: RefCell<FxHashMap<EcoString, Pattern>> = RefCell::default();
     }
     KEPT.with_borrow_mut(|kept| {
-        if let Some(regex) = kept.get(expression) {
-            return Ok(regex.clone());
+        if let Some(pattern) = kept.get(expression) {
+            return Ok(pattern.clone());
         }
-        let built = RegexBuilder::new(&translated(expression)).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
+        let translated = translated(expression);
+        let built = RegexBuilder::new(&translated).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
         let regex = built.map_err(|cause| match cause {
             regex::Error::CompiledTooBig(_) => error(ErrorKind::Limit, "the regular expression is too large"),
             _ => error(ErrorKind::Value, format!("\"{}\" is not a regular expression", excerpt(expression))),
@@ -222,7 +283,9 @@ pub(super) fn compiled(expression: &str) -> Outcome<Regex> {
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
-        kept.insert(expression.into(), regex.clone());
-        Ok(regex)
+        let states = regex_syntax::parse(&translated).map_or(usize::MAX, |hir| states(&hir));
+        let pattern = Pattern { regex, states };
+        kept.insert(expression.into(), pattern.clone());
+        Ok(pattern)
     })
 }

@@ -295,6 +295,12 @@ fn substitute(values: &[Value]) -> Outcome {
     Ok(Value::Text(out))
 }
 
+/// Unicode's category Sc.
+fn is_currency_sign(c: char) -> bool {
+    const SIGNS: &str = "$¢£¤¥֏؋߾߿৲৳৻૱௹฿៛꠸﷼﹩＄￠￡￥￦";
+    ('\u{20a0}'..='\u{20cf}').contains(&c) || SIGNS.contains(c)
+}
+
 fn value(values: &[Value]) -> Outcome {
     let written = text(&values[0]);
     let trimmed = written.trim();
@@ -305,7 +311,7 @@ fn value(values: &[Value]) -> Outcome {
     let in_brackets = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).filter(|within| !within.contains(['-', '+']));
     let (negative, shown) = (in_brackets.is_some(), in_brackets.unwrap_or(trimmed));
     let (percent, bare) = shown.strip_suffix('%').map_or((false, shown), |bare| (true, bare));
-    let digits: String = bare.chars().filter(|c| !(c.is_whitespace() || *c == ',' || "$€£¥₹¢₩₽₺₫฿".contains(*c))).collect();
+    let digits: String = bare.chars().filter(|c| !(c.is_whitespace() || *c == ',' || is_currency_sign(*c))).collect();
     let parsed = number(&Value::text(digits.as_str())).ok().filter(|_| digits.contains(|c: char| c.is_ascii_digit()));
     let n = parsed.ok_or_else(|| error(ErrorKind::Value, format!("\"{}\" is not a number", excerpt(&written))))?;
     let n = if percent { n / rust_decimal::Decimal::ONE_HUNDRED } else { n };

@@ -90,7 +90,7 @@ fn find(values: &[Value]) -> Outcome<Option<i64>> {
     let (needle, text) = (text(&values[0]), text(&values[1]));
     let start = match values.get(2) {
         None => 1,
-        Some(start) => number(start)?.trunc().to_i64().unwrap_or(i64::MAX).max(1) as usize,
+        Some(start) => number(start)?.trunc().clamp(1.into(), i64::MAX.into()).to_usize().unwrap_or(usize::MAX),
     };
     // Beyond the end nothing is found, not even nothing.
     let Some(from) = text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(start - 1) else { return Ok(None) };

@@ -1,0 +1,86 @@
+//! How cells of an attribute are read to sort, to group and to summarise by them.
+
+use decidr_domain::aggregate::choice::{Choice, place_among};
+use decidr_domain::delta::Row;
+use decidr_domain::formula::{Cells, Type, coerce};
+use decidr_domain::id::AttributeId;
+use decidr_domain::schema::{Summary, TenantSchema};
+use decidr_domain::value::Value;
+
+use super::Refusal;
+
+/// How the cells that are shown of an attribute are read under one schema. Rows must be read in the same way when they come
+/// and when they go, or else what was counted in is not what is counted out: who keeps something of rows compares readings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    attribute: AttributeId,
+    /// Nothing if none are shown yet.
+    cell: Option<AttributeId>,
+    /// Of a link to many it is how many it leads to.
+    is_count: bool,
+    /// Whether one cell may hold a text, and another a date.
+    may_be_anything: bool,
+    /// What the options of a select are called, in order.
+    options: Vec<Choice>,
+}
+
+impl Reading {
+    /// Nothing if there is no such attribute.
+    pub(crate) fn of(schema: &TenantSchema, id: AttributeId) -> Option<Self> {
+        let attribute = schema.attribute(id)?;
+        let analyzed = schema.shown_analyzed(id);
+        let crossing = analyzed.and_then(|analyzed| analyzed.crossing());
+        Some(Self {
+            attribute: id,
+            cell: schema.shown_cell(id),
+            is_count: crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
+            may_be_anything: analyzed.is_some_and(|analyzed| *analyzed.ty.item() == Type::Any),
+            options: attribute.definition.options().to_vec(),
+        })
+    }
+
+    /// The same under another schema; an error if the attribute is not there any more.
+    pub(crate) fn renewed(&self, schema: &TenantSchema) -> Result<Self, Refusal> {
+        let gone = || Refusal::new("NOT_FOUND", "an attribute is gone by which the query sorts, groups or summarises");
+        Self::of(schema, self.attribute).ok_or_else(gone)
+    }
+
+    /// Whether its values have an order of their own.
+    pub(crate) fn is_of_select(&self) -> bool {
+        !self.options.is_empty()
+    }
+
+    /// What a row holds, to summarise it.
+    pub(crate) fn value(&self, row: &Row) -> Value {
+        match self.cell.map_or(Value::Blank, |cell| row.cell(cell)) {
+            Value::Blank if self.is_count => Value::from(0),
+            value => value,
+        }
+    }
+
+    /// The same to group by: what clients are shown alike is one, also where a formula gives a text here and a date there.
+    pub(crate) fn group(&self, row: &Row) -> Value {
+        let value = self.value(row);
+        if self.may_be_anything { as_shown(value) } else { value }
+    }
+
+    /// The same to sort by: options of a select come in the order in which it has them.
+    pub(crate) fn place(&self, row: &Row) -> Value {
+        self.place_of(self.value(row))
+    }
+
+    /// By what such a value is sorted.
+    pub(crate) fn place_of(&self, value: Value) -> Value {
+        if self.options.is_empty() { value } else { place_among(&self.options, &value) }
+    }
+}
+
+/// A value with texts in place of all that is shown as text.
+fn as_shown(value: Value) -> Value {
+    match value {
+        Value::Date(_) | Value::DateTime(_) | Value::Link(_) => Value::text(coerce::text(&value)),
+        Value::Links(ids) => Value::List(ids.iter().map(|id| as_shown(Value::Link(*id))).collect()),
+        Value::List(items) => Value::List(items.iter().cloned().map(as_shown).collect()),
+        other => other,
+    }
+}

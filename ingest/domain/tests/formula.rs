@@ -307,6 +307,38 @@ fn the_deepest_formulas_work() {
     }
 }
 
+/// A list of nothing has no items, not even a blank one.
+#[test]
+fn lists_of_nothing_hold_nothing() {
+    for (text, expected) in [
+        ("COUNTALL(FILTER({numbers}, value > 99))", "0"),
+        ("COUNTBLANK(FILTER({numbers}, value > 99))", "0"),
+        ("COUNTIF(FILTER({numbers}, value > 99), '')", "0"),
+        ("COUNTALL(SPLIT('', ','))", "0"),
+        ("ISBLANK(ARRAYUNIQUE(FILTER({numbers}, value > 99)))", "true"),
+        ("FILTER({numbers}, value > 99) & '.'", "."),
+    ] {
+        check(text, expected);
+    }
+}
+
+/// Where clocks are put back an hour comes twice, and zones go with the date.
+#[test]
+fn what_is_compared_passes_as_time_does() {
+    let berlin = |text: &str| format!("SET_TIMEZONE(DATETIME_PARSE('{text}'), 'Europe/Berlin')");
+    let (first, second) = (berlin("2024-10-27T00:30:00Z"), berlin("2024-10-27T01:30:00Z"));
+    for (text, expected) in [
+        (format!("IS_SAME({first}, {second})"), "false"),
+        (format!("IS_SAME({first}, {second}, 'minute')"), "false"),
+        (format!("IS_SAME({first}, {second}, 'day')"), "true"),
+        (format!("IS_BEFORE({first}, {second})"), "true"),
+        (format!("IS_AFTER({second}, {first})"), "true"),
+        ("WORKDAY(SET_TIMEZONE(DATETIME_PARSE('2024-01-05T20:00:00Z'), 'Asia/Tokyo'), 1)".to_owned(), "2024-01-07T20:00:00Z"),
+    ] {
+        check(&text, expected);
+    }
+}
+
 /// Bombs end with an error, and soon.
 #[test]
 fn work_is_bounded() {
@@ -316,6 +348,10 @@ fn work_is_bounded() {
         ("LET(a, REPT('x', 90000), REGEX_REPLACE(a, 'x', a))", "#limit"),
         ("REGEX_MATCH(REPT('a', 50000), '(a|aa)+$b')", "false"),
         ("REGEX_MATCH('a', REPT('(a{1,50}){1,50}', 20))", "#limit"),
+        // Each of a thousand searches looks at all that is left.
+        ("LEN(REGEX_REPLACE(REPT('A', 99000), '.*[^A-Z]|[A-Z]', 'x'))", "#limit"),
+        ("REGEX_MATCH(REPT('a', 99000), '(a{1,40}){1,40}$b')", "#limit"),
+        ("LEN(REGEX_REPLACE(REPT('ab ', 3000), '[a-z]+', 'x'))", "6000"),
         ("PADLEFT('x', 999999999)", "#limit"),
         ("WORKDAY({day}, 1000000000)", "#range"),
         ("SPLIT(REPT('a', 90000), '')", "#limit"),

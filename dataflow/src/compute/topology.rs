@@ -3,7 +3,10 @@
 //! A cycle can only
 //! come about by an edge that comes, and then consists of what lies both behind and before that edge; so a new edge is
 //! searched from both ends, in turn, and the search ends with the smaller side. Where many edges come at once, the whole
-//! graph is searched instead (Tarjan 1972). Edges that go are only looked at where there are cycles.
+//! graph is searched instead (Tarjan 1972). An edge that goes is only looked at if both its ends are in a cycle, and then
+//! what that cycle held is searched again; other cycles cost nothing.
+
+use std::rc::Rc;
 
 use decidr_domain::graph::strong_components;
 use decidr_domain::id::EntityId;
@@ -17,8 +20,16 @@ use super::graph::Graph;
 #[derive(Default)]
 pub(super) struct Topology {
     pub(super) graph: Graph,
-    /// The entities that depend on themselves, with the error that says so.
-    cyclic: FxHashMap<EntityId, Value>,
+    /// The entities that depend on themselves.
+    cyclic: FxHashMap<EntityId, Rc<Cycle>>,
+}
+
+/// Entities that depend on one another.
+struct Cycle {
+    /// Sorted.
+    members: Vec<EntityId>,
+    /// What says so.
+    error: Value,
 }
 
 /// Where more than one in so many entities has a new edge, the whole graph is searched.
@@ -29,10 +40,17 @@ impl Topology {
     /// says so, if they do now.
     pub(super) fn changes(&mut self) -> Vec<(EntityId, Option<Value>)> {
         let come = std::mem::take(&mut self.graph.come);
-        self.graph.gone.clear();
-        let mut candidates: FxHashSet<EntityId> = self.cyclic.keys().copied().collect();
+        let mut candidates: FxHashSet<EntityId> = FxHashSet::default();
+        for (source, host) in self.graph.gone.drain(..) {
+            if let (Some(one), Some(other)) = (self.cyclic.get(&source), self.cyclic.get(&host))
+                && Rc::ptr_eq(one, other)
+                && !candidates.contains(&source)
+            {
+                candidates.extend(&one.members);
+            }
+        }
         if come.len() > self.graph.len() / SEARCH_SHARE {
-            candidates = self.graph.hosts.keys().copied().collect();
+            candidates.extend(self.graph.hosts.keys());
         } else {
             for (source, host) in come {
                 self.round_trip(source, host, &mut candidates);
@@ -41,22 +59,26 @@ impl Topology {
         let mut nodes: Vec<EntityId> = candidates.into_iter().collect();
         nodes.sort_unstable();
         let hosts = |entity: EntityId| self.graph.hosts.get(&entity).map_or_else(Vec::new, Clone::clone);
-        let mut now: FxHashMap<EntityId, Value> = FxHashMap::default();
+        let mut now: FxHashMap<EntityId, Rc<Cycle>> = FxHashMap::default();
         for mut members in strong_components(&nodes, hosts) {
             if members.len() > 1 || self.graph.hosts.get(&members[0]).is_some_and(|hosts| hosts.contains(&members[0])) {
                 members.sort_unstable();
-                let error = cycle_error(&members);
-                now.extend(members.into_iter().map(|member| (member, error.clone())));
+                let cycle = Rc::new(Cycle { error: cycle_error(&members), members });
+                now.extend(cycle.members.iter().map(|member| (*member, Rc::clone(&cycle))));
             }
         }
-        let mut out: Vec<(EntityId, Option<Value>)> = now
-            .iter()
-            .filter(|(entity, error)| self.cyclic.get(entity) != Some(error))
-            .map(|(entity, error)| (*entity, Some(error.clone())))
-            .collect();
-        out.extend(self.cyclic.keys().filter(|entity| !now.contains_key(entity)).map(|entity| (*entity, None)));
-        out.sort_unstable_by_key(|(entity, _)| *entity);
-        self.cyclic = now;
+        let mut out = Vec::new();
+        for entity in nodes {
+            let after = now.get(&entity).cloned();
+            let before = match &after {
+                Some(cycle) => self.cyclic.insert(entity, Rc::clone(cycle)),
+                None => self.cyclic.remove(&entity),
+            };
+            let error = |cycle: &Option<Rc<Cycle>>| cycle.as_ref().map(|cycle| cycle.error.clone());
+            if error(&before) != error(&after) {
+                out.push((entity, error(&after)));
+            }
+        }
         out
     }
 
@@ -101,5 +123,60 @@ impl Search {
             }
         }
         Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use decidr_domain::id::AttributeId;
+    use decidr_domain::schema::Direction;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(n: usize) -> EntityId {
+        EntityId(Uuid::from_u128(n as u128))
+    }
+
+    /// The error of each entity that depends on itself, by walking from each.
+    fn errors(targets: &[Option<Vec<usize>>]) -> FxHashMap<EntityId, Value> {
+        let reached = |from: usize| {
+            let (mut seen, mut open) = (vec![false; targets.len()], vec![from]);
+            while let Some(at) = open.pop() {
+                open.extend(targets[at].iter().flatten().copied().filter(|to| !std::mem::replace(&mut seen[*to], true)));
+            }
+            seen
+        };
+        let reached: Vec<_> = (0..targets.len()).map(reached).collect();
+        let with = |one: usize| (0..targets.len()).filter(|other| reached[one][*other] && reached[*other][one]).map(id).collect::<Vec<_>>();
+        (0..targets.len()).filter(|one| reached[*one][*one]).map(|one| (id(one), cycle_error(&with(one)))).collect()
+    }
+
+    proptest! {
+        /// Few changes at a time among many entities, and many at a time.
+        #[test]
+        fn cycles_are_those_of_walks(
+            steps in prop::collection::vec((0usize..40, prop::option::of(prop::collection::vec(0usize..40, 0..3)), 0usize..4), 1..150),
+        ) {
+            let directions = [Direction::Backward(AttributeId(Uuid::nil()))];
+            let mut topology = Topology::default();
+            let mut targets: Vec<Option<Vec<usize>>> = vec![None; 40];
+            let mut known: FxHashMap<EntityId, Value> = FxHashMap::default();
+            for (entity, to, pause) in steps {
+                let said = to.iter().flatten().map(|n| id(*n)).collect();
+                topology.graph.take_in(&directions, id(entity), to.is_some(), vec![said]);
+                targets[entity] = to;
+                if pause > 0 {
+                    for (entity, error) in topology.changes() {
+                        match error {
+                            Some(error) => prop_assert_ne!(known.insert(entity, error.clone()), Some(error), "that is no news"),
+                            None => prop_assert!(known.remove(&entity).is_some()),
+                        }
+                    }
+                    prop_assert_eq!(&known, &errors(&targets));
+                }
+            }
+        }
     }
 }

@@ -611,6 +611,7 @@ async fn what_happened_to_an_entity_is_an_attribute() {
         ("titled", json!({ "modifiedTime": { "attributes": ["title"] } })),
         ("age", json!({ "formula": { "expression": "{touched} = {made}" } })),
         ("owned", json!({ "formula": { "expression": "LAST_MODIFIED_TIME({owner}) = CREATED_TIME()" } })),
+        ("watched", json!({ "formula": { "expression": "LAST_MODIFIED_TIME({watchers}) = CREATED_TIME()" } })),
     ] {
         tenant.attribute(&tasks, key, definition).await;
     }
@@ -628,7 +629,9 @@ async fn what_happened_to_an_entity_is_an_attribute() {
     let second = values().await;
     assert!(second["touched"].as_str() > first["touched"].as_str(), "{second}");
     assert_eq!((&second["made"], &second["titled"], &second["age"]), (&first["made"], &first["titled"], &json!(false)));
-    assert_eq!(second["owned"], json!(false));
+    assert_eq!((&second["owned"], &second["watched"]), (&json!(false), &json!(true)));
+    tenant.ok(set, json!({ "i": task, "v": { "watchers": [bob] } })).await;
+    assert_eq!(values().await["watched"], json!(false), "of a list it is known too");
     tenant.ok(set, json!({ "i": task, "v": { "title": "b" } })).await;
     let third = values().await;
     assert!(third["titled"] == third["touched"] && third["titled"].as_str() > second["touched"].as_str(), "{third}");

@@ -239,9 +239,10 @@ impl Checker<'_> {
             if let Expr::Constant(value) = &expr {
                 kind.check_constant(value).map_err(|e| FormulaError::new(FormulaErrorKind::Type, argument.span, &e.message))?;
             }
-            let is_stored_list =
-                matches!(ty, Type::List(_)) && matches!(expr, Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Variable(_));
-            exprs.push(if is_stored_list { Expr::Listed(Box::new(expr)) } else { expr });
+            // What asks when attributes were written to is about them, and not about what they hold.
+            let may_be_blank_list =
+                matches!(ty, Type::List(_)) && !matches!(expr, Expr::Constant(_)) && !functions::OF_CHANGES.contains(&function.name);
+            exprs.push(if may_be_blank_list { Expr::Listed(Box::new(expr)) } else { expr });
             types.push(ty);
         }
         if name == "SWITCH" {

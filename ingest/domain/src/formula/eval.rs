@@ -386,12 +386,20 @@ fn weight(value: &Value) -> usize {
 fn flows(value: Value) -> Outcome {
     match value {
         Value::Error(error) => Err(error),
-        Value::List(items) => match items.iter().find(|item| matches!(item, Value::Error(_) | Value::List(_))) {
-            Some(_) => items.iter().try_for_each(|item| flows(item.clone()).map(drop)).map(|()| Value::List(items)),
+        Value::List(items) => match first_error(&items) {
+            Some(error) => Err(error.clone()),
             None => Ok(Value::List(items)),
         },
         value => Ok(value),
     }
+}
+
+fn first_error(items: &[Value]) -> Option<&Arc<ErrorValue>> {
+    items.iter().find_map(|item| match item {
+        Value::Error(error) => Some(error),
+        Value::List(items) => first_error(items),
+        _ => None,
+    })
 }
 
 fn misplaced(function: &Function) -> Arc<ErrorValue> {

@@ -81,7 +81,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: CONDITIONS,
         returns: |_| Type::Bool,
         call: Call::Strict(|values| conditions(values).map(|all| Value::Bool(all.iter().all(|c| *c)))),
-        doc: "Whether all are true. Lists are taken apart; blank counts as false.",
+        doc: "Whether all are true. Lists are taken apart; blank counts as false, and so does a list without items, where the rollup AND is true of nothing.",
         examples: &[("AND(1, \"x\", TRUE())", "true"), ("AND(1, BLANK())", "false"), ("AND(1, FILTER({nums}, value > 9))", "false")],
     },
     Function {

@@ -1,6 +1,7 @@
 //! Regular expressions: those of RE2, where a search takes time in proportion to the text and to the expression.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use ecow::EcoString;
 use regex::{Regex, RegexBuilder};
@@ -105,7 +106,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// A text and the expression that is looked for in it.
 struct Search {
     text: EcoString,
-    pattern: Pattern,
+    pattern: Rc<Pattern>,
 }
 
 impl Search {
@@ -243,8 +244,7 @@ fn is_repetition(behind: &str) -> bool {
     !least.is_empty() && least.bytes().chain(most.bytes()).all(|b| b.is_ascii_digit())
 }
 
-/// An expression ready to run.
-#[derive(Clone)]
+/// An expression ready to run. A copy of the engine would begin without what this one has learned of its states.
 pub(super) struct Pattern {
     regex: Regex,
     /// In how many states a search may be at once, about.
@@ -266,13 +266,13 @@ fn states(hir: &Hir) -> usize {
 }
 
 /// The expression ready to run.
-pub(super) fn compiled(expression: &str) -> Outcome<Pattern> {
+pub(super) fn compiled(expression: &str) -> Outcome<Rc<Pattern>> {
     thread_local! {
-        static KEPT: RefCell<FxHashMap<EcoString, Pattern>> = RefCell::default();
+        static KEPT: RefCell<FxHashMap<EcoString, Rc<Pattern>>> = RefCell::default();
     }
     KEPT.with_borrow_mut(|kept| {
         if let Some(pattern) = kept.get(expression) {
-            return Ok(pattern.clone());
+            return Ok(Rc::clone(pattern));
         }
         let translated = translated(expression);
         let built = RegexBuilder::new(&translated).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
@@ -284,8 +284,8 @@ pub(super) fn compiled(expression: &str) -> Outcome<Pattern> {
             kept.clear();
         }
         let states = regex_syntax::parse(&translated).map_or(usize::MAX, |hir| states(&hir));
-        let pattern = Pattern { regex, states };
-        kept.insert(expression.into(), pattern.clone());
+        let pattern = Rc::new(Pattern { regex, states });
+        kept.insert(expression.into(), Rc::clone(&pattern));
         Ok(pattern)
     })
 }

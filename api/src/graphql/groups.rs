@@ -66,7 +66,7 @@ pub(super) struct Summary {
     pub(super) argument: Value,
 }
 
-/// The attributes of these keys, to group by.
+/// How the attributes of these keys are read, to group by them.
 pub(super) fn checked_levels(view: &TenantView, collection: CollectionId, keys: &[String]) -> Result<Vec<Reading>, Refusal> {
     let schema = view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
     if keys.len() > LEVELS_MAX {

@@ -1,5 +1,8 @@
 //! How cells of an attribute are read to sort, to group and to summarise by them.
 
+use std::sync::Arc;
+
+use decidr_domain::aggregate::attribute::Attribute;
 use decidr_domain::aggregate::choice::{Choice, place_among};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::{Cells, Type, coerce};
@@ -11,17 +14,24 @@ use super::Refusal;
 
 /// How the cells that are shown of an attribute are read under one schema. Rows must be read in the same way when they come
 /// and when they go, or else what was counted in is not what is counted out: who keeps something of rows compares readings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reading {
-    attribute: AttributeId,
+    /// With the options, if it is a select.
+    attribute: Arc<Attribute>,
     /// Nothing if none are shown yet.
     cell: Option<AttributeId>,
     /// Of a link to many it is how many it leads to.
     is_count: bool,
     /// Whether one cell may hold a text, and another a date.
     may_be_anything: bool,
-    /// What the options of a select are called, in order.
-    options: Vec<Choice>,
+}
+
+/// Whatever else is another about the attribute, as its name.
+impl PartialEq for Reading {
+    fn eq(&self, other: &Self) -> bool {
+        let what_matters = |reading: &Self| (reading.attribute.id, reading.cell, reading.is_count, reading.may_be_anything);
+        what_matters(self) == what_matters(other) && self.options() == other.options()
+    }
 }
 
 impl Reading {
@@ -31,23 +41,26 @@ impl Reading {
         let analyzed = schema.shown_analyzed(id);
         let crossing = analyzed.and_then(|analyzed| analyzed.crossing());
         Some(Self {
-            attribute: id,
+            attribute: attribute.clone(),
             cell: schema.shown_cell(id),
             is_count: crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
             may_be_anything: analyzed.is_some_and(|analyzed| *analyzed.ty.item() == Type::Any),
-            options: attribute.definition.options().to_vec(),
         })
     }
 
     /// The same under another schema; an error if the attribute is not there any more.
     pub(crate) fn renewed(&self, schema: &TenantSchema) -> Result<Self, Refusal> {
         let gone = || Refusal::new("NOT_FOUND", "an attribute is gone by which the query sorts, groups or summarises");
-        Self::of(schema, self.attribute).ok_or_else(gone)
+        Self::of(schema, self.attribute.id).ok_or_else(gone)
+    }
+
+    fn options(&self) -> &[Choice] {
+        self.attribute.definition.options()
     }
 
     /// Whether its values have an order of their own.
     pub(crate) fn is_of_select(&self) -> bool {
-        !self.options.is_empty()
+        !self.options().is_empty()
     }
 
     /// What a row holds, to summarise it.
@@ -71,7 +84,7 @@ impl Reading {
 
     /// By what such a value is sorted.
     pub(crate) fn place_of(&self, value: Value) -> Value {
-        if self.options.is_empty() { value } else { place_among(&self.options, &value) }
+        place_among(self.options(), &value).into_owned()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The options of selects. Entities hold an option's id, so that a name may change without touching any of them; clients see
 //! names.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ecow::{EcoString, eco_format};
@@ -49,16 +50,17 @@ impl From<Choice> for Stored {
     }
 }
 
-/// By what a value of a select is sorted, whose options come in the order in which it has them: the place of an option; of
-/// several options the list of theirs.
-pub fn place_among(options: &[Choice], value: &Value) -> Value {
+/// By what a value is sorted: if it is of a select, which has `options`, by the place of its option, or the places of its
+/// options; else by itself.
+pub fn place_among<'a>(options: &[Choice], value: &'a Value) -> Cow<'a, Value> {
     match value {
+        value if options.is_empty() => Cow::Borrowed(value),
         Value::Text(name) => {
             let place = options.iter().position(|option| option.name == *name);
-            Value::from(place.unwrap_or(options.len()) as i64)
+            Cow::Owned(Value::from(place.unwrap_or(options.len()) as i64))
         }
-        Value::List(names) => Value::List(names.iter().map(|name| place_among(options, name)).collect()),
-        other => other.clone(),
+        Value::List(names) => Cow::Owned(Value::List(names.iter().map(|name| place_among(options, name).into_owned()).collect())),
+        other => Cow::Borrowed(other),
     }
 }
 

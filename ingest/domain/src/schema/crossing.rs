@@ -305,13 +305,8 @@ impl Collect {
             let (a, b) = (a.get(column + 1), b.get(column + 1));
             // Whichever way they are sorted, blanks come last.
             let blank = |value: Option<&Value>| value.is_none_or(|value| equal(value, &Value::Blank));
-            let place = |value: Option<&Value>| value.map(|value| place_among(options, value));
-            let order = blank(a).cmp(&blank(b)).then_with(|| match (options.is_empty(), descending) {
-                (true, true) => b.cmp(&a),
-                (true, false) => a.cmp(&b),
-                (false, true) => place(b).cmp(&place(a)),
-                (false, false) => place(a).cmp(&place(b)),
-            });
+            let [placed_a, placed_b] = [a, b].map(|value| value.map(|value| place_among(options, value)));
+            let order = blank(a).cmp(&blank(b)).then_with(|| if *descending { placed_b.cmp(&placed_a) } else { placed_a.cmp(&placed_b) });
             if order.is_ne() {
                 return order;
             }

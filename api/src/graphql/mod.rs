@@ -197,7 +197,7 @@ impl ScanBudget {
 
     /// Why a request is not answered that looks at more.
     pub(crate) fn exhausted() -> Refusal {
-        let message = format!("the request filters and sorts more than {SCANNED_MAX} rows in all; ask for less at a time");
+        let message = format!("the request looks at more than {SCANNED_MAX} rows and events in all; ask for less at a time");
         Refusal::new("TOO_LARGE", message)
     }
 }

@@ -76,8 +76,9 @@ async fn what_cannot_be_foretold_is_refused() {
     let host = rollup(json!({ "filter": "AND(HOST({name}) = 'x', YEAR(NOW()) > 2000)" }));
     let error = tenant.refused("INVALID_INPUT", create, host).await;
     assert!(error["message"].as_str().unwrap().contains("make an attribute"), "{error}");
-    let values = rollup(json!({ "function": "FORMULA", "formula": "SUM(values) + YEAR(NOW())" }));
-    tenant.refused("INVALID_INPUT", create, values).await;
+    let values = rollup(json!({ "function": "FORMULA", "expression": "SUM(values) + YEAR(NOW())" }));
+    let error = tenant.refused("INVALID_INPUT", create, values).await;
+    assert!(error["message"].as_str().unwrap().contains("what time it is"), "{error}");
     let subscription = "subscription($c: ID!) { entities(collectionId: $c, filter: \"NOW() > '2020-01-01'\") { kind } }";
     let mut stream = Box::pin(api.schema.execute_stream(api.request(tenant.authority, subscription, json!({ "c": orders }))));
     let answer = stream.next().await.unwrap();

@@ -1,7 +1,6 @@
 //! Which entities depend on themselves, along the links of one [`Component`](decidr_domain::schema::Component).
 //!
-//! A cycle can only
-//! come about by an edge that comes, and then consists of what lies both behind and before that edge; so a new edge is
+//! A cycle can only come about by an edge that comes, and then consists of what lies both behind and before that edge; so a new edge is
 //! searched from both ends, in turn, and the search ends with the smaller side. Where many edges come at once, the whole
 //! graph is searched instead (Tarjan 1972). An edge that goes is only looked at if both its ends are in a cycle, and then
 //! what that cycle held is searched again; other cycles cost nothing.

@@ -129,13 +129,14 @@ impl Mirror {
             cells.sort_unstable_by_key(|(attribute, _)| *attribute);
             let expected: Vec<String> = computed[id].iter().map(|(a, v)| named(*a, v)).collect();
             let cells: Vec<String> = cells.into_iter().map(|(a, v)| named(a, v)).collect();
-            if cells != expected {
+            let explained = || {
                 let differing = cells.iter().chain(&expected).filter(|cell| !(cells.contains(cell) && expected.contains(cell)));
                 let keys: Vec<_> = differing.filter_map(|cell| cell.split(' ').next()?.split('.').nth(1)).collect();
                 let attributes = schema.collection(entity.collection_id).expect("its collection was made").attributes().iter();
                 let definitions: Vec<_> = attributes.map(|a| format!("{} {} {:?}", a.id, a.key, a.definition)).collect();
-                panic!("{id} at {position}: {keys:?} differ: {cells:?} is not {expected:?}; of {definitions:#?}");
-            }
+                format!("{id} at {position}: {keys:?} differ: {cells:?} is not {expected:?}; of {definitions:#?}")
+            };
+            assert!(cells == expected, "{}", explained());
             assert_eq!(row, self.0[id]);
         }
         let schema = oracle.catalog.tenants().next().expect("its tenant was registered");

@@ -3,8 +3,6 @@
 //! It folds events as the write side does and evaluates each cell on demand, remembering it. It knows neither levels nor
 //! kernels nor deltas.
 
-#![allow(clippy::panic, reason = "a comparison fails by panicking")]
-
 pub mod cluster;
 mod computed;
 pub mod histories;

@@ -288,6 +288,7 @@ async fn rollups_choose_order_and_weigh() {
     let (customers, orders) = tenant.shop().await;
     tenant.attribute(&customers, "limit", json!({ "number": {} })).await;
     tenant.attribute(&orders, "day", json!({ "date": {} })).await;
+    tenant.attribute(&orders, "urgency", json!({ "singleSelect": { "options": ["urgent", "normal", "later"] } })).await;
     let by_day = json!([{ "attribute": "day", "direction": "DESC" }]);
     let rollup = |options: Json| {
         let mut all = json!({ "link": "orders", "attribute": "price" });
@@ -304,19 +305,20 @@ async fn rollups_choose_order_and_weigh() {
         ("weighted", rollup(json!({ "function": "WEIGHTED_AVERAGE", "weight": "price" }))),
         ("formula", rollup(json!({ "function": "FORMULA", "expression": "MAX(values) - MIN(values) & ' of ' & {name}" }))),
         ("days", json!({ "lookup": { "link": "orders", "attribute": "day", "sort": by_day, "limit": 1 } })),
+        ("by_urgency", rollup(json!({ "function": "JOIN", "separator": "/", "sort": [{ "attribute": "urgency" }] }))),
         ("spread", rollup(json!({ "function": "STDEVP" }))),
     ] {
         tenant.attribute(&customers, key, definition).await;
     }
     let ada = tenant.entity(&customers, json!({ "name": "Ada", "limit": 15 })).await;
-    for (price, day) in [(10, "2024-01-01"), (20, "2024-03-01"), (30, "2024-02-01")] {
-        tenant.entity(&orders, json!({ "price": price, "day": day, "customer": ada })).await;
+    for (price, day, urgency) in [(10, "2024-01-01", "normal"), (20, "2024-03-01", "later"), (30, "2024-02-01", "urgent")] {
+        tenant.entity(&orders, json!({ "price": price, "day": day, "urgency": urgency, "customer": ada })).await;
     }
-    let keys = ["above", "newest", "newest_two", "p90", "top", "joined", "weighted", "formula", "days", "spread"];
+    let keys = ["above", "newest", "newest_two", "p90", "top", "joined", "by_urgency", "weighted", "formula", "days", "spread"];
     let query = "query($i: ID!, $k: [String!]) { entity(id: $i) { values(keys: $k) } }";
     let values = tenant.ok(query, json!({ "i": ada, "k": keys })).await["entity"]["values"].clone();
     let expected = json!({
-        "above": 2, "newest": 20, "newest_two": 50, "p90": 28, "top": [30, 20], "joined": "20/30/10",
+        "above": 2, "newest": 20, "newest_two": 50, "p90": 28, "top": [30, 20], "joined": "20/30/10", "by_urgency": "30/10/20",
         "weighted": serde_json::from_str::<Json>("23.333333333333333333333333333").unwrap(),
         "formula": "20 of Ada", "days": ["2024-03-01"],
         "spread": serde_json::from_str::<Json>("8.164965809277260327324280249").unwrap(),

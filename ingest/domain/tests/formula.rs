@@ -30,6 +30,12 @@ impl Row {
             ("one", Type::List(Box::new(Type::Number)), Value::list([Value::from(5)])),
             ("broken", Type::Number, Value::error(ErrorKind::Div0, "division by zero")),
             ("unticked", Type::Bool, Value::Blank),
+            (
+                "faulty",
+                Type::List(Box::new(Type::Number)),
+                Value::list([Value::from(1), Value::error(ErrorKind::Div0, "division by zero")]),
+            ),
+            ("unlinked", Type::List(Box::new(Type::Number)), Value::Blank),
         ])
     }
 
@@ -317,9 +323,43 @@ fn lists_of_nothing_hold_nothing() {
         ("COUNTALL(SPLIT('', ','))", "0"),
         ("ISBLANK(ARRAYUNIQUE(FILTER({numbers}, value > 99)))", "true"),
         ("FILTER({numbers}, value > 99) & '.'", "."),
+        // A lookup through a link that leads nowhere.
+        ("COUNTALL({unlinked})", "0"),
+        ("LET(x, {unlinked}, COUNTALL(x))", "0"),
+        ("COUNTALL(IF(TRUE, {unlinked}, {numbers}))", "0"),
+        ("{unlinked}", "blank"),
+        ("{unlinked} = BLANK()", "true"),
+        ("SUM({unlinked}) + 1", "1"),
     ] {
         check(text, expected);
     }
+}
+
+/// Only what looks at errors stops one, wherever in a list it is.
+#[test]
+fn errors_in_lists_flow() {
+    for formula in [
+        "{faulty}",
+        "{faulty} & ''",
+        "LEN({faulty})",
+        "UPPER({faulty})",
+        "{faulty} = 'x'",
+        "NOT({faulty})",
+        "ISBLANK({faulty})",
+        "IF({faulty}, 1, 2)",
+        "{faulty} && TRUE",
+        "COUNTALL({faulty})",
+        "SUM({faulty})",
+        "COALESCE({faulty}, 1)",
+        "T({faulty})",
+        "LET(x, {faulty}, LEN(x))",
+        "ARRAYCOMPACT({faulty})",
+    ] {
+        check(formula, "#div0");
+    }
+    check("IFERROR({faulty}, 'none')", "none");
+    check("ISERROR({faulty})", "true");
+    check("IF(TRUE, 1, {faulty})", "1");
 }
 
 /// Where clocks are put back an hour comes twice, and zones go with the date.

@@ -5,6 +5,7 @@
 //!
 //! W1 to W6 are the workloads by which such engines are compared; they are in [`workloads`]. W5 is about the API.
 
+mod circle;
 mod crm;
 mod division;
 mod hierarchy;
@@ -174,6 +175,7 @@ const CASES: &[(&str, Run)] = &[
     ("linking", |bench, smaller, lines| Box::pin(linking(bench, smaller, lines))),
     ("formula", |bench, smaller, lines| Box::pin(new_formula(bench, smaller, lines))),
     ("tree", |bench, smaller, lines| Box::pin(tree(bench, smaller, lines))),
+    ("circle", |bench, smaller, lines| Box::pin(circle::run(bench, smaller, lines))),
     ("group", |bench, smaller, lines| Box::pin(group(bench, smaller, lines))),
     ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),

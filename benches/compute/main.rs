@@ -8,6 +8,7 @@
 mod circle;
 mod crm;
 mod division;
+mod elsewhere;
 mod hierarchy;
 mod ledger;
 mod live;
@@ -15,6 +16,7 @@ mod memory;
 mod plots;
 mod social;
 mod tenants;
+mod tree;
 mod workloads;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use benches::{Bench, Times, formula, link, number, rollup, set};
 use clap::Parser;
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::value::Value;
+use elsewhere::Elsewhere;
 use ledger::Spread;
 use plots::Curve;
 use serde_json::{Value as Json, json};
@@ -174,7 +177,8 @@ const CASES: &[(&str, Run)] = &[
     ("matching", |bench, smaller, lines| Box::pin(matching(bench, smaller, lines))),
     ("linking", |bench, smaller, lines| Box::pin(linking(bench, smaller, lines))),
     ("formula", |bench, smaller, lines| Box::pin(new_formula(bench, smaller, lines))),
-    ("tree", |bench, smaller, lines| Box::pin(tree(bench, smaller, lines))),
+    ("tree", |bench, smaller, lines| Box::pin(tree::run(bench, smaller, lines))),
+    ("path", |bench, smaller, lines| Box::pin(tree::path(bench, smaller, lines))),
     ("circle", |bench, smaller, lines| Box::pin(circle::run(bench, smaller, lines))),
     ("group", |bench, smaller, lines| Box::pin(group(bench, smaller, lines))),
     ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
@@ -329,67 +333,6 @@ async fn new_formula(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> an
     Ok(())
 }
 
-/// The total of a tree: 100,000 nodes, fifty deep.
-async fn tree(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
-    let (count, depth) = (100_000 / smaller, 50);
-    let nodes = bench.collection("nodes").await?;
-    bench.attribute(nodes, "n", number()).await?;
-    bench.attribute(nodes, "parent", link(nodes, false, "children", true)?).await?;
-    let total = bench.attribute(nodes, "total", formula("{n}")).await?;
-    bench.attribute(nodes, "below", rollup("children", "total", "SUM")?).await?;
-    // Under the root hang chains; the nodes of a chain hang under one another down to the depth.
-    let root = bench.entities(nodes, [json!({ "n": 1 })]).await?[0];
-    let chains = (count - 1) / (depth - 1);
-    let mut ids = vec![vec![root; chains]];
-    for level in 1..depth {
-        let above = ids[level - 1].clone();
-        ids.push(bench.entities(nodes, above.iter().map(|parent| json!({ "n": 1, "parent": parent.to_string() }))).await?);
-    }
-    bench.settle().await;
-    let all = chains * (depth - 1) + 1;
-    let start = Instant::now();
-    bench.redefine(total, formula("{n} + {below}")).await?;
-    bench.settle().await;
-    lines.push(once("tree", format!("the total of {all} nodes, {depth} deep, defined"), start));
-    let got = bench.value(root, total);
-    ensure!(got == Value::from(all as i64), "the total is {got:?}, not {all}");
-    let mut subscription = bench.listen(nodes);
-    let mut times = Times::new()?;
-    for edit in 0..200 {
-        let leaf = ids[depth - 1][edit * 31 % chains];
-        let start = Instant::now();
-        let position = bench.set(leaf, json!({ "n": edit + 2 })).await?;
-        bench.heard(&mut subscription, position).await?;
-        times.since(start);
-    }
-    lines.push(latency("tree", format!("a leaf edited, {depth} totals above it change"), &times));
-    let mut times = Times::new()?;
-    for edit in 0..50 {
-        let (moved, to) = (ids[depth / 2][edit], ids[depth / 4][chains - 1 - edit]);
-        let start = Instant::now();
-        let position = bench.set(moved, json!({ "parent": to.to_string() })).await?;
-        bench.heard(&mut subscription, position).await?;
-        times.since(start);
-    }
-    lines.push(latency("tree", "a subtree moved to another parent".into(), &times));
-    let expected: i64 = all as i64 + (0..200).map(|edit| edit + 1).sum::<i64>() - repeated(200, chains);
-    let got = bench.value(root, total);
-    ensure!(got == Value::from(expected), "the total is {got:?}, not {expected}");
-    Ok(())
-}
-
-/// What edits of leaves did that later edits of the same leaf undid.
-fn repeated(edits: usize, chains: usize) -> i64 {
-    let mut last = std::collections::HashMap::new();
-    let mut undone = 0;
-    for edit in 0..edits {
-        if let Some(before) = last.insert(edit * 31 % chains, edit) {
-            undone += before as i64 + 1;
-        }
-    }
-    undone
-}
-
 /// One child of many is edited: sums and extremes of a hundred children and of a million.
 async fn group(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
     let (parents, children) = (bench.collection("parents").await?, bench.collection("children").await?);
@@ -463,33 +406,13 @@ async fn new_rollup(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> any
     let (parents, children) = (bench.collection("parents").await?, bench.collection("children").await?);
     bench.attribute(children, "n", number()).await?;
     bench.attribute(children, "parent", link(parents, false, "children", false)?).await?;
-    let others = bench.collection("others").await?;
-    bench.attribute(others, "n", number()).await?;
-    bench.attribute(others, "f", formula("{n} * 2")).await?;
     let ids = bench.entities(parents, (0..1_000).map(|_| json!({}))).await?;
-    let other = bench.entities(others, [json!({ "n": 0 })]).await?[0];
+    let mut elsewhere = Elsewhere::new(bench).await?;
     bench.entities(children, (0..count).map(|n| json!({ "n": n % 100, "parent": ids[n % 1_000].to_string() }))).await?;
     bench.settle().await;
-    let mut subscription = bench.listen(others);
-    let mut times = Times::new()?;
     let start = Instant::now();
     let sum = bench.attribute(parents, "sum", rollup("children", "n", "SUM")?).await?;
-    let added = bench.platform.head();
-    let mut n = 0;
-    let mut is_shown = false;
-    while !is_shown || n < 100 {
-        n += 1;
-        let sent = Instant::now();
-        let position = bench.set(other, json!({ "n": n })).await?;
-        bench.heard(&mut subscription, position).await?;
-        times.since(sent);
-        let arranged = bench.platform.arranged();
-        if !is_shown && position >= added && arranged.staged_at(bench.tenant).is_none() {
-            is_shown = true;
-            lines.push(once("rollup", format!("a rollup over {count} entities added, shown"), start));
-        }
-    }
-    lines.push(latency("rollup", format!("an edit elsewhere meanwhile and after ({n} edits)"), &times));
+    elsewhere.until_shown(bench, start, "rollup", format!("a rollup over {count} entities added, shown"), lines).await?;
     let expected: usize = (0..count).step_by(1_000).map(|n| n % 100).sum();
     let got = bench.value(ids[0], sum);
     ensure!(got == Value::from(expected as i64), "the sum is {got:?}, not {expected}");

@@ -239,7 +239,7 @@ impl Conductor<'_> {
         self.graph.tidy();
         let taken = started.elapsed().as_secs_f64().max(1e-6);
         metrics::histogram!("decidr_dataflow_slice_seconds").record(taken);
-        let fit = self.slice_limit as f64 * self.slice_time.as_secs_f64() / taken;
+        let fit = self.backlog.sliced as f64 * self.slice_time.as_secs_f64() / taken;
         // At most twice as many as the last time, for entities are not all alike.
         self.slice_limit = (fit as usize).min(self.slice_limit * 2).clamp(*SLICE_LIMITS.start(), *SLICE_LIMITS.end());
         Some(())
@@ -278,6 +278,7 @@ impl Conductor<'_> {
             changes.extend(through.changes);
             self.reschedule(through.worker, through.due);
             backlog.is_sweeping |= through.backlog.is_sweeping;
+            backlog.sliced = backlog.sliced.max(through.backlog.sliced);
             for (tenant, progress) in through.backlog.tenants {
                 let all: &mut Progress = backlog.tenants.entry(tenant).or_default();
                 all.done += progress.done;

@@ -11,6 +11,8 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
+use crate::plan::Rank;
+
 /// A message to one worker, for one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -105,6 +107,15 @@ pub(crate) enum Message {
         /// The error; nothing if it does not any more.
         error: Option<Value>,
     },
+    /// Round 2, to the worker of some entities: their ranks in a component, where they are others than before.
+    Ranks {
+        /// Which worker.
+        worker: u64,
+        /// The component.
+        component: AttributeId,
+        /// The entities.
+        ranks: Vec<(EntityId, Rank)>,
+    },
     /// A later round, to the worker of some hosts: what a source contributes to one of their lookups or rollups.
     Contribution(Contribution),
 }
@@ -149,7 +160,7 @@ impl Message {
     /// Where it goes: a number whose remainder by the count of workers is the worker.
     pub(crate) fn route(&self) -> u64 {
         match self {
-            Message::Schema { worker, .. } | Message::Slice { worker, .. } => *worker,
+            Message::Schema { worker, .. } | Message::Slice { worker, .. } | Message::Ranks { worker, .. } => *worker,
             Message::Hierarchy { component, .. } => route(EntityId(component.0)),
             // The same in every process, for all run the same program.
             Message::Bucket { attribute, key, .. } => FxBuildHasher.hash_one((attribute, key)),
@@ -168,6 +179,7 @@ impl Message {
             Message::Schema { .. }
             | Message::Slice { .. }
             | Message::Hierarchy { .. }
+            | Message::Ranks { .. }
             | Message::Bucket { .. }
             | Message::Contribution(_) => None,
             Message::Wanted { source: id, .. }

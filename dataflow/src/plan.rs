@@ -15,10 +15,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 ///
 /// ```text
 /// 0 events are folded   1 links and graphs of hierarchies hear of it   2 entities hear that they depend on themselves
-/// then for each level:  0, 1, 2 … cells that depend on one another along hierarchies, until nothing changes
-///                       MAX       all other cells of the level
+/// then for each level:  0    who has cells to compute that depend on one another along hierarchies waits for its turn
+///                       … these cells, an entity when its rank has its turn, or later, until nothing changes
+///                       MAX  all other cells of the level
 /// ```
 pub(crate) type Round = u64;
+
+/// An entity's place in an order in which sources along a hierarchy come before hosts. Entities that have none have 0.
+pub(crate) type Rank = i32;
 
 /// The round in which all cells of a level become final.
 pub(crate) fn settle(level: u32) -> Round {
@@ -28,6 +32,16 @@ pub(crate) fn settle(level: u32) -> Round {
 /// The first round in which the cells of a level are computed that depend on one another along hierarchies.
 pub(crate) fn iterate(level: u32) -> Round {
     (u64::from(level) + 1) << 32
+}
+
+/// The round of a phase in which entities of a rank have their turn.
+pub(crate) fn turn(phase: Round, rank: Rank) -> Round {
+    (phase + (1 << 31)).saturating_add_signed(rank.into())
+}
+
+/// Whether it is the round in which those who have cells to compute wait for their turn.
+pub(crate) fn is_before_turns(round: Round) -> bool {
+    round >= iterate(0) && round as u32 == 0
 }
 
 /// Whether it is a round in which cells may not be final yet.
@@ -126,8 +140,9 @@ pub(crate) struct CrossingPlan {
     pub(crate) round: Round,
     /// The round in which sources send what they contribute.
     pub(crate) export_round: Round,
-    /// Whether hosts and sources depend on one another along hierarchies, so that sources may send several times.
-    pub(crate) iterates: bool,
+    /// The component that its cells are in, if they depend on one another along hierarchies, so that sources may send several
+    /// times.
+    pub(crate) iterates_in: Option<AttributeId>,
     /// The component that it joins entities in, or the closure that it goes through.
     pub(crate) component: Option<AttributeId>,
     pub(crate) crossing: Crossing,
@@ -143,15 +158,20 @@ impl CrossingPlan {
         self.crossing.direction.link()
     }
 
+    /// Whether sources may send several times.
+    pub(crate) fn iterates(&self) -> bool {
+        self.iterates_in.is_some()
+    }
+
     /// Whether a host that takes it up asks its sources for what they contribute; else sources send it of themselves.
     pub(crate) fn is_asked_for(&self) -> bool {
-        matches!(self.crossing.direction, Direction::Forward(_)) && !self.iterates
+        matches!(self.crossing.direction, Direction::Forward(_)) && !self.iterates()
     }
 
     /// Whether sources contribute the same to both, to the same hosts and in the same round.
     pub(crate) fn is_alike(&self, other: &CrossingPlan) -> bool {
         let contributed = |plan: &CrossingPlan| match plan.crossing.direction {
-            Direction::Forward(_) | Direction::Backward(_) if !plan.iterates => match plan.crossing.summary {
+            Direction::Forward(_) | Direction::Backward(_) if !plan.iterates() => match plan.crossing.summary {
                 Summary::Collect(_) => false,
                 Summary::Only | Summary::Count | Summary::List | Summary::Rollup(..) => true,
             },
@@ -265,7 +285,8 @@ impl Plan {
                 let within = |component: &&Arc<Component>| {
                     reads.iter().any(|id| all.get(id).is_some_and(|read| read.component.as_ref() == Some(component)))
                 };
-                let (iterates, mut component) = (component.is_some(), component.filter(within).map(|component| component.id));
+                let (iterates_in, mut component) =
+                    (component.map(|component| component.id), component.filter(within).map(|component| component.id));
                 if let direction @ Direction::Reach { closure, .. } = crossing.direction {
                     if attribute == closure {
                         let component = Arc::new(Component { id: closure, directions: vec![direction.step()] });
@@ -276,13 +297,14 @@ impl Plan {
                     component = Some(closure);
                 }
                 // What cells that depend on one another need is sent while they are computed, and else when it is final.
-                let export_round = match iterates {
-                    true => round,
+                let export_round = match iterates_in {
+                    Some(_) => round,
                     // Through a bucket it is one round more.
-                    false => settle(level - if crossing.keys.is_some() { 2 } else { 1 }),
+                    None => settle(level - if crossing.keys.is_some() { 2 } else { 1 }),
                 };
                 let crossing = crossing.clone();
-                let crossing = Arc::new(CrossingPlan { attribute, round, export_round, iterates, component, crossing, reads, host_reads });
+                let crossing =
+                    Arc::new(CrossingPlan { attribute, round, export_round, iterates_in, component, crossing, reads, host_reads });
                 home.crossings.push(crossing.clone());
                 let alone: Cohort = [crossing.clone()].into();
                 self.crossings.insert(attribute, alone.clone());
@@ -321,6 +343,11 @@ impl Plan {
     /// A crossing as if it were alone in its cohort.
     pub(crate) fn alone(&self, attribute: AttributeId) -> Option<&Cohort> {
         self.crossings.get(&attribute)
+    }
+
+    /// The component that this attribute is in, if it depends on others along hierarchies and they on it.
+    pub(crate) fn component(&self, attribute: AttributeId) -> Option<AttributeId> {
+        self.analyzed.get(&attribute)?.component.as_ref().map(|component| component.id)
     }
 
     /// The crossing that computes this attribute, if one does.

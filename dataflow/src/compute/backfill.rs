@@ -7,7 +7,8 @@
 //!
 //! A host of a forward link asks its sources for what they contribute; through a backlink sources send it of themselves. In
 //! both cases it is the holder of the link that takes its turn, and one entity never means more messages than it has links.
-//! Cells that depend on one another along hierarchies are taken up by all entities at once.
+//! For cells that depend on one another along hierarchies all entities first tell the graph of their links; then they take
+//! the cells up by their ranks in it, so that sources come before hosts here too.
 //!
 //! A slice has a timestamp of its own, in which nothing else happens.
 
@@ -22,8 +23,9 @@ use super::Outbox;
 use super::record::Record;
 use super::records::Slot;
 use super::store::Store;
+use super::visit::rank_of;
 use crate::message::Message;
-use crate::plan::{Plan, Question, Round, is_iteration};
+use crate::plan::{Plan, Rank, Round};
 
 /// What one worker has still to compute aside.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) struct Backlog {
     pub(crate) tenants: BTreeMap<TenantId, Progress>,
     /// Whether there are cells that nobody is shown any more and that are to be cleared away.
     pub(crate) is_sweeping: bool,
+    /// How many entities the last slice was of.
+    pub(crate) sliced: usize,
 }
 
 /// How far a computation has come, in cells and contributions of single entities.
@@ -58,22 +62,58 @@ pub(super) enum Taken {
 }
 
 /// How many entities have taken something up: those before `from` before this timestamp, those before `to` in it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Default)]
 struct Turns {
     from: usize,
     to: usize,
+    /// In which order; else in that of their places.
+    order: Option<Rc<Order>>,
+}
+
+/// An order of the entities of a collection that there were at some time; those that came later have their turn after them.
+struct Order {
+    /// By turn, whose it is.
+    places: Vec<u32>,
+    /// By place, which turn it has.
+    turns: Vec<u32>,
+}
+
+impl Order {
+    /// By the ranks of entities, given by their places.
+    fn by_rank(ranks: impl Iterator<Item = Rank>) -> Self {
+        let mut ranked: Vec<(Rank, u32)> = ranks.zip(0..).collect();
+        ranked.sort_unstable();
+        let places: Vec<u32> = ranked.into_iter().map(|(_, place)| place).collect();
+        let mut turns = vec![0; places.len()];
+        for (turn, place) in (0..).zip(&places) {
+            turns[*place as usize] = turn;
+        }
+        Self { places, turns }
+    }
+
+    fn place(&self, turn: usize) -> usize {
+        self.places.get(turn).map_or(turn, |place| *place as usize)
+    }
+
+    fn turn(&self, place: usize) -> usize {
+        self.turns.get(place).map_or(place, |turn| *turn as usize)
+    }
 }
 
 const ALL: usize = usize::MAX;
+
+/// How many entities the first slice of some work is of, at most.
+const FIRST_LIMIT: usize = 256;
 
 /// Stands for the round of what is said to graphs: it comes before all others.
 const GRAPH_ROUND: Round = 0;
 
 impl Turns {
-    fn of(self, place: usize) -> Taken {
-        if place < self.from {
+    fn of(&self, place: usize) -> Taken {
+        let turn = self.order.as_ref().map_or(place, |order| order.turn(place));
+        if turn < self.from {
             Taken::Before
-        } else if place < self.to {
+        } else if turn < self.to {
             Taken::Now
         } else {
             Taken::NotYet
@@ -83,7 +123,7 @@ impl Turns {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Part {
-    /// What the entities of a closure's collection say to its graph.
+    /// What the entities of a collection say to the graph of a component or closure.
     Graph,
     /// The cells of the attribute, in its own collection.
     Cells,
@@ -97,6 +137,15 @@ struct Item {
     part: Part,
     round: Round,
     collection: CollectionId,
+    /// The component whose ranks say who comes first.
+    ranked_in: Option<AttributeId>,
+}
+
+impl Item {
+    /// What is taken up together.
+    fn group(&self) -> (Round, CollectionId, Option<AttributeId>) {
+        (self.round, self.collection, self.ranked_in)
+    }
 }
 
 /// Work under way.
@@ -104,10 +153,14 @@ struct Item {
 pub(super) struct Backfill {
     items: BTreeMap<TenantId, Vec<Item>>,
     turns: FxHashMap<(AttributeId, Part), Turns>,
+    /// By component, in which order its cells are taken up.
+    orders: FxHashMap<AttributeId, Rc<Order>>,
     /// Collections to be cleared of cells that are not computed any more, and how far that is.
     sweeps: Vec<(CollectionId, usize)>,
     /// The tenant that had the last slice.
     last: Option<TenantId>,
+    /// How many entities this timestamp is a slice of.
+    sliced: usize,
 }
 
 impl Backfill {
@@ -126,20 +179,27 @@ impl Backfill {
         self.turns.get(&(attribute, part)).map_or(Taken::Before, |turns| turns.of(place))
     }
 
-    /// Takes in a new plan: begins with what it stages and did not before, and forgets what is not in it.
-    pub(super) fn change_plan(&mut self, tenant: TenantId, plan: &Plan, begun: &FxHashSet<AttributeId>, gone: &FxHashSet<AttributeId>) {
+    /// Takes in a new plan: begins with what it stages and did not before, with the graphs that are new, and forgets what is
+    /// not in it.
+    pub(super) fn change_plan(
+        &mut self,
+        tenant: TenantId,
+        plan: &Plan,
+        begun: &FxHashSet<AttributeId>,
+        graphs: &FxHashSet<AttributeId>,
+        gone: &FxHashSet<AttributeId>,
+    ) {
         let items = self.items.entry(tenant).or_default();
         items.retain(|item| !gone.contains(&item.attribute));
         self.turns.retain(|(attribute, _), _| !gone.contains(attribute));
         for (collection, of) in &plan.collections {
             let mut add = |attribute, part, round| {
-                items.push(Item { attribute, part, round, collection: *collection });
-                self.turns.insert((attribute, part), Turns { from: 0, to: 0 });
+                let ranked_in = if round == GRAPH_ROUND { None } else { plan.component(attribute) };
+                items.push(Item { attribute, part, round, collection: *collection, ranked_in });
+                self.turns.insert((attribute, part), Turns::default());
             };
-            for component in of.components.iter().filter(|component| begun.contains(&component.id)) {
-                if plan.components.get(&component.id).is_some_and(|plan| plan.question == Question::Reach) {
-                    add(component.id, Part::Graph, GRAPH_ROUND);
-                }
+            for component in of.components.iter().filter(|component| graphs.contains(&component.id)) {
+                add(component.id, Part::Graph, GRAPH_ROUND);
             }
             for formula in of.formulas.iter().filter(|formula| begun.contains(&formula.attribute)) {
                 add(formula.attribute, Part::Cells, formula.round);
@@ -151,7 +211,7 @@ impl Backfill {
                 add(export.attribute, Part::Exports, export.export_round);
             }
         }
-        items.sort_by_key(|item| (item.round, item.collection, item.part, item.attribute));
+        items.sort_by_key(|item| (item.group(), item.part, item.attribute));
         if items.is_empty() {
             self.items.remove(&tenant);
         }
@@ -167,8 +227,9 @@ impl Backfill {
 
     /// Ends a timestamp.
     pub(super) fn finish(&mut self, members: &FxHashMap<CollectionId, Vec<Slot>>, backlog: &SharedBacklog) {
+        let sliced = std::mem::take(&mut self.sliced);
         if self.items.is_empty() && self.sweeps.is_empty() && backlog.borrow().tenants.is_empty() {
-            backlog.borrow_mut().is_sweeping = false;
+            *backlog.borrow_mut() = Backlog { sliced, ..Backlog::default() };
             return;
         }
         let size = |collection: &CollectionId| members.get(collection).map_or(0, Vec::len);
@@ -192,8 +253,9 @@ impl Backfill {
             }
             !items.is_empty()
         });
+        self.orders.retain(|component, _| self.items.values().flatten().any(|item| item.ranked_in == Some(*component)));
         self.sweeps.retain(|(collection, place)| *place < size(collection));
-        *backlog.borrow_mut() = Backlog { tenants, is_sweeping: !self.sweeps.is_empty() };
+        *backlog.borrow_mut() = Backlog { tenants, is_sweeping: !self.sweeps.is_empty(), sliced };
     }
 }
 
@@ -206,25 +268,29 @@ impl Store {
         backfill.last = Some(tenant);
         let (Some(items), Some(plan)) = (backfill.items.get(&tenant), self.plans.get(&tenant)) else { return };
         let Some(first) = items.first() else { return };
-        let (round, collection) = (first.round, first.collection);
+        let group @ (round, collection, ranked_in) = first.group();
         let members = self.members.get(&collection).map_or(&[][..], Vec::as_slice);
-        let keys: Vec<_> = items
-            .iter()
-            .take_while(|item| (item.round, item.collection) == (round, collection))
-            .map(|item| (item.attribute, item.part))
-            .collect();
+        let keys: Vec<_> = items.iter().take_while(|item| item.group() == group).map(|item| (item.attribute, item.part)).collect();
+        let order = ranked_in.map(|component| {
+            let ranks = || members.iter().map(|slot| rank_of(&self.ranks, component, *slot));
+            backfill.orders.entry(component).or_insert_with(|| Rc::new(Order::by_rank(ranks()))).clone()
+        });
         let start = keys.iter().filter_map(|key| backfill.turns.get(key)).map(|turns| turns.from).min().unwrap_or(0);
-        let end = if is_iteration(round) && round != GRAPH_ROUND { members.len() } else { members.len().min(start.saturating_add(limit)) };
+        // What the last slice took says nothing about work of another kind.
+        let limit = if start == 0 { limit.min(FIRST_LIMIT) } else { limit };
+        let end = members.len().min(start.saturating_add(limit));
+        backfill.sliced = end - start;
         let mut asked = Vec::new();
         for key in &keys {
             let Some(turns) = backfill.turns.get_mut(key) else { continue };
             let crossing = plan.crossing(key.0).filter(|crossing| key.1 == Part::Cells && crossing.is_asked_for());
             asked.extend(crossing.map(|crossing| (key.0, crossing.link(), turns.from)));
             turns.to = if end == members.len() { ALL } else { end.max(turns.to) };
+            turns.order.clone_from(&order);
         }
         if round == GRAPH_ROUND {
             for entity in members[start..end].iter().filter_map(|slot| self.records[*slot].entity.as_ref()) {
-                for component in keys.iter().filter_map(|(closure, _)| plan.components.get(closure)) {
+                for component in keys.iter().filter_map(|(component, _)| plan.components.get(component)) {
                     Self::speak(entity, &component.component, outbox);
                 }
             }
@@ -232,22 +298,15 @@ impl Store {
         }
         let joins = keys.iter().filter(|(_, part)| *part == Part::Cells).filter_map(|(attribute, _)| plan.crossing(*attribute));
         let joins: Vec<Round> = joins.filter(|crossing| crossing.crossing.keys.is_some()).map(|crossing| crossing.export_round).collect();
-        for (place, slot) in members.iter().enumerate().take(end).skip(start) {
-            outbox.marks.extend(joins.iter().map(|join| (*join, *slot)));
-            outbox.marks.push((round, *slot));
-            let entity = if asked.is_empty() { None } else { self.records[*slot].entity.as_ref() };
+        for turn in start..end {
+            let slot = members[order.as_ref().map_or(turn, |order| order.place(turn))];
+            outbox.marks.extend(joins.iter().map(|join| (*join, slot)));
+            outbox.marks.push((round, slot));
+            let entity = if asked.is_empty() { None } else { self.records[slot].entity.as_ref() };
             for (attribute, link, from) in &asked {
-                let Some(entity) = entity.filter(|_| place >= *from) else { continue };
+                let Some(entity) = entity.filter(|_| turn >= *from) else { continue };
                 for source in entity.values.get(*link).targets() {
                     (outbox.send)(Message::Wanted { source: *source, host: entity.id, attribute: *attribute });
-                }
-            }
-        }
-        if is_iteration(round) {
-            let components = plan.components.values().filter(|component| component.collection == collection && component.round == round);
-            for component in components.filter(|component| plan.staged.contains(&component.component.id)) {
-                for entity in members.iter().filter_map(|slot| self.records[*slot].entity.as_ref()) {
-                    Self::speak(entity, &component.component, outbox);
                 }
             }
         }
@@ -257,6 +316,7 @@ impl Store {
         let Some((collection, place)) = self.backfill.sweeps.first_mut() else { return };
         let members = self.members.get(collection).map_or(&[][..], Vec::as_slice);
         let end = members.len().min(place.saturating_add(limit));
+        self.backfill.sliced = end - *place;
         self.some_are_gone = true;
         for slot in &members[*place..end] {
             let record = &mut self.records[*slot];

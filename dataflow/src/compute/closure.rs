@@ -8,7 +8,6 @@
 //! from where it is reached, but only who must hear that something below is too deep: the hosts next to it that are not too
 //! deep themselves, and all that reach these.
 
-use decidr_domain::graph::strong_components;
 use decidr_domain::id::EntityId;
 use decidr_domain::schema::{ABOVE_MAX, depth_error};
 use decidr_domain::value::Value;
@@ -54,8 +53,7 @@ impl Closure {
         }
         nodes.sort_unstable();
         let mut changes = ClosureChanges::default();
-        let hosts = |node: EntityId| self.graph.hosts.get(&node).map_or_else(Vec::new, Clone::clone);
-        for members in strong_components(&nodes, hosts) {
+        for members in self.graph.components(&nodes) {
             for (node, new) in self.above(members) {
                 let old = if new == Above::default() { self.above.remove(&node) } else { self.above.insert(node, new.clone()) };
                 note(node, &old.unwrap_or_default(), &new, &mut changes);

@@ -1,6 +1,7 @@
 //! The graph that self-links make of the entities of a collection, as one worker has it: an edge leads from each source in
 //! sight to its hosts.
 
+use decidr_domain::graph::strong_components;
 use decidr_domain::id::EntityId;
 use decidr_domain::schema::Direction;
 use rustc_hash::FxHashMap;
@@ -31,6 +32,18 @@ impl Graph {
     /// How many entities have spoken.
     pub(super) fn len(&self) -> usize {
         self.said.len()
+    }
+
+    /// The strongly connected components of these entities, each after those that hold its hosts.
+    pub(super) fn components(&self, entities: &[EntityId]) -> Vec<Vec<EntityId>> {
+        strong_components(entities, |entity| self.hosts.get(&entity).into_iter().flatten().copied())
+    }
+
+    /// Whether there is this edge.
+    pub(super) fn has(&self, source: EntityId, host: EntityId) -> bool {
+        let (hosts, sources) =
+            (self.hosts.get(&source).map_or(&[][..], Vec::as_slice), self.sources.get(&host).map_or(&[][..], Vec::as_slice));
+        if hosts.len() <= sources.len() { hosts.contains(&host) } else { sources.contains(&source) }
     }
 
     /// Takes in what an entity says about itself, in place of what it said before.

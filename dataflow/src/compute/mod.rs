@@ -7,7 +7,8 @@
 //! final, each is computed once for each timestamp, and the number of operators does not depend on the schema (ADR 0003).
 //!
 //! Cells that depend on one another along a hierarchical link have rounds of their own before the others of their level: as
-//! many as the data are deep (ADR 0009). There an entity may send several times; it knows what it sent last.
+//! many as the data are deep (ADR 0009). An entity has its turn after those that it depends on, by its rank in the graph of
+//! the links; where ranks are out of date it may send several times, and knows what it sent last.
 //!
 //! # What is computed aside
 //! A definition from which many cells follow is computed a slice of entities at a time, each slice at a timestamp of its
@@ -36,6 +37,7 @@ mod clock;
 mod closure;
 mod fold;
 mod graph;
+mod ranks;
 mod record;
 mod records;
 mod schema_change;
@@ -58,7 +60,7 @@ use timely::order::Product;
 use timely::progress::Timestamp;
 
 use crate::message::{Contribution, Hosts, Message, Takers, route};
-use crate::plan::{Round, arrival};
+use crate::plan::{Rank, Round, arrival};
 use crate::rows::RowId;
 use crate::types::{Diff, Time};
 
@@ -164,6 +166,23 @@ impl Outbox<'_> {
             }
         }
         by_worker.iter_mut().filter(|hosts| !hosts.is_empty()).for_each(send);
+    }
+}
+
+impl Outbox<'_> {
+    /// Tells entities their ranks in a component.
+    fn rank(&mut self, component: AttributeId, ranks: Vec<(EntityId, Rank)>) {
+        /// How many entities a message is to, at most.
+        const TOGETHER: usize = 1 << 12;
+        let mut by_worker = vec![Vec::new(); self.peers as usize];
+        for (entity, rank) in ranks {
+            by_worker[(route(entity) % self.peers) as usize].push((entity, rank));
+        }
+        for (worker, ranks) in (0..).zip(by_worker) {
+            for some in ranks.chunks(TOGETHER) {
+                (self.send)(Message::Ranks { worker, component, ranks: some.to_vec() });
+            }
+        }
     }
 }
 

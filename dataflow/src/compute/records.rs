@@ -10,7 +10,7 @@ use crate::rows::RowId;
 
 /// The place of an entity's record on its worker. Entities never go, so that it is the entity's for good; within a worker
 /// they are called by it, which spares a search each time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot(u32);
 
 impl Slot {

@@ -36,7 +36,8 @@ impl Store {
             let mut change = plan.change_from(self.plans.get(&tenant).unwrap_or(&Plan::default()));
             let begun: FxHashSet<AttributeId> = change.dirty.extract_if(|id| plan.staged.contains(id)).collect();
             let gone: FxHashSet<AttributeId> = change.gone.iter().map(|(id, _)| *id).collect();
-            self.backfill.change_plan(tenant, &plan, &begun, &gone);
+            let (aside, at_once): (Vec<_>, Vec<_>) = change.new_components.iter().partition(|component| plan.staged.contains(component));
+            self.backfill.change_plan(tenant, &plan, &begun, &aside.into_iter().collect(), &gone);
             self.plans.insert(tenant, plan);
             if change.is_empty() {
                 continue;
@@ -45,6 +46,7 @@ impl Store {
             let mut emptied: BTreeSet<CollectionId> = BTreeSet::new();
             for (component, collection) in &change.gone_components {
                 self.topologies.remove(component);
+                self.ranks.remove(component);
                 self.closures.remove(component);
                 if !plan.components.contains_key(component) {
                     // On every worker: each has entities that the closure reached. Components may be here too, which hold none.
@@ -73,8 +75,7 @@ impl Store {
                     self.touched.touch(*slot, record);
                 }
             }
-            for component in change.new_components.iter().filter(|component| !plan.staged.contains(component)) {
-                let Some(component) = plan.components.get(component) else { continue };
+            for component in at_once.into_iter().filter_map(|component| plan.components.get(&component)) {
                 for slot in self.members.get(&component.collection).into_iter().flatten() {
                     if let Some(entity) = &self.records[*slot].entity {
                         Self::speak(entity, &component.component, outbox);

@@ -18,10 +18,10 @@ use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
 use super::records::{Records, Slot, TouchedEntities};
 use super::topology::Topology;
-use super::visit::CohortFinder;
+use super::visit::{CohortFinder, rank_of};
 use super::{Finished, Outbox};
 use crate::message::{Contribution, Message, Takers};
-use crate::plan::{CollectionPlan, Plan, Question, Round};
+use crate::plan::{CollectionPlan, Plan, Question, Rank, Round, is_before_turns, turn};
 use crate::rows::{SharedRowTable, WARMED};
 use crate::types::Time;
 
@@ -48,6 +48,8 @@ pub(crate) struct Store {
     links: Vec<((AttributeId, EntityId), EntityId, isize)>,
     /// The graphs of the components that are this worker's.
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
+    /// By component, the ranks of this worker's entities that are not 0.
+    pub(super) ranks: FxHashMap<AttributeId, FxHashMap<Slot, Rank>>,
     /// The closures that are this worker's.
     pub(super) closures: FxHashMap<AttributeId, Closure>,
     /// The buckets that are this worker's, by lookup or rollup and key.
@@ -79,6 +81,7 @@ impl Store {
             some_are_gone: false,
             links: Vec::new(),
             topologies: FxHashMap::default(),
+            ranks: FxHashMap::default(),
             closures: FxHashMap::default(),
             buckets: FxHashMap::default(),
             gone_closures: FxHashSet::default(),
@@ -125,6 +128,7 @@ impl Store {
                 }
                 Message::Reached { source, closure, host, added } => self.reached(source, closure, host, added, outbox),
                 Message::Cycle { entity, component, error } => self.cycle(entity, component, error, outbox),
+                Message::Ranks { component, ranks, .. } => self.rank(component, ranks),
                 Message::Bucket { tenant, attribute, key, change } => {
                     if self.take_into_bucket(tenant, attribute, &key, change) {
                         buckets.push((tenant, attribute, key));
@@ -133,7 +137,11 @@ impl Store {
                 Message::Contribution(contribution) => contributions.push(contribution),
             }
         }
-        self.take_in_all(&contributions, &mut visits);
+        if is_before_turns(round) {
+            debug_assert!(contributions.is_empty(), "they are made when entities have their turn");
+            return self.wait_for_turns(round, visits, outbox);
+        }
+        self.take_in_all(&contributions, round, &mut visits, outbox);
         contributions.clear();
         contributions.shrink_to(CONTRIBUTIONS_KEPT);
         self.contributions = contributions;
@@ -143,8 +151,11 @@ impl Store {
         spoken.sort_unstable();
         spoken.dedup();
         for component in spoken {
-            for (entity, error) in self.topologies.get_mut(&component).into_iter().flat_map(Topology::changes) {
-                (outbox.send)(Message::Cycle { entity, component, error });
+            if let Some(changes) = self.topologies.get_mut(&component).map(Topology::changes) {
+                for (entity, error) in changes.cycles {
+                    (outbox.send)(Message::Cycle { entity, component, error });
+                }
+                outbox.rank(component, changes.ranks);
             }
             let Some(changes) = self.closures.get_mut(&component).map(Closure::changes) else { continue };
             for (source, host, added) in changes.pairs {
@@ -162,9 +173,35 @@ impl Store {
         }
     }
 
+    /// Marks entities for their turns in the phase that begins with this round.
+    fn wait_for_turns(&self, phase: Round, mut visits: Vec<Slot>, outbox: &mut Outbox<'_>) {
+        visits.sort_unstable();
+        visits.dedup();
+        for slot in visits {
+            let Some(entity) = &self.records[slot].entity else { continue };
+            let Some(tenant) = self.plans.get(&entity.tenant_id) else { continue };
+            let components = tenant.collections.get(&entity.collection_id).into_iter().flat_map(|plan| &plan.components);
+            let phase_of = |component: &AttributeId| tenant.components.get(component).map(|component| component.round);
+            let of_phase = components.map(|component| component.id).filter(|component| phase_of(component) == Some(phase));
+            outbox.marks.extend(of_phase.map(|component| (turn(phase, rank_of(&self.ranks, component, slot)), slot)));
+        }
+    }
+
+    /// Some entities have other ranks now.
+    fn rank(&mut self, component: AttributeId, new: Vec<(EntityId, Rank)>) {
+        let ranks = self.ranks.entry(component).or_default();
+        for (entity, rank) in new {
+            let Some(slot) = self.records.find(entity) else { continue };
+            match rank {
+                0 => drop(ranks.remove(&slot)),
+                rank => drop(ranks.insert(slot, rank)),
+            }
+        }
+    }
+
     /// Takes in what sources contribute, host by host, so that what is about one host is done while it is near; those who
-    /// must be visited for it are added to `visits`.
-    fn take_in_all(&mut self, contributions: &[Contribution], visits: &mut Vec<Slot>) {
+    /// must be visited for it in this round are added to `visits`.
+    fn take_in_all(&mut self, contributions: &[Contribution], round: Round, visits: &mut Vec<Slot>, outbox: &mut Outbox<'_>) {
         /// Which host is told, which of its cells, and where that lies.
         type Told = (Slot, u32, u32);
         let mut takers = Numbering::default();
@@ -189,7 +226,10 @@ impl Store {
                 let slot = run[0].0;
                 let contributed = run.iter().map(|(_, _, place)| &contributions[*place as usize]);
                 let takers = contributions[run[0].2 as usize].takers;
-                visits.extend(self.take_in(slot, takers, contributed, &mut cohorts).then_some(slot));
+                match self.take_in(slot, takers, contributed, &mut cohorts, round) {
+                    Some(now) if now == round => visits.push(slot),
+                    later => outbox.marks.extend(later.map(|later| (later, slot))),
+                }
             }
         }
     }

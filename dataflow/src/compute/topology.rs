@@ -1,19 +1,22 @@
-//! Which entities depend on themselves, along the links of one [`Component`](decidr_domain::schema::Component).
+//! Which entities depend on themselves, along the links of one [`Component`](decidr_domain::schema::Component), and in which
+//! order the others are computed.
 //!
 //! A cycle can only come about by an edge that comes, and then consists of what lies both behind and before that edge; so a new edge is
-//! searched from both ends, in turn, and the search ends with the smaller side. Where many edges come at once, the whole
-//! graph is searched instead (Tarjan 1972). An edge that goes is only looked at if both its ends are in a cycle, and then
-//! what that cycle held is searched again; other cycles cost nothing.
+//! searched from both ends, in turn, and the search ends with the smaller side. Where that is more work, the whole graph is
+//! searched instead (Tarjan 1972). An edge that goes is only looked at if both its ends are in a cycle, and then
+//! what that cycle held is searched again; other cycles cost nothing. Where nothing depends on itself, an edge from one that
+//! is ranked before the other needs no search.
 
 use std::rc::Rc;
 
-use decidr_domain::graph::strong_components;
 use decidr_domain::id::EntityId;
 use decidr_domain::schema::cycle_error;
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::Graph;
+use super::ranks::Ranks;
+use crate::plan::Rank;
 
 /// The graph of a component.
 #[derive(Default)]
@@ -21,6 +24,17 @@ pub(super) struct Topology {
     pub(super) graph: Graph,
     /// The entities that depend on themselves.
     cyclic: FxHashMap<EntityId, Rc<Cycle>>,
+    ranks: Ranks,
+}
+
+/// What changed.
+#[derive(Debug, Default)]
+pub(super) struct TopologyChanges {
+    /// The entities of which it has changed whether they depend on themselves, or with which others; with the error that
+    /// says so, if they do now.
+    pub(super) cycles: Vec<(EntityId, Option<Value>)>,
+    /// Those that are ranked otherwise.
+    pub(super) ranks: Vec<(EntityId, Rank)>,
 }
 
 /// Entities that depend on one another.
@@ -31,13 +45,9 @@ struct Cycle {
     error: Value,
 }
 
-/// Where more than one in so many entities has a new edge, the whole graph is searched.
-const SEARCH_SHARE: usize = 16;
-
 impl Topology {
-    /// The entities of which it has changed whether they depend on themselves, or with which others; with the error that
-    /// says so, if they do now.
-    pub(super) fn changes(&mut self) -> Vec<(EntityId, Option<Value>)> {
+    /// What the edges change that came and went since the last look.
+    pub(super) fn changes(&mut self) -> TopologyChanges {
         let come = std::mem::take(&mut self.graph.come);
         let mut candidates: FxHashSet<EntityId> = FxHashSet::default();
         for (source, host) in self.graph.gone.drain(..) {
@@ -48,44 +58,66 @@ impl Topology {
                 candidates.extend(&one.members);
             }
         }
-        if come.len() > self.graph.len() / SEARCH_SHARE {
-            candidates.extend(self.graph.hosts.keys());
-        } else {
-            for (source, host) in come {
-                self.round_trip(source, host, &mut candidates);
+        // Most of the graph is new, or ranks are to be made anew.
+        let mut are_all_searched = come.len() > self.graph.len() / 2 || self.ranks.are_far;
+        let mut work = 0;
+        for (source, host) in &come {
+            if are_all_searched {
+                break;
             }
+            // Else a way back would have to come to where it came from by edges that all lead on.
+            if !self.cyclic.is_empty() || !self.ranks.is_before(*source, *host) {
+                work += self.round_trip(*source, *host, &mut candidates);
+                are_all_searched |= work > self.graph.len();
+            }
+        }
+        if are_all_searched {
+            candidates.extend(self.graph.hosts.keys());
         }
         let mut nodes: Vec<EntityId> = candidates.into_iter().collect();
         nodes.sort_unstable();
-        let hosts = |entity: EntityId| self.graph.hosts.get(&entity).map_or_else(Vec::new, Clone::clone);
+        let components = self.graph.components(&nodes);
         let mut now: FxHashMap<EntityId, Rc<Cycle>> = FxHashMap::default();
-        for mut members in strong_components(&nodes, hosts) {
-            if members.len() > 1 || self.graph.hosts.get(&members[0]).is_some_and(|hosts| hosts.contains(&members[0])) {
+        for members in &components {
+            if members.len() > 1 || self.graph.has(members[0], members[0]) {
+                let mut members = members.clone();
                 members.sort_unstable();
                 let cycle = Rc::new(Cycle { error: cycle_error(&members), members });
                 now.extend(cycle.members.iter().map(|member| (*member, Rc::clone(&cycle))));
             }
         }
-        let mut out = Vec::new();
+        let (mut cycles, mut free) = (Vec::new(), FxHashSet::default());
         for entity in nodes {
             let after = now.get(&entity).cloned();
             let before = match &after {
                 Some(cycle) => self.cyclic.insert(entity, Rc::clone(cycle)),
                 None => self.cyclic.remove(&entity),
             };
+            if before.is_some() && after.is_none() {
+                free.insert(entity);
+            }
             let error = |cycle: &Option<Rc<Cycle>>| cycle.as_ref().map(|cycle| cycle.error.clone());
             if error(&before) != error(&after) {
-                out.push((entity, error(&after)));
+                cycles.push((entity, error(&after)));
             }
         }
-        out
+        let (graph, is_cyclic) = (&self.graph, |entity| self.cyclic.contains_key(&entity));
+        let free: Vec<EntityId> = components.iter().flatten().filter(|entity| free.contains(entity)).copied().collect();
+        let mended = if are_all_searched { None } else { self.ranks.put_in_order(graph, &is_cyclic, &free, come) };
+        let ranks = mended.unwrap_or_else(|| {
+            let all = || graph.components(&graph.hosts.keys().copied().collect::<Vec<_>>());
+            let components = if are_all_searched { components } else { all() };
+            self.ranks.renew(graph, &is_cyclic, &components)
+        });
+        TopologyChanges { cycles, ranks }
     }
 
-    /// Adds to `found` what lies on a way round through the edge from `source` to `host`, if there is one.
-    fn round_trip(&self, source: EntityId, host: EntityId, found: &mut FxHashSet<EntityId>) {
+    /// Adds to `found` what lies on a way round through the edge from `source` to `host`, if there is one; returns how many
+    /// entities were looked at.
+    fn round_trip(&self, source: EntityId, host: EntityId, found: &mut FxHashSet<EntityId>) -> usize {
         if source == host {
             found.insert(source);
-            return;
+            return 1;
         }
         let (mut before, mut behind) = (Search::from(source), Search::from(host));
         // One step on each side in turn: the smaller side decides.
@@ -93,12 +125,12 @@ impl Topology {
         {
         }
         let met = behind.seen.contains(&source) || before.seen.contains(&host);
-        if !met && (behind.open.is_empty() || before.open.is_empty()) {
-            return;
+        if met || !(behind.open.is_empty() || before.open.is_empty()) {
+            while behind.step(&self.graph.hosts).is_some() {}
+            while before.step(&self.graph.sources).is_some() {}
+            found.extend(behind.seen.intersection(&before.seen));
         }
-        while behind.step(&self.graph.hosts).is_some() {}
-        while before.step(&self.graph.sources).is_some() {}
-        found.extend(behind.seen.intersection(&before.seen));
+        behind.seen.len() + before.seen.len()
     }
 }
 
@@ -155,25 +187,36 @@ mod tests {
     proptest! {
         /// Few changes at a time among many entities, and many at a time.
         #[test]
-        fn cycles_are_those_of_walks(
+        fn cycles_are_those_of_walks_and_ranks_lead_up(
             steps in prop::collection::vec((0usize..40, prop::option::of(prop::collection::vec(0usize..40, 0..3)), 0usize..4), 1..150),
         ) {
             let directions = [Direction::Backward(AttributeId(Uuid::nil()))];
             let mut topology = Topology::default();
             let mut targets: Vec<Option<Vec<usize>>> = vec![None; 40];
             let mut known: FxHashMap<EntityId, Value> = FxHashMap::default();
+            let mut ranks: FxHashMap<EntityId, Rank> = FxHashMap::default();
             for (entity, to, pause) in steps {
                 let said = to.iter().flatten().map(|n| id(*n)).collect();
                 topology.graph.take_in(&directions, id(entity), to.is_some(), vec![said]);
                 targets[entity] = to;
                 if pause > 0 {
-                    for (entity, error) in topology.changes() {
+                    let changes = topology.changes();
+                    for (entity, error) in changes.cycles {
                         match error {
                             Some(error) => prop_assert_ne!(known.insert(entity, error.clone()), Some(error), "that is no news"),
                             None => prop_assert!(known.remove(&entity).is_some()),
                         }
                     }
                     prop_assert_eq!(&known, &errors(&targets));
+                    for (entity, rank) in changes.ranks {
+                        prop_assert_ne!(ranks.insert(entity, rank).unwrap_or(0), rank, "that is no news");
+                    }
+                    let rank = |entity| ranks.get(&entity).copied().unwrap_or(0);
+                    for (source, to) in targets.iter().enumerate() {
+                        for host in to.iter().flatten().map(|host| id(*host)).filter(|host| !known.contains_key(host)) {
+                            prop_assert!(rank(id(source)) < rank(host), "{} comes before {:?}", source, host);
+                        }
+                    }
                 }
             }
         }

@@ -17,22 +17,23 @@ use super::record::{Held, Record, Touched, View};
 use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
 use crate::message::{Contribution, Takers};
-use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Plan, Round, is_iteration, phase};
+use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Plan, Rank, Round, is_iteration, phase, turn};
 
 impl Store {
-    /// Takes in what sources contribute to the same cells of a host; returns whether the host must be visited for it and was
-    /// not before.
+    /// Takes in what sources contribute to the same cells of a host; returns when the host must be visited for it, if it need
+    /// not be anyway.
     pub(super) fn take_in<'a>(
         &mut self,
         slot: Slot,
         takers: Takers,
         contributions: impl Iterator<Item = &'a Contribution> + Clone,
         cohorts: &mut CohortFinder,
-    ) -> bool {
+        round: Round,
+    ) -> Option<Round> {
         let record = &mut self.records[slot];
         let tenant = record.entity.as_ref().map(|entity| entity.tenant_id);
-        let Some(cohort) = tenant.and_then(|tenant| cohorts.find(&self.plans, tenant, takers)) else { return false };
-        let (mut is_first, mut place) = (false, 0);
+        let cohort = tenant.and_then(|tenant| cohorts.find(&self.plans, tenant, takers))?;
+        let (mut visit, mut place) = (None, 0);
         let mut places: SmallVec<[usize; 8]> = SmallVec::new();
         for crossing in cohort.iter() {
             let is_taken = self.backfill.cells(crossing.attribute, record.place) != Taken::NotYet;
@@ -44,9 +45,16 @@ impl Store {
             }
             if is_taken {
                 let touched = self.touched.touch(slot, record);
-                is_first |= touched.contributed.is_empty();
-                if touched.contributed.last() != Some(&crossing.attribute) && !touched.contributed.contains(&crossing.attribute) {
+                let is_first = touched.contributed.is_empty();
+                let is_there = touched.contributed.last() == Some(&crossing.attribute) || touched.contributed.contains(&crossing.attribute);
+                if !is_there {
                     touched.contributed.push(crossing.attribute);
+                }
+                // What it waits for may have its turn later than this.
+                match crossing.iterates_in.filter(|_| !is_there) {
+                    Some(component) => visit = Some(round.max(turn(phase(round), rank_of(&self.ranks, component, slot)))),
+                    None if is_first => visit = Some(round),
+                    None => {}
                 }
             }
         }
@@ -60,7 +68,7 @@ impl Store {
                 record.take_in_together(&places, contributions);
             }
         }
-        is_first
+        visit
     }
 
     /// Computes the cells of a round, of these entities.
@@ -82,6 +90,11 @@ impl Store {
             visit.export(record, touched);
         }
     }
+}
+
+/// The rank of an entity in a component.
+pub(super) fn rank_of(ranks: &FxHashMap<AttributeId, FxHashMap<Slot, Rank>>, component: AttributeId, slot: Slot) -> Rank {
+    ranks.get(&component).and_then(|ranks| ranks.get(&slot)).map_or(0, |rank| *rank)
 }
 
 /// Finds the crossings that take a contribution, of which many in a row are taken by few.
@@ -240,7 +253,7 @@ impl Visit<'_, '_> {
                 continue;
             }
             for export in cohort.iter().filter(|export| backfill.exports(export.attribute, place) != Taken::NotYet) {
-                if !export.iterates {
+                if !export.iterates() {
                     self.export_once(export, Takers::One(export.attribute), record, touched);
                 } else if let Some(place) = touched.seldom().sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
                     self.export_again(export, record, touched, place);

@@ -13,6 +13,7 @@ mod hierarchy;
 mod ledger;
 mod live;
 mod memory;
+mod ordered;
 mod plots;
 mod social;
 mod tenants;
@@ -181,6 +182,7 @@ const CASES: &[(&str, Run)] = &[
     ("path", |bench, smaller, lines| Box::pin(tree::path(bench, smaller, lines))),
     ("circle", |bench, smaller, lines| Box::pin(circle::run(bench, smaller, lines))),
     ("group", |bench, smaller, lines| Box::pin(group(bench, smaller, lines))),
+    ("ordered", |bench, smaller, lines| Box::pin(ordered::run(bench, smaller, lines))),
     ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
     ("division", |bench, smaller, lines| Box::pin(division::run(bench, smaller, lines))),

@@ -144,7 +144,7 @@ impl Walk<'_> {
             Some((_, analyzed)) if analyzed.is_converted() => out.stored = Some((row.entity.clone(), attribute.id)),
             Some((Compute::Formula(program), _)) => self.own(row, &program.references, depth, &mut out),
             Some((Compute::Crossing(crossing), analyzed)) => {
-                out.strategy = Some(decidr_dataflow::strategy(&crossing.summary));
+                out.strategy = Some(decidr_dataflow::strategy(crossing));
                 self.own(row, &analyzed.host_reads, depth, &mut out);
                 let cells = schema.shown_over_cells(analyzed);
                 let sources = cells.crossing().map_or_else(Vec::new, |crossing| sources(self.view, row, crossing, usize::MAX));

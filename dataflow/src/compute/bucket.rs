@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use decidr_domain::id::{AttributeId, EntityId, TenantId};
-use decidr_domain::schema::Summary;
+use decidr_domain::schema::{Crossing, Summary};
 use decidr_domain::value::Value;
 use uuid::Uuid;
 
@@ -34,8 +34,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    fn new(summary: &Summary) -> Self {
-        Self { hosts: BTreeSet::new(), held: Held::new(summary), sources: 0, told: None, come: Vec::new(), is_touched: false }
+    fn new(crossing: &Crossing) -> Self {
+        Self { hosts: BTreeSet::new(), held: Held::new(crossing), sources: 0, told: None, come: Vec::new(), is_touched: false }
     }
 }
 
@@ -47,7 +47,7 @@ impl Store {
         let buckets = self.buckets.entry(attribute).or_default();
         let bucket = match buckets.get_mut(key) {
             Some(bucket) => bucket,
-            None => buckets.entry(key.clone()).or_insert_with(|| Bucket::new(&crossing.crossing.summary)),
+            None => buckets.entry(key.clone()).or_insert_with(|| Bucket::new(&crossing.crossing)),
         };
         match change {
             BucketChange::Host(host, true) => {
@@ -93,10 +93,9 @@ impl Store {
 
 impl Held {
     /// What a bucket tells its hosts: the cell, or if that depends on the host all contributions.
-    fn of_bucket(&self, crossing: &CrossingPlan) -> Value {
+    fn of_bucket(&mut self, crossing: &CrossingPlan) -> Value {
         match (self, &crossing.crossing.summary) {
             (Held::List(list), Summary::Collect(_)) if crossing.crossing.looks_at_host() => Value::List(list.values().cloned().collect()),
-            (Held::List(list), Summary::Collect(collect)) => collect.summary(list.values(), &|_| Value::Blank),
             (held, _) => held.in_order_of_sources(),
         }
     }

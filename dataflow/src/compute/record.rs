@@ -10,7 +10,7 @@ use decidr_domain::formula::Cells;
 use decidr_domain::id::{AttributeId, EntityId};
 use decidr_domain::layout::Layout;
 use decidr_domain::rollup::list_of;
-use decidr_domain::schema::Summary;
+use decidr_domain::schema::{Crossing, Summary};
 use decidr_domain::value::Value;
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use super::records::Slot;
 use crate::message::Contribution;
 use crate::plan::CrossingPlan;
-use crate::rollup::{Group, take_in_together};
+use crate::rollup::{Group, Sequence, is_sequence, take_in_together};
 
 /// No place among the touched.
 const UNTOUCHED: u32 = u32::MAX;
@@ -125,6 +125,8 @@ pub(super) enum Held {
     List(BTreeMap<EntityId, Value>),
     /// A rollup's state.
     Group(Box<Group>),
+    /// Contributions that are looked at one by one, in an order of their own.
+    Sequence(Box<Sequence>),
 }
 
 /// What a timestamp did to one entity.
@@ -297,8 +299,9 @@ impl Cells for View<'_> {
 }
 
 impl Held {
-    pub(super) fn new(summary: &Summary) -> Self {
-        match summary {
+    pub(super) fn new(crossing: &Crossing) -> Self {
+        match &crossing.summary {
+            Summary::Collect(collect) if is_sequence(crossing) => Held::Sequence(Box::new(Sequence::new(collect))),
             Summary::Only => Held::Only(None),
             Summary::Count => Held::Count(0),
             Summary::List | Summary::Collect(_) => Held::List(BTreeMap::new()),
@@ -312,6 +315,7 @@ impl Held {
             Held::Only(_) | Held::Count(_) => 0,
             Held::List(list) => list.len() as u64,
             Held::Group(group) => group.errors() as u64,
+            Held::Sequence(sequence) => sequence.look(),
         }
     }
 
@@ -334,22 +338,31 @@ impl Held {
                 None => drop(list.remove(&source)),
             },
             Held::Group(group) => group.take_in(old, new),
+            Held::Sequence(sequence) => sequence.take_in(source, old, new),
         }
     }
 
-    /// What it makes of the contributions, in the order of the sources' ids.
-    pub(super) fn in_order_of_sources(&self) -> Value {
+    /// The host has other cells than when it made a cell of it.
+    pub(super) fn host_changed(&mut self) {
+        if let Held::Sequence(sequence) = self {
+            sequence.host_changed();
+        }
+    }
+
+    /// What it makes of the contributions, in the order of the sources' ids, where that does not depend on the host.
+    pub(super) fn in_order_of_sources(&mut self) -> Value {
         match self {
             Held::Only(only) => only.as_ref().map_or(Value::Blank, |(_, value)| value.clone()),
             Held::Count(0) => Value::Blank,
             Held::Count(count) => Value::number((*count).into()),
             Held::List(list) => list_of(list.values()),
             Held::Group(group) => group.summary(),
+            Held::Sequence(sequence) => sequence.summary(&|_| Value::Blank),
         }
     }
 
     /// The cell that it makes.
-    pub(super) fn summary(&self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
+    pub(super) fn summary(&mut self, crossing: &CrossingPlan, host: &View<'_>) -> Value {
         match self {
             // A bucket told what there is.
             Held::Only(Some((_, Value::List(all)))) if crossing.crossing.keys.is_some() && crossing.crossing.looks_at_host() => {
@@ -358,7 +371,8 @@ impl Held {
                     _ => Value::Blank,
                 }
             }
-            Held::Only(None) if crossing.crossing.keys.is_some() => Held::new(&crossing.crossing.summary).summary(crossing, host),
+            Held::Only(None) if crossing.crossing.keys.is_some() => Held::new(&crossing.crossing).summary(crossing, host),
+            Held::Sequence(sequence) => sequence.summary(host),
             Held::List(list) => {
                 let in_link_order: Vec<&Value>;
                 let values: &mut dyn Iterator<Item = &Value> = if crossing.is_list_in_link_order() {

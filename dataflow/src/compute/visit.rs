@@ -140,7 +140,7 @@ fn held_place(record: &mut Record, crossing: &CrossingPlan, likely: usize) -> us
             let new = match crossing.crossing.keys {
                 // What a bucket makes of the contributions.
                 Some(_) => Held::Only(None),
-                None => Held::new(&crossing.crossing.summary),
+                None => Held::new(&crossing.crossing),
             };
             record.held.push((crossing.attribute, new));
             record.held.len() - 1
@@ -167,7 +167,7 @@ pub(super) struct Visit<'a, 'b> {
 
 impl Visit<'_, '_> {
     /// Summarises what sources contribute.
-    fn cross(&mut self, record: &Record, touched: &mut Touched) {
+    fn cross(&mut self, record: &mut Record, touched: &mut Touched) {
         let contributed = std::mem::take(&mut touched.contributed);
         let (crossings, phase) = (&self.plan.crossings, self.phase);
         let start = crossings.partition_point(|crossing| crossing.round < phase);
@@ -177,23 +177,26 @@ impl Visit<'_, '_> {
                 continue;
             }
             let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
-            let host_changed = || crossing.host_reads.iter().any(|read| touched.changed.contains(read));
+            let host_changed = crossing.host_reads.iter().any(|read| touched.changed.contains(read));
             let cycle_changed = || crossing.component.is_some_and(|component| touched.cycle_changed(component).is_some());
             if touched.is_new()
                 || reordered
-                || host_changed()
+                || host_changed
                 || cycle_changed()
                 || contributed.contains(&crossing.attribute)
                 || taken == Taken::Now
                 || self.dirty.contains(&crossing.attribute)
             {
                 let host = self.view(touched);
-                let cycle = crossing.component.and_then(|component| record.error_of(component));
-                let held = record.held.iter().find(|(id, _)| *id == crossing.attribute);
+                let cycle = crossing.component.and_then(|component| record.error_of(component)).cloned();
+                let mut held = record.held.iter_mut().find(|(id, _)| *id == crossing.attribute);
+                if let Some((_, held)) = held.as_mut().filter(|_| host_changed) {
+                    held.host_changed();
+                }
                 let value = match (cycle, held) {
-                    (Some(error), _) => error.clone(),
+                    (Some(error), _) => error,
                     (None, Some((_, held))) => held.summary(crossing, &host),
-                    (None, None) => Held::new(&crossing.crossing.summary).summary(crossing, &host),
+                    (None, None) => Held::new(&crossing.crossing).summary(crossing, &host),
                 };
                 self.set(touched, crossing.attribute, value);
             }

@@ -12,6 +12,7 @@ mod min;
 mod ordered;
 mod range;
 mod ranked;
+mod sequence;
 mod share;
 mod spread;
 mod sum;
@@ -21,9 +22,10 @@ mod weighted;
 use std::collections::BTreeMap;
 
 use decidr_domain::rollup::{Rollup, each_item};
-use decidr_domain::schema::Summary;
+use decidr_domain::schema::{Crossing, Direction, Summary};
 use decidr_domain::value::Value;
 use ordered::Ordered;
+pub(crate) use sequence::Sequence;
 use smallvec::SmallVec;
 
 /// Makes a kernel for a group without values, given the rollup's argument.
@@ -58,14 +60,25 @@ const KERNELS: &[(&str, NewKernel)] = &[
 ];
 
 /// How a cell that comes from other entities is kept up to date, in words.
-pub fn strategy(summary: &Summary) -> &'static str {
-    match summary {
+pub fn strategy(crossing: &Crossing) -> &'static str {
+    match &crossing.summary {
         Summary::Only => "the one value there is",
         Summary::Count => "a count",
         Summary::List => "the values by source, listed anew",
-        Summary::Collect(_) => "the values by source, filtered, ordered and summarised anew",
+        Summary::Collect(_) if !is_sequence(crossing) => "the values by source, filtered, ordered and summarised anew",
+        Summary::Collect(collect) => sequence::strategy(collect),
         Summary::Rollup(rollup, _) if KERNELS.iter().any(|(name, _)| *name == rollup.name) => "a kernel that takes each value in and out",
         Summary::Rollup(..) => "a multiset of the values, summarised anew",
+    }
+}
+
+/// Whether what is collected can be kept in order: where the host's own link gives the order, it stands elsewhere after each
+/// change of the link; of a match, buckets tell all contributions to hosts that look at them one by one.
+pub(crate) fn is_sequence(crossing: &Crossing) -> bool {
+    match crossing.direction {
+        Direction::Forward(_) => false,
+        Direction::Backward(_) | Direction::Reach { .. } => true,
+        Direction::Match(_) => !crossing.looks_at_host(),
     }
 }
 

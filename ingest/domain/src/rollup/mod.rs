@@ -154,6 +154,9 @@ pub fn each_item<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
 pub fn list_of<'a>(values: impl Iterator<Item = &'a Value>) -> Value {
     let mut items = Vec::new();
     for value in values {
+        if items.len() > ITEMS_MAX {
+            break;
+        }
         each_item(value, &mut |item| {
             if items.len() <= ITEMS_MAX && !item.is_blank() {
                 items.push(item.clone());

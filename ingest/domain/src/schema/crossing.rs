@@ -1,5 +1,6 @@
 //! How a cell of one entity comes from cells of others.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::aggregate::choice::{Choice, place_among};
@@ -252,6 +253,37 @@ impl Cells for Columns<'_> {
     }
 }
 
+/// By what a contribution is sorted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(Arc<[PlaceIn]>);
+
+/// By what it is sorted in one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PlaceIn {
+    /// None if it is blank.
+    value: Option<Value>,
+    descending: bool,
+}
+
+impl Ord for PlaceIn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.value, &other.value) {
+            // Whichever way they are sorted, blanks come last.
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some(a), Some(b)) if self.descending => b.cmp(a),
+            (Some(a), Some(b)) => a.cmp(b),
+        }
+    }
+}
+
+impl PartialOrd for PlaceIn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Collect {
     /// What these contributions make, in the order of the link, for a host with these cells.
     pub fn summary<'a>(&self, contributions: impl Iterator<Item = &'a Value>, host: &dyn Cells) -> Value {
@@ -262,12 +294,7 @@ impl Collect {
                 errors.push(contribution.clone());
                 continue;
             };
-            let (_, columns) = row.split_first().unwrap_or((&Value::Blank, &[]));
-            let admitted = match &self.filter {
-                Some(filter) => filter.evaluate(&Columns { columns: &self.columns, values: columns, host }),
-                None => Value::Bool(true),
-            };
-            match admitted {
+            match self.admits(row, host) {
                 error @ Value::Error(_) => errors.push(error),
                 value if truth(&value) => rows.push(row),
                 _ => {}
@@ -278,39 +305,49 @@ impl Collect {
         }
         if !self.sort.is_empty() {
             // Stable: those that are alike keep the link's order.
-            rows.sort_by(|a, b| self.order(a, b));
+            rows.sort_by_cached_key(|row| self.place(row));
         }
-        rows.truncate(self.limit.unwrap_or(usize::MAX));
+        self.finished(rows.into_iter(), host)
+    }
+
+    /// Whether a contribution counts for a host with these cells, as the filter says it.
+    pub fn admits(&self, row: &[Value], host: &dyn Cells) -> Value {
+        let columns = row.get(1..).unwrap_or_default();
+        self.filter.as_ref().map_or(Value::Bool(true), |filter| filter.evaluate(&Columns { columns: &self.columns, values: columns, host }))
+    }
+
+    /// Where a contribution stands among others.
+    pub fn place(&self, row: &[Value]) -> Place {
+        let place = |SortColumn { column, descending, options }: &SortColumn| {
+            let value = row.get(column + 1).filter(|value| !equal(value, &Value::Blank));
+            PlaceIn { value: value.map(|value| place_among(options, value).into_owned()), descending: *descending }
+        };
+        Place(self.sort.iter().map(place).collect())
+    }
+
+    /// What a contribution gives to a rollup: the value, or the value and its weight.
+    pub fn summarised(&self, row: &[Value]) -> Value {
         match &self.finish {
-            Finish::List => list_of(rows.iter().map(|row| &row[0])),
-            Finish::Rollup(rollup, argument) if rollup.is_weighted => {
-                let pairs: Vec<_> = rows.iter().map(|row| Value::List(row[..2.min(row.len())].into())).collect();
-                rollup.summary(&pairs, argument)
-            }
+            Finish::Rollup(rollup, _) if rollup.is_weighted => Value::List(row[..2.min(row.len())].into()),
+            _ => row.first().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What is made of contributions that count, in the order in which they stand, for a host with these cells.
+    pub fn finished<'a>(&self, rows: impl Iterator<Item = &'a [Value]>, host: &dyn Cells) -> Value {
+        let rows = rows.take(self.limit.unwrap_or(usize::MAX));
+        match &self.finish {
+            Finish::List => list_of(rows.filter_map(|row| row.first())),
             Finish::Rollup(rollup, argument) => {
-                let values: Vec<_> = rows.iter().map(|row| row[0].clone()).collect();
+                let values: Vec<_> = rows.map(|row| self.summarised(row)).collect();
                 rollup.summary(&values, argument)
             }
             Finish::Formula(program) => {
-                let mut values = Vec::with_capacity(rows.len());
-                rows.iter().for_each(|row| each_item(&row[0], &mut |item| values.push(item.clone())));
+                let mut values = Vec::new();
+                rows.filter_map(|row| row.first()).for_each(|value| each_item(value, &mut |item| values.push(item.clone())));
                 // Blanks are among them, so that they can be counted.
                 program.evaluate_with(host, vec![Value::List(values.into())])
             }
         }
-    }
-
-    fn order(&self, a: &[Value], b: &[Value]) -> std::cmp::Ordering {
-        for SortColumn { column, descending, options } in &self.sort {
-            let (a, b) = (a.get(column + 1), b.get(column + 1));
-            // Whichever way they are sorted, blanks come last.
-            let blank = |value: Option<&Value>| value.is_none_or(|value| equal(value, &Value::Blank));
-            let [placed_a, placed_b] = [a, b].map(|value| value.map(|value| place_among(options, value)));
-            let order = blank(a).cmp(&blank(b)).then_with(|| if *descending { placed_b.cmp(&placed_a) } else { placed_a.cmp(&placed_b) });
-            if order.is_ne() {
-                return order;
-            }
-        }
-        std::cmp::Ordering::Equal
     }
 }

@@ -21,7 +21,7 @@ fn kernels(c: &mut Criterion) {
         };
         let value = |n: i64| {
             let value = Value::from(n * 7_919 % 10_007);
-            if rollup.is_weighted { Value::List([value, Value::from(n % 5 + 1)].into()) } else { value }
+            if rollup.is_weighted() { Value::List([value, Value::from(n % 5 + 1)].into()) } else { value }
         };
         let mut group = c.benchmark_group(rollup.name);
         for size in SIZES {

@@ -502,6 +502,22 @@ async fn cells_are_explained_and_definitions_previewed() {
     assert_eq!((&price["path"], &price["value"], &price["entityId"]), (&json!("orders.price"), &json!(200), &json!(order)));
     assert_eq!(price["setBy"], json!({ "eventType": "AttributeValueSet", "actor": "ada", "version": 2 }));
     assert_eq!(why["inputs"][1]["inputs"][0]["setBy"]["eventType"], "EntityCreated");
+    // By which link, and which event made it.
+    let linked = "link { path value entityId setBy { eventType version } }";
+    let query_links =
+        format!("query($i: ID!, $a: String!) {{ explain(entityId: $i, attribute: $a) {{ value {linked} inputs {{ path {linked} }} }} }}");
+    let joined = tenant.ok(&query_links, json!({ "i": ada, "a": "revenue" })).await["explain"].clone();
+    let link = &joined["inputs"][0]["link"];
+    assert_eq!((&link["path"], &link["value"], &link["entityId"]), (&json!("orders.customer"), &json!(ada), &json!(order)));
+    assert_eq!((&link["setBy"], &joined["link"]), (&json!({ "eventType": "EntityCreated", "version": 1 }), &Json::Null));
+    let shown = json!({ "lookup": { "link": "customer", "attribute": "name" } });
+    tenant.attribute(&orders, "customer_name", shown).await;
+    let joined = tenant.ok(&query_links, json!({ "i": order, "a": "customer_name" })).await["explain"].clone();
+    assert_eq!((&joined["value"], &joined["link"]["path"]), (&json!("Ada"), &json!("orders.customer")));
+    assert_eq!(joined["inputs"], json!([{ "path": "customers.name", "link": null }]));
+    // What only counts has the links for its inputs.
+    let joined = tenant.ok(&query_links, json!({ "i": ada, "a": "orders" })).await["explain"].clone();
+    assert_eq!(joined["inputs"], json!([{ "path": "orders.customer", "link": null }, { "path": "orders.customer", "link": null }]));
     let shallow = tenant.ok(&query, json!({ "i": ada, "a": "revenue", "d": 0 })).await["explain"].clone();
     assert_eq!((&shallow["inputs"], &shallow["more"]), (&json!([]), &json!(true)));
     stranger.refused("NOT_FOUND", &query, json!({ "i": ada, "a": "revenue", "d": 1 })).await;

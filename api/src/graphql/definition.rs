@@ -180,7 +180,9 @@ pub(crate) struct LookupOptions {
 }
 
 /// `filter` is a formula over the linked entity. COUNTALL counts linked entities and needs no attribute; COUNT counts
-/// values that are not blank. No values: SUM 0, COUNT 0, the others blank.
+/// values that are not blank. No values: SUM 0, COUNT 0, the others blank, but for AND, which is true, OR and XOR, which are
+/// false, and what else counts, which is 0. PERCENT_… are shares from 0 to 1; FILLED and EMPTY are about what each entity has,
+/// a list included, the others about single values. RANGE of dates is in days, ATTACHMENTS_SIZE in bytes.
 #[derive(InputObject)]
 pub(crate) struct RollupOptions {
     link: String,
@@ -213,10 +215,22 @@ pub(crate) enum RollupFunction {
     CountA,
     #[graphql(name = "COUNT_UNIQUE")]
     CountUnique,
+    #[graphql(name = "COUNT_EMPTY")]
+    CountEmpty,
+    #[graphql(name = "COUNT_CHECKED")]
+    CountChecked,
+    #[graphql(name = "COUNT_UNCHECKED")]
+    CountUnchecked,
     #[graphql(name = "PERCENT_FILLED")]
     PercentFilled,
+    #[graphql(name = "PERCENT_EMPTY")]
+    PercentEmpty,
     #[graphql(name = "PERCENT_CHECKED")]
     PercentChecked,
+    #[graphql(name = "PERCENT_UNCHECKED")]
+    PercentUnchecked,
+    #[graphql(name = "PERCENT_UNIQUE")]
+    PercentUnique,
     And,
     Or,
     Xor,
@@ -242,6 +256,10 @@ pub(crate) enum RollupFunction {
     StDev,
     StDevP,
     Range,
+    #[graphql(name = "RANGE_MONTHS")]
+    RangeMonths,
+    #[graphql(name = "ATTACHMENTS_SIZE")]
+    AttachmentsSize,
 }
 
 impl RollupFunction {

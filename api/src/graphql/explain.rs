@@ -61,12 +61,23 @@ pub(crate) struct Explanation {
     source_count: Option<i64>,
     /// The cells that it was computed from.
     inputs: Vec<Explanation>,
+    /// The link by which its entity contributes to the cell whose input this is, or through which others contribute to this
+    /// one: on the side that holds the link.
+    link: Option<Box<Explanation>>,
     /// Whether there are inputs that are not shown.
     more: bool,
     /// The event that set it last, if it is stored.
     set_by: Option<SetBy>,
     #[graphql(skip)]
-    stored: Option<(Arc<Entity>, AttributeId)>,
+    stored: Option<Stored>,
+}
+
+/// A stored value whose event is to be found.
+struct Stored {
+    entity: Arc<Entity>,
+    attribute: AttributeId,
+    /// Of a link, to whom it leads that is of interest.
+    target: Option<EntityId>,
 }
 
 /// An event that set a value.
@@ -99,12 +110,12 @@ pub(crate) async fn explain(
     // Iteratively: what waits is as much as was said.
     let mut open = vec![&mut explanation];
     while let Some(node) = open.pop() {
-        if let Some((entity, attribute)) = node.stored.take() {
-            let attributes = view.schema.attribute(attribute);
+        if let Some(stored) = node.stored.take() {
+            let attributes = view.schema.attribute(stored.attribute);
             let stored_as: Vec<_> = attributes.iter().flat_map(|attribute| attribute.all_stored_as()).collect();
-            node.set_by = set_by(request, &view.budget, &entity, attribute, &stored_as).await?;
+            node.set_by = set_by(request, &view.budget, &stored, &stored_as).await?;
         }
-        open.extend(node.inputs.iter_mut());
+        open.extend(node.inputs.iter_mut().chain(node.link.as_deref_mut()));
     }
     Ok(explanation)
 }
@@ -133,18 +144,26 @@ impl Walk<'_> {
             strategy: None,
             source_count: None,
             inputs: Vec::new(),
+            link: None,
             more: false,
             set_by: None,
             stored: None,
         };
+        let stored = || Some(Stored { entity: row.entity.clone(), attribute: attribute.id, target: None });
         if let Definition::Formula { expression } = &attribute.definition {
             out.expression = Some(expression.to_user(&schema.keys(attribute.collection_id)).to_string());
         }
         match schema.shown_analyzed(attribute.id).map(|analyzed| (&analyzed.compute, analyzed)) {
-            Some((_, analyzed)) if analyzed.is_converted() => out.stored = Some((row.entity.clone(), attribute.id)),
+            Some((_, analyzed)) if analyzed.is_converted() => out.stored = stored(),
             Some((Compute::Formula(program), _)) => self.own(row, &program.references, depth, &mut out),
             Some((Compute::Crossing(crossing), analyzed)) => {
                 out.strategy = Some(decidr_dataflow::strategy(crossing));
+                if let Direction::Forward(link) = crossing.direction.step()
+                    && link != attribute.id
+                    && depth > 0
+                {
+                    out.link = self.link(row, link, None);
+                }
                 self.own(row, &analyzed.host_reads, depth, &mut out);
                 let cells = schema.shown_over_cells(analyzed);
                 let sources = cells.crossing().map_or_else(Vec::new, |crossing| sources(self.view, row, crossing, usize::MAX));
@@ -155,17 +174,38 @@ impl Walk<'_> {
                         out.more = true;
                         break;
                     }
+                    let own = out.inputs.len();
                     self.own(source, &analyzed.reads, depth, &mut out);
+                    if let Direction::Backward(link) = crossing.direction.step() {
+                        let target = matches!(crossing.direction, Direction::Backward(_)).then_some(row.entity.id);
+                        let link = self.link(source, link, target);
+                        match out.inputs.get_mut(own) {
+                            Some(first) => first.link = link,
+                            // It contributes nothing but its presence.
+                            None => out.inputs.extend(link.map(|link| *link)),
+                        }
+                    }
                 }
             }
             // An error of the definition has no inputs.
             Some((Compute::Broken(_), _)) => {}
-            Some((Compute::Stored, _)) | None => out.stored = Some((row.entity.clone(), attribute.id)),
+            Some((Compute::Stored, _)) | None => out.stored = stored(),
         }
         if attribute.definition.leads_to().is_some() && matches!(attribute.definition, Definition::Link { .. }) {
-            out.stored = Some((row.entity.clone(), attribute.id));
+            out.stored = stored();
         }
         out
+    }
+
+    /// The cell of a link.
+    fn link(&mut self, row: &Row, link: AttributeId, target: Option<EntityId>) -> Option<Box<Explanation>> {
+        let attribute = self.view.schema.attribute(link).cloned()?;
+        let mut out = self.cell(row, &attribute, 0);
+        out.more = false;
+        if let Some(stored) = &mut out.stored {
+            stored.target = target;
+        }
+        Some(Box::new(out))
     }
 
     /// Adds cells of one entity to the inputs.
@@ -194,21 +234,15 @@ pub(crate) fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit:
 }
 
 /// The last event that set a stored value.
-async fn set_by(
-    request: &Request<'_>,
-    budget: &ScanBudget,
-    entity: &Entity,
-    attribute: AttributeId,
-    stored_as: &[AttributeId],
-) -> Result<Option<SetBy>, Refusal> {
-    let mut end = entity.version;
+async fn set_by(request: &Request<'_>, budget: &ScanBudget, stored: &Stored, stored_as: &[AttributeId]) -> Result<Option<SetBy>, Refusal> {
+    let mut end = stored.entity.version;
     while end > 0 {
         let start = end.saturating_sub(EVENTS_PAGE);
-        let events = request.platform.stream(StreamId::from(entity.id), start + 1, (end - start) as usize).await?;
+        let events = request.platform.stream(StreamId::from(stored.entity.id), start + 1, (end - start) as usize).await?;
         if events.iter().any(|_| !budget.take()) {
             return Err(ScanBudget::exhausted());
         }
-        if let Some(recorded) = events.iter().rev().find(|recorded| sets(recorded, attribute, stored_as)) {
+        if let Some(recorded) = events.iter().rev().find(|recorded| sets(recorded, stored, stored_as)) {
             return Ok(Some(described(recorded)));
         }
         end = start;
@@ -216,13 +250,17 @@ async fn set_by(
     Ok(None)
 }
 
-fn sets(recorded: &Recorded, attribute: AttributeId, stored_as: &[AttributeId]) -> bool {
+fn sets(recorded: &Recorded, stored: &Stored, stored_as: &[AttributeId]) -> bool {
     let Event::Entity(event) = &recorded.event else { return false };
+    let leads_there = |targets: &[EntityId]| stored.target.is_none_or(|target| targets.contains(&target));
     match event {
-        EntityEvent::EntityCreated { values, .. } => stored_as.iter().any(|id| !values.get(*id).is_blank()),
-        EntityEvent::AttributeValueSet { attribute_id, .. }
-        | EntityEvent::EntitiesLinked { attribute_id, .. }
-        | EntityEvent::EntitiesUnlinked { attribute_id, .. } => *attribute_id == attribute,
+        EntityEvent::EntityCreated { values, .. } => {
+            stored_as.iter().map(|id| values.get(*id)).any(|value| !value.is_blank() && leads_there(value.targets()))
+        }
+        EntityEvent::EntitiesLinked { attribute_id, target_ids, .. } => *attribute_id == stored.attribute && leads_there(target_ids),
+        EntityEvent::AttributeValueSet { attribute_id, .. } | EntityEvent::EntitiesUnlinked { attribute_id, .. } => {
+            *attribute_id == stored.attribute && stored.target.is_none()
+        }
         EntityEvent::EntityArchived { .. } | EntityEvent::EntityRestored { .. } => false,
     }
 }

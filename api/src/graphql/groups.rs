@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use async_graphql::{InputObject, SimpleObject};
 use decidr_domain::delta::Row;
+use decidr_domain::formula::{Program, Type};
 use decidr_domain::id::CollectionId;
 use decidr_domain::rollup::Rollup;
-use decidr_domain::schema::resolve;
+use decidr_domain::schema::{over_values, resolve};
 use decidr_domain::value::Value;
 
 use super::definition::{RollupFunction, argument};
@@ -32,6 +33,10 @@ pub(crate) struct SummaryInput {
     count: Option<i32>,
     /// For JOIN; a comma and a space if it is left out.
     separator: Option<String>,
+    /// For WEIGHTED_AVERAGE: the key of the attribute to weigh by.
+    weight: Option<String>,
+    /// For FORMULA: a formula in which the values go by the name `values`, in the order of the entities' ids.
+    expression: Option<String>,
 }
 
 /// The entities of a collection, in groups.
@@ -63,7 +68,35 @@ pub(super) struct Summary {
     pub(super) rollup: &'static Rollup,
     /// What it reads of each entity, if that matters.
     pub(super) reading: Option<Reading>,
+    /// By what that is weighed.
+    weight: Option<Reading>,
     pub(super) argument: Value,
+    /// In place of what the rollup does.
+    formula: Option<Program>,
+}
+
+impl Summary {
+    /// What it takes of an entity.
+    pub(super) fn value(&self, row: &Row) -> Value {
+        let value = self.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row));
+        match &self.weight {
+            Some(weight) => Value::List([value, weight.value(row)].into()),
+            None => value,
+        }
+    }
+
+    /// What it makes of what it took of entities.
+    pub(super) fn summary(&self, values: &[Value]) -> Value {
+        match &self.formula {
+            Some(formula) => over_values(formula, values.iter(), &|_| Value::Blank),
+            None => self.rollup.summary(values, &self.argument),
+        }
+    }
+
+    /// How it reads entities.
+    pub(super) fn readings(&mut self) -> impl Iterator<Item = &mut Reading> {
+        self.reading.iter_mut().chain(&mut self.weight)
+    }
 }
 
 /// How the attributes of these keys are read, to group by them.
@@ -83,9 +116,6 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
     }
     let summary = |input: SummaryInput| {
         let rollup = input.function.rollup()?;
-        if rollup.is_weighted || rollup.name == "FORMULA" {
-            return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} is no summary of a group")));
-        }
         let argument = argument(input.share, input.count, input.separator)?;
         rollup.argument.check(&argument).map_err(|wants| Refusal::new("INVALID_INPUT", format!("{rollup:?} {wants}")))?;
         let attribute = match (&input.attribute, rollup.of_attribute) {
@@ -97,8 +127,23 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
             let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {}", analyzed.ty));
             (rollup.result)(&analyzed.ty).map_err(wants)?;
         }
+        let weight = match (&input.weight, rollup.is_weighted()) {
+            (Some(key), true) => Some(view.reading(schema.attribute_or_refuse(key)?.id)?),
+            (None, false) => None,
+            (None, true) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} needs an attribute to weigh by"))),
+            (Some(_), false) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} weighs nothing"))),
+        };
+        let formula = match (&input.expression, rollup.name) {
+            (Some(text), "FORMULA") => {
+                let analyzed = attribute.and_then(|attribute| view.schema.shown_analyzed(attribute.id));
+                Some(resolve::summary_formula(text, analyzed.map_or(Type::Any, |analyzed| analyzed.ty.item().clone()))?)
+            }
+            (None, "FORMULA") => return Err(Refusal::new("INVALID_INPUT", "FORMULA needs a formula over `values`")),
+            (None, _) => None,
+            (Some(_), _) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} takes no formula; FORMULA does"))),
+        };
         let reading = attribute.map(|attribute| view.reading(attribute.id)).transpose()?;
-        Ok(Summary { rollup, reading, argument })
+        Ok(Summary { rollup, reading, weight, argument, formula })
     };
     inputs.into_iter().map(summary).collect()
 }
@@ -163,13 +208,12 @@ impl Part<'_> {
     fn summarised(&self) -> Vec<Cell> {
         let rows = || self.alike.iter().flat_map(|(_, rows)| rows);
         let summarised = |summary: &Summary| {
-            let value = |row: &Row| summary.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row));
             let mut rows: Vec<_> = rows().collect();
             if summary.rollup.order_matters {
                 rows.sort_unstable_by_key(|row| row.entity.id);
             }
-            let values: Vec<Value> = rows.into_iter().map(value).collect();
-            Cell::of(json(&summary.rollup.summary(&values, &summary.argument)))
+            let values: Vec<Value> = rows.into_iter().map(|row| summary.value(row)).collect();
+            Cell::of(json(&summary.summary(&values)))
         };
         self.summaries.iter().map(summarised).collect()
     }

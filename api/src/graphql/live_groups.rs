@@ -79,7 +79,7 @@ impl LiveGroups {
     /// Whether what is grouped by and summarised is read as it was, and from now on as it is; an error if some of it is gone.
     fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
         let mut same = true;
-        for reading in self.levels.iter_mut().chain(self.summaries.iter_mut().filter_map(|summary| summary.reading.as_mut())) {
+        for reading in self.levels.iter_mut().chain(self.summaries.iter_mut().flat_map(Summary::readings)) {
             let newest = reading.renewed(&view.schema)?;
             same &= newest == *reading;
             *reading = newest;
@@ -118,8 +118,7 @@ impl LiveGroups {
     /// Counts an entity in or out.
     fn count(&mut self, row: &Row, is_in: bool) {
         let path: Vec<Value> = self.levels.iter().map(|reading| reading.group(row)).collect();
-        let value = |summary: &Summary| summary.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row));
-        let values: Vec<Value> = self.summaries.iter().map(value).collect();
+        let values: Vec<Value> = self.summaries.iter().map(|summary| summary.value(row)).collect();
         for depth in 0..=path.len() {
             let (mut before, mut after) = (0, 0);
             let state = self.group(path[..depth].to_vec());
@@ -170,7 +169,7 @@ impl LiveGroups {
                 Kept::Kernel(kernel) => kernel.summary(),
                 Kept::InOrder(values) => {
                     let values: Vec<Value> = values.values().cloned().collect();
-                    summary.rollup.summary(&values, &summary.argument)
+                    summary.summary(&values)
                 }
             };
             let now = (state.count, state.kept.iter().zip(&self.summaries).map(summarised).collect());

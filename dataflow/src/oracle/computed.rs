@@ -240,7 +240,7 @@ impl World {
                         Argument::Count => Value::from(1 + (self.word()? % 3) as i64),
                         Argument::Separator => [Value::Blank, Value::text("+")][self.word()? % 2].clone(),
                     };
-                    let weight = if function.is_weighted { self.pick(&attributes) } else { None };
+                    let weight = if function.is_weighted() { self.pick(&attributes) } else { None };
                     let formula = (function.name == "FORMULA").then_some([
                         "COUNTALL(values)",
                         "SUM(values) + 1",

@@ -37,8 +37,14 @@ const KERNELS: &[(&str, NewKernel)] = &[
     ("COUNT", count::kernel),
     ("COUNTA", share::counta),
     ("COUNT_UNIQUE", share::count_unique),
+    ("COUNT_EMPTY", share::count_empty),
+    ("COUNT_CHECKED", share::count_checked),
+    ("COUNT_UNCHECKED", share::count_unchecked),
     ("PERCENT_FILLED", share::percent_filled),
+    ("PERCENT_EMPTY", share::percent_empty),
     ("PERCENT_CHECKED", share::percent_checked),
+    ("PERCENT_UNCHECKED", share::percent_unchecked),
+    ("PERCENT_UNIQUE", share::percent_unique),
     ("AND", share::and),
     ("OR", share::or),
     ("XOR", share::xor),
@@ -51,6 +57,8 @@ const KERNELS: &[(&str, NewKernel)] = &[
     ("LATEST", max::kernel),
     ("TOP", top::kernel),
     ("RANGE", range::kernel),
+    ("RANGE_MONTHS", range::months),
+    ("ATTACHMENTS_SIZE", sum::kernel),
     ("MEDIAN", ranked::median),
     ("PERCENTILE", ranked::percentile),
     ("VAR", spread::var),
@@ -295,7 +303,7 @@ mod tests {
                     } else {
                         let value = match value {
                             // The weight of one in five is missing.
-                            value if rollup.is_weighted => {
+                            value if rollup.is_weighted() => {
                                 let weight = if i % 5 == 0 { Value::Blank } else { Value::from(i as i64 % 7 - 2) };
                                 Value::List([value.clone(), weight].into())
                             }

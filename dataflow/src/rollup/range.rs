@@ -1,36 +1,43 @@
-//! RANGE: the ends of an ordered multiset.
+//! RANGE, RANGE_MONTHS: the ends of an ordered multiset.
 
-use decidr_domain::rollup::spread::range;
+use decidr_domain::rollup::spread;
 use decidr_domain::value::Value;
 
 use super::Kernel;
 use super::ordered::Ordered;
 
-#[derive(Default)]
-struct Range(Ordered);
+/// What lies between the least and the most.
+struct Range {
+    values: Ordered,
+    shown: fn(&Value, &Value) -> Value,
+}
 
 pub(super) fn kernel(_: &Value) -> Box<dyn Kernel> {
-    Box::<Range>::default()
+    Box::new(Range { values: Ordered::default(), shown: spread::range })
+}
+
+pub(super) fn months(_: &Value) -> Box<dyn Kernel> {
+    Box::new(Range { values: Ordered::default(), shown: spread::months })
 }
 
 impl Kernel for Range {
     fn add(&mut self, value: &Value) {
-        self.0.add(value);
+        self.values.add(value);
     }
 
     fn remove(&mut self, value: &Value) {
-        self.0.remove(value);
+        self.values.remove(value);
     }
 
     fn summary(&self) -> Value {
-        self.0.first().zip(self.0.last()).map_or(Value::Blank, |(least, most)| range(&least, &most))
+        self.values.first().zip(self.values.last()).map_or(Value::Blank, |(least, most)| (self.shown)(&least, &most))
     }
 
     fn ordered(&mut self) -> Option<&mut Ordered> {
-        Some(&mut self.0)
+        Some(&mut self.values)
     }
 
     fn held(&self) -> usize {
-        self.0.len()
+        self.values.len()
     }
 }

@@ -1,4 +1,4 @@
-//! COUNTA, COUNT_UNIQUE, the shares, AND, OR, XOR: counters.
+//! COUNTA and other counts, the shares, AND, OR, XOR: counters.
 
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::rollup::share::{is_counted, share};
@@ -23,6 +23,26 @@ impl Counter {
 
 pub(super) fn counta(_: &Value) -> Box<dyn Kernel> {
     Counter::kernel(is_counted, |counted, _| Value::from(counted as i64))
+}
+
+pub(super) fn count_empty(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(is_counted, |counted, all| Value::from((all - counted) as i64))
+}
+
+pub(super) fn count_checked(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, |counted, _| Value::from(counted as i64))
+}
+
+pub(super) fn count_unchecked(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, |counted, all| Value::from((all - counted) as i64))
+}
+
+pub(super) fn percent_empty(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(is_counted, |counted, all| share(all - counted, all))
+}
+
+pub(super) fn percent_unchecked(_: &Value) -> Box<dyn Kernel> {
+    Counter::kernel(truth, |counted, all| share(all - counted, all))
 }
 
 pub(super) fn percent_filled(_: &Value) -> Box<dyn Kernel> {
@@ -88,5 +108,36 @@ impl Kernel for Different {
 
     fn held(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// Each value that is there, and how many there are.
+#[derive(Default)]
+struct DifferentOfAll {
+    different: Ordered,
+    all: usize,
+}
+
+pub(super) fn percent_unique(_: &Value) -> Box<dyn Kernel> {
+    Box::<DifferentOfAll>::default()
+}
+
+impl Kernel for DifferentOfAll {
+    fn add(&mut self, value: &Value) {
+        self.different.add(value);
+        self.all += 1;
+    }
+
+    fn remove(&mut self, value: &Value) {
+        self.different.remove(value);
+        self.all -= 1;
+    }
+
+    fn summary(&self) -> Value {
+        share(self.different.len(), self.all)
+    }
+
+    fn held(&self) -> usize {
+        self.different.len()
     }
 }

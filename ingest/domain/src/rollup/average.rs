@@ -1,6 +1,6 @@
 //! The mean of the numbers; blank of none.
 
-use super::{Argument, Rollup, decimals, numbers, of_numbers};
+use super::{Argument, Rollup, Takes, decimals, numbers, of_numbers};
 use crate::exact::ExactSum;
 use crate::value::Value;
 
@@ -8,7 +8,7 @@ pub(super) static AVERAGE: Rollup = Rollup {
     name: "AVERAGE",
     of_attribute: true,
     order_matters: false,
-    is_weighted: false,
+    takes: Takes::Items,
     argument: Argument::None,
     result: of_numbers,
     admit: numbers,

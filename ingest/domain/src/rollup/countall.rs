@@ -1,6 +1,6 @@
 //! How many entities are linked.
 
-use super::{Argument, Rollup, anything};
+use super::{Argument, Rollup, Takes, anything};
 use crate::formula::Type;
 use crate::value::Value;
 
@@ -8,7 +8,7 @@ pub(super) static COUNTALL: Rollup = Rollup {
     name: "COUNTALL",
     of_attribute: false,
     order_matters: false,
-    is_weighted: false,
+    takes: Takes::Items,
     argument: Argument::None,
     result: |_| Ok(Type::Number),
     admit: anything,

@@ -1,12 +1,12 @@
 //! The smallest number or date; blank of none.
 
-use super::{Argument, Rollup, anything, of_ordered};
+use super::{Argument, Rollup, Takes, anything, of_ordered};
 
 pub(super) static MIN: Rollup = Rollup {
     name: "MIN",
     of_attribute: true,
     order_matters: false,
-    is_weighted: false,
+    takes: Takes::Items,
     argument: Argument::None,
     result: of_ordered,
     admit: anything,

@@ -1,6 +1,7 @@
 //! Rollups: summaries of what linked entities contribute. Each file has a rollup's type rule and its naive definition over
 //! a multiset; how it is kept up to date incrementally is the dataflow's affair, under the same name.
 
+mod attachments;
 pub mod average;
 mod count;
 mod countall;
@@ -26,8 +27,14 @@ pub const ROLLUPS: &[&Rollup] = &[
     &count::COUNT,
     &share::COUNTA,
     &share::COUNT_UNIQUE,
+    &share::COUNT_EMPTY,
+    &share::COUNT_CHECKED,
+    &share::COUNT_UNCHECKED,
     &share::PERCENT_FILLED,
+    &share::PERCENT_EMPTY,
     &share::PERCENT_CHECKED,
+    &share::PERCENT_UNCHECKED,
+    &share::PERCENT_UNIQUE,
     &share::AND,
     &share::OR,
     &share::XOR,
@@ -52,6 +59,8 @@ pub const ROLLUPS: &[&Rollup] = &[
     &spread::STDEV,
     &spread::STDEVP,
     &spread::RANGE,
+    &spread::RANGE_MONTHS,
+    &attachments::ATTACHMENTS_SIZE,
 ];
 
 /// A summary of the values that linked entities contribute.
@@ -62,17 +71,28 @@ pub struct Rollup {
     pub of_attribute: bool,
     /// Whether it depends on the order in which the values stand.
     pub order_matters: bool,
-    /// Whether it takes pairs of a value and its weight, in place of values.
-    pub is_weighted: bool,
+    /// What of a contribution it takes as one value.
+    pub takes: Takes,
     /// What it must be told beside the values.
     pub argument: Argument,
     /// The type of the summary of values of this type, or what it would want instead.
     pub result: fn(&Type) -> Result<Type, &'static str>,
     /// What one contributed value counts as: the value itself, blank, or an error if it cannot be summarised.
     pub admit: fn(&Value) -> Value,
-    /// What it means: the summary of `values`, which have been admitted, and hold neither lists nor errors, given the
-    /// argument.
+    /// What it means: the summary of `values`, which have been admitted, and hold no errors, and lists only if it takes
+    /// contributions as they are; given the argument.
     pub naive: fn(&[Value], &Value) -> Value,
+}
+
+/// What of a contribution a rollup takes as one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The value; of a list each item.
+    Items,
+    /// The value, also if it is a list.
+    Wholes,
+    /// A pair of the value and its weight.
+    Pairs,
 }
 
 /// What a rollup must be told beside the values.
@@ -136,9 +156,14 @@ impl Rollup {
         }
     }
 
-    /// Calls `visit` with the values of a contribution: one, or those of a list; a pair if it is a weighted rollup.
+    /// Whether it takes pairs of a value and its weight.
+    pub fn is_weighted(&self) -> bool {
+        self.takes == Takes::Pairs
+    }
+
+    /// Calls `visit` with the values of a contribution.
     pub fn each_item<'a>(&self, contribution: &'a Value, visit: &mut impl FnMut(&'a Value)) {
-        if self.is_weighted { visit(contribution) } else { each_item(contribution, visit) }
+        if self.takes == Takes::Items { each_item(contribution, visit) } else { visit(contribution) }
     }
 }
 
@@ -176,6 +201,17 @@ fn numbers(value: &Value) -> Value {
         value if value.is_blank() => Value::Blank,
         value => number(value).map_or_else(Value::Error, Value::number),
     }
+}
+
+/// Admits every value as it is, and a list with errors in it as the smallest of them.
+fn whole(value: &Value) -> Value {
+    let mut error = None;
+    each_item(value, &mut |item| {
+        if item.is_error() && error.is_none_or(|least| item < least) {
+            error = Some(item);
+        }
+    });
+    error.unwrap_or(value).clone()
 }
 
 /// Admits every value as it is.

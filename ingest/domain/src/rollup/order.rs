@@ -2,7 +2,7 @@
 
 use rust_decimal::prelude::ToPrimitive;
 
-use super::{Argument, Rollup, anything, list_of, of_ordered};
+use super::{Argument, Rollup, Takes, anything, list_of, of_ordered};
 use crate::formula::Type;
 use crate::formula::coerce::text;
 use crate::rollup::share::is_filled;
@@ -12,7 +12,7 @@ const BASE: Rollup = Rollup {
     name: "",
     of_attribute: true,
     order_matters: true,
-    is_weighted: false,
+    takes: Takes::Items,
     argument: Argument::None,
     result: |ty| Ok(ty.item().clone()),
     admit: anything,
@@ -106,7 +106,7 @@ pub fn count_of(argument: &Value) -> usize {
     if let Value::Number(count) = argument { count.to_usize().unwrap_or(1) } else { 1 }
 }
 
-fn of_dates(ty: &Type) -> Result<Type, &'static str> {
+pub(super) fn of_dates(ty: &Type) -> Result<Type, &'static str> {
     match ty.item() {
         item @ (Type::Date | Type::DateTime | Type::Blank | Type::Any) => Ok(item.clone()),
         _ => Err("dates"),

@@ -2,7 +2,8 @@
 
 use rust_decimal::{Decimal, MathematicalOps};
 
-use super::{Argument, Rollup, anything, decimals, numbers, of_numbers, of_ordered};
+use super::order::of_dates;
+use super::{Argument, Rollup, Takes, anything, decimals, numbers, of_numbers, of_ordered};
 use crate::exact::ExactSquares;
 use crate::formula::Type;
 use crate::statistics::{median, percentile};
@@ -12,7 +13,7 @@ const BASE: Rollup = Rollup {
     name: "",
     of_attribute: true,
     order_matters: false,
-    is_weighted: false,
+    takes: Takes::Items,
     argument: Argument::None,
     result: of_numbers,
     admit: numbers,
@@ -44,6 +45,28 @@ pub(super) static RANGE: Rollup = Rollup {
     },
     ..BASE
 };
+
+pub(super) static RANGE_MONTHS: Rollup = Rollup {
+    name: "RANGE_MONTHS",
+    result: |ty| of_dates(ty).map(|_| Type::Number),
+    admit: anything,
+    naive: |values, _| {
+        let there = || values.iter().filter(|value| !value.is_blank());
+        there().min().zip(there().max()).map_or(Value::Blank, |(least, most)| months(least, most))
+    },
+    ..BASE
+};
+
+/// How many whole months lie between two dates; datetimes count in UTC.
+pub fn months(least: &Value, most: &Value) -> Value {
+    let at = |value: &Value| match value {
+        Value::Date(date) => Some(date.at(0, 0, 0, 0)),
+        Value::DateTime(at) => Some(jiff::tz::TimeZone::UTC.to_datetime(*at)),
+        _ => None,
+    };
+    let between = at(least).zip(at(most)).and_then(|(least, most)| least.until((jiff::Unit::Month, most)).ok());
+    between.map_or_else(|| Value::error(ErrorKind::Value, "months lie between dates"), |span| Value::from(i64::from(span.get_months())))
+}
 
 /// The share that a percentile is asked for.
 pub fn share_of(argument: &Value) -> Decimal {

@@ -1,6 +1,6 @@
 //! The sum of the numbers; 0 of none.
 
-use super::{Argument, Rollup, decimals, numbers, of_numbers};
+use super::{Argument, Rollup, Takes, decimals, numbers, of_numbers};
 use crate::exact::ExactSum;
 use crate::value::{ErrorKind, Value};
 
@@ -8,7 +8,7 @@ pub(super) static SUM: Rollup = Rollup {
     name: "SUM",
     of_attribute: true,
     order_matters: false,
-    is_weighted: false,
+    takes: Takes::Items,
     argument: Argument::None,
     result: of_numbers,
     admit: numbers,

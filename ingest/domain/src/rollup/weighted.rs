@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::{Argument, Rollup, numbers, of_numbers};
+use super::{Argument, Rollup, Takes, numbers, of_numbers};
 use crate::exact::ExactMean;
 use crate::value::Value;
 
@@ -10,7 +10,7 @@ pub(super) static WEIGHTED_AVERAGE: Rollup = Rollup {
     name: "WEIGHTED_AVERAGE",
     of_attribute: true,
     order_matters: false,
-    is_weighted: true,
+    takes: Takes::Pairs,
     argument: Argument::None,
     result: of_numbers,
     admit: pairs,

@@ -253,6 +253,14 @@ impl Cells for Columns<'_> {
     }
 }
 
+/// What a formula makes of contributed values, which go by the name `values` in it, for a host with these cells.
+pub fn over_values<'a>(program: &Program, contributed: impl Iterator<Item = &'a Value>, host: &dyn Cells) -> Value {
+    let mut values = Vec::new();
+    // Blanks are among them, so that they can be counted.
+    contributed.for_each(|value| each_item(value, &mut |item| values.push(item.clone())));
+    program.evaluate_with(host, vec![Value::List(values.into())])
+}
+
 /// By what a contribution is sorted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(Arc<[PlaceIn]>);
@@ -328,7 +336,7 @@ impl Collect {
     /// What a contribution gives to a rollup: the value, or the value and its weight.
     pub fn summarised(&self, row: &[Value]) -> Value {
         match &self.finish {
-            Finish::Rollup(rollup, _) if rollup.is_weighted => Value::List(row[..2.min(row.len())].into()),
+            Finish::Rollup(rollup, _) if rollup.is_weighted() => Value::List(row[..2.min(row.len())].into()),
             _ => row.first().cloned().unwrap_or_default(),
         }
     }
@@ -342,12 +350,7 @@ impl Collect {
                 let values: Vec<_> = rows.map(|row| self.summarised(row)).collect();
                 rollup.summary(&values, argument)
             }
-            Finish::Formula(program) => {
-                let mut values = Vec::new();
-                rows.filter_map(|row| row.first()).for_each(|value| each_item(value, &mut |item| values.push(item.clone())));
-                // Blanks are among them, so that they can be counted.
-                program.evaluate_with(host, vec![Value::List(values.into())])
-            }
+            Finish::Formula(program) => over_values(program, rows.filter_map(|row| row.first()), host),
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn analyze_definition(
                     (ty, Finish::Rollup(function, argument.clone()), Vec::new())
                 }
             };
-            let is_plain = formula.is_none() && sort.is_empty() && limit.is_none() && !function.order_matters && !function.is_weighted;
+            let is_plain = formula.is_none() && sort.is_empty() && limit.is_none() && !function.order_matters && !function.is_weighted();
             let plain = is_plain.then(|| Summary::Rollup(function, argument.clone()));
             let selection =
                 Selection { collection_id, value: *attribute_id, filter: filter.as_ref(), sort, limit: *limit, weight: *weight_id };

@@ -9,7 +9,7 @@ use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition, D
 use crate::aggregate::choice::{self, Choice, ChoiceInput};
 use crate::aggregate::format::{NumberFormat, RATING_MAX};
 use crate::formula::outcome::article;
-use crate::formula::{Expression, FormulaError, Program, Scope, Type, functions};
+use crate::formula::{Attributes, Expression, FormulaError, Program, Resolved, Scope, Type, functions};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::value::Value;
@@ -98,7 +98,7 @@ pub fn definition(
                 (_, false) => None,
             };
             function.argument.check(argument).map_err(|wants| Rejection::InvalidInput(format!("{function:?} {wants}")))?;
-            let weight_id = match (weight, function.is_weighted) {
+            let weight_id = match (weight, function.is_weighted()) {
                 (Some(key), true) => Some(target_attribute(target, key)?.id),
                 (None, false) => None,
                 (None, true) => return Err(Rejection::InvalidInput(format!("{function:?} needs an attribute to weigh by"))),
@@ -235,13 +235,33 @@ pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what
 /// A formula over the values of linked entities, and over the attributes of the entity that they are linked to.
 fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item: Type) -> Result<Expression, Rejection> {
     let attributes = CollectionScope { schema, collection_id: collection };
+    Ok(checked_over_values(text, &attributes, item)?.0)
+}
+
+/// The program of a formula over nothing but values of this type, which go by the name `values` in it.
+pub fn summary_formula(text: &str, item: Type) -> Result<Program, Rejection> {
+    /// No attribute is in sight.
+    struct Nothing;
+    impl Attributes for Nothing {
+        fn resolve(&self, _: &str) -> Resolved {
+            Resolved::Unusable("a summary of a group looks at nothing but `values`".into())
+        }
+
+        fn names(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    Ok(checked_over_values(text, &Nothing, item)?.1)
+}
+
+fn checked_over_values(text: &str, attributes: &dyn Attributes, item: Type) -> Result<(Expression, Program), Rejection> {
     let variables = [("values", Type::List(Box::new(item)))];
-    let (expression, program) = checked(text, Scope { attributes: &attributes, host: None, variables: &variables }, "the formula")?;
+    let (expression, program) = checked(text, Scope { attributes, host: None, variables: &variables }, "the formula")?;
     if program.is_timed {
         let message = "a formula over `values` cannot ask what time it is: make an attribute that does, and refer to that";
         return Err(Rejection::InvalidInput(message.into()));
     }
-    Ok(expression)
+    Ok((expression, program))
 }
 
 /// The most attributes to sort linked entities by, and the most of them that may be asked for.

@@ -541,6 +541,47 @@ async fn cells_are_explained_and_definitions_previewed() {
     stranger.refused("NOT_FOUND", preview, json!({ "i": id("gross"), "d": formula("1") })).await;
 }
 
+/// What was asked for can be read again, with the keys of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_can_be_read() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (customers, orders) = tenant.shop().await;
+    tenant.attribute(&customers, "floor", json!({ "number": { "scale": 2 } })).await;
+    tenant.attribute(&customers, "fee", json!({ "currency": { "code": "EUR" } })).await;
+    let rollup = json!({ "rollup": {
+        "link": "orders", "attribute": "price", "function": "PERCENTILE", "share": 0.9, "filter": "{price} > HOST({floor})",
+        "sort": [{ "attribute": "price", "direction": "DESC" }], "limit": 5,
+    } });
+    tenant.attribute(&customers, "high", rollup).await;
+    let formula =
+        json!({ "rollup": { "link": "orders", "attribute": "price", "function": "FORMULA", "expression": "SUM(values) + {floor}" } });
+    tenant.attribute(&customers, "above", formula).await;
+    let fields = "key definition { scale code multiple collectionId backlink hierarchical link attribute function filter sort { attribute direction } limit share expression }";
+    let query = format!("query($c: ID) {{ collection(id: $c) {{ attributes {{ id {fields} }} }} }}");
+    let read = async |collection: &str, key: &str| -> (String, Json) {
+        let attributes = tenant.ok(&query, json!({ "c": collection })).await["collection"]["attributes"].clone();
+        let attribute = attributes.as_array().unwrap().iter().find(|attribute| attribute["key"] == key).unwrap().clone();
+        let said = attribute["definition"].as_object().unwrap().iter().filter(|(_, value)| !value.is_null());
+        (attribute["id"].as_str().unwrap().to_owned(), said.map(|(key, value)| (key.clone(), value.clone())).collect())
+    };
+    let (floor, definition) = read(&customers, "floor").await;
+    assert_eq!(definition, json!({ "scale": 2 }));
+    let rename = "mutation($i: ID!) { updateAttribute(id: $i, key: \"least\") { id } }";
+    tenant.ok(rename, json!({ "i": floor })).await;
+    assert_eq!(read(&customers, "fee").await.1, json!({ "scale": 2, "code": "EUR" }));
+    let customer = json!({ "multiple": false, "hierarchical": false, "collectionId": customers, "backlink": "orders" });
+    assert_eq!(read(&orders, "customer").await.1, customer);
+    assert_eq!(read(&customers, "orders").await.1, json!({ "multiple": true, "collectionId": orders, "backlink": "customer" }));
+    let high = json!({
+        "link": "orders", "attribute": "price", "function": "PERCENTILE", "share": 0.9, "filter": "{price} > HOST({least})",
+        "sort": [{ "attribute": "price", "direction": "DESC" }], "limit": 5,
+    });
+    assert_eq!(read(&customers, "high").await.1, high);
+    let above = json!({ "link": "orders", "attribute": "price", "function": "FORMULA", "expression": "SUM(values) + {least}" });
+    assert_eq!(read(&customers, "above").await.1, above);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_change_is_shown_when_it_is_complete() {
     // One entity at a time, so that there is something to be seen meanwhile.

@@ -1,6 +1,7 @@
 //! The GraphQL API. One file for each concept; [`scalars`] turns values into JSON and back.
 
 mod changes;
+mod defined;
 mod definition;
 mod entity;
 mod error;

@@ -10,6 +10,7 @@ use decidr_domain::aggregate::space;
 use decidr_domain::schema::CollectionSchema;
 
 use super::TenantView;
+use super::defined::Defined;
 
 /// A named group of collections.
 pub(crate) struct Space {
@@ -183,6 +184,10 @@ impl Attribute {
     }
     async fn computed(&self) -> bool {
         self.attribute.definition.is_computed()
+    }
+    /// What it was asked to be.
+    async fn definition(&self) -> Defined {
+        Defined::of(&self.view.schema, &self.attribute)
     }
     /// The options of a select, in their order; null if it is none.
     async fn choices(&self) -> Option<Vec<Choice>> {

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use crate::auth::{Claims, TokenError, TokenKey};
 use crate::graphql::scalars::from_json;
 use crate::graphql::{ApiSchema, Caller, ScanBudget, refusal_json, schema, with_codes};
+use crate::measure::{as_metrics, collections};
 use crate::platform::Platform;
 use crate::position::PositionKey;
 use crate::websocket;
@@ -35,7 +36,12 @@ pub struct Server {
     /// There as soon as the platform is caught up with its log.
     ready: Arc<OnceLock<Ready>>,
     metrics: PrometheusHandle,
+    /// What attributes hold, as it was last measured.
+    measured: Arc<tokio::sync::Mutex<Option<(Instant, String)>>>,
 }
+
+/// How long what attributes hold is not measured again: each time it looks at every row.
+const MEASURED_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 struct Ready {
@@ -46,7 +52,7 @@ struct Ready {
 impl Server {
     /// A server that is alive and not ready.
     pub fn new(tokens: TokenKey, positions: PositionKey, metrics: PrometheusHandle) -> Self {
-        Self { tokens: Arc::new(tokens), positions: Arc::new(positions), ready: Arc::default(), metrics }
+        Self { tokens: Arc::new(tokens), positions: Arc::new(positions), ready: Arc::default(), metrics, measured: Arc::default() }
     }
 
     /// Makes it ready.
@@ -188,7 +194,8 @@ async fn readiness(State(server): State<Server>) -> Response {
     }
 }
 
-async fn metrics(State(server): State<Server>) -> Response {
+/// For whoever asks, with nothing about any tenant; for an operator also what each attribute holds.
+async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
     if let Some(ready) = server.ready.get() {
         let arranged = ready.platform.arranged();
         let (head, computed) = (ready.platform.head(), arranged.position());
@@ -203,5 +210,16 @@ async fn metrics(State(server): State<Server>) -> Response {
         metrics::gauge!("decidr_live_lag_events").set(head.saturating_sub(ready.platform.live().position()) as f64);
         metrics::gauge!("decidr_live_subscribers").set(ready.platform.live().subscribers() as f64);
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], server.metrics.render()).into_response()
+    let mut all = server.metrics.render();
+    let caller = server.authenticate(authorization(&headers)).await;
+    if let (Some(ready), Ok((Caller { authority: Authority::Operator, .. }, _))) = (server.ready.get(), caller) {
+        let mut measured = server.measured.lock().await;
+        if measured.as_ref().is_none_or(|(at, _)| at.elapsed() > MEASURED_FOR) {
+            let arranged = ready.platform.arranged();
+            let sizes = tokio::task::spawn_blocking(move || as_metrics(&collections(&arranged))).await;
+            *measured = sizes.ok().map(|sizes| (Instant::now(), sizes));
+        }
+        all.extend(measured.iter().map(|(_, sizes)| sizes.as_str()));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], all).into_response()
 }

@@ -9,6 +9,7 @@ pub mod csv_import;
 pub mod demo;
 pub mod graphql;
 pub mod http;
+mod measure;
 pub mod platform;
 pub mod position;
 pub mod websocket;

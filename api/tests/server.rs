@@ -130,6 +130,14 @@ async fn the_demo_is_imported_served_killed_and_served_again() {
     ] {
         assert!(metrics.contains(name), "{name} is not among the metrics");
     }
+    // What attributes hold is for operators alone.
+    let (ok, operator, err) = run(&["token", "--data-dir", data_dir, "--operator"]);
+    assert!(ok, "{err}");
+    for (holder, sees) in [(operator.trim(), true), (token, false)] {
+        let (_, metrics) = server.http("GET", "/metrics", &format!("authorization: Bearer {holder}\r\n"), "").unwrap();
+        let line = "decidr_attribute_cells{tenant=\"demo\",collection=\"airlines\",attribute=\"flight_count\"} 16\n";
+        assert_eq!((metrics.contains(line), metrics.contains("tenant=")), (sees, sees), "{metrics}");
+    }
     let (ok, _, err) = run(&["serve", "--data-dir", data_dir]);
     assert!(!ok && err.contains("in use"), "{err}");
     let (ok, _, err) = run(&["token", "--data-dir", data_dir, "--tenant", "nobody"]);

@@ -813,8 +813,27 @@ async fn groups_have_summaries() {
     assert_eq!(filtered["groups"], json!({ "count": 3, "summaries": [3, 4], "groups": [] }));
     let empty = tenant.ok(query, json!({ "c": orders, "f": "{price} > 9", "g": by, "s": summaries })).await;
     assert_eq!(empty["groups"], json!({ "count": 0, "summaries": [0, null], "groups": [] }));
+    // What is weighed, computed, ticked and empty.
+    let all = json!([
+        { "function": "WEIGHTED_AVERAGE", "attribute": "price", "weight": "price" },
+        { "function": "FORMULA", "attribute": "price", "expression": "SUM(values) & '/' & COUNTALL(values)" },
+        { "function": "PERCENT_UNCHECKED", "attribute": "paid" },
+        { "function": "COUNT_EMPTY", "attribute": "who" },
+    ]);
+    let got = tenant.ok(query, json!({ "c": orders, "f": "{price} != 5", "g": [], "s": all })).await["groups"].clone();
+    assert_eq!(got["summaries"], json!([3, "10/4", 0.5, 1]));
     let refused =
         async |code: &str, by: Json, summaries: Json| tenant.refused(code, query, json!({ "c": orders, "g": by, "s": summaries })).await;
+    for wrong in [
+        json!({ "function": "WEIGHTED_AVERAGE", "attribute": "price" }),
+        json!({ "function": "SUM", "attribute": "price", "weight": "price" }),
+        json!({ "function": "FORMULA", "attribute": "price" }),
+        json!({ "function": "SUM", "attribute": "price", "expression": "1" }),
+        json!({ "function": "FORMULA", "attribute": "price", "expression": "NOW()" }),
+    ] {
+        refused("INVALID_INPUT", json!([]), json!([wrong])).await;
+    }
+    refused("FORMULA_TYPE", json!([]), json!([{ "function": "FORMULA", "attribute": "price", "expression": "{price} + 1" }])).await;
     refused("UNKNOWN_ATTRIBUTE", json!([{ "attribute": "whom" }]), json!([])).await;
     refused("INVALID_INPUT", json!([]), json!([{ "function": "SUM" }])).await;
     refused("INVALID_INPUT", json!([]), json!([{ "function": "PERCENTILE", "attribute": "price", "share": 2 }])).await;

@@ -187,7 +187,7 @@ async fn a_window_that_runs_short_is_filled_anew() {
     }
 }
 
-const SUMMARIES: &str = "[{ function: SUM, attribute: \"n\" }, { function: MAX, attribute: \"n\" }, { function: MEDIAN, attribute: \"twice\" }, { function: COUNT_UNIQUE, attribute: \"kind\" }, { function: JOIN, attribute: \"kind\" }, { function: PERCENT_FILLED, attribute: \"state\" }]";
+const SUMMARIES: &str = "[{ function: SUM, attribute: \"n\" }, { function: MAX, attribute: \"n\" }, { function: MEDIAN, attribute: \"twice\" }, { function: COUNT_UNIQUE, attribute: \"kind\" }, { function: JOIN, attribute: \"kind\" }, { function: PERCENT_FILLED, attribute: \"state\" }, { function: WEIGHTED_AVERAGE, attribute: \"n\", weight: \"twice\" }, { function: FORMULA, attribute: \"n\", expression: \"MAX(values) - MIN(values)\" }]";
 
 fn flat(group: &Json, path: &mut Vec<Json>, out: &mut BTreeMap<String, Json>) {
     out.insert(json!(path).to_string(), json!([group["count"], group["summaries"]]));

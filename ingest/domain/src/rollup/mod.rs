@@ -296,6 +296,78 @@ mod tests {
         }
     }
 
+    /// What each makes of a few values, as other products and textbooks have it.
+    #[test]
+    fn by_constants() {
+        let n = |n: i64| Value::from(n);
+        let t = |text: &str| Value::text(text);
+        let d = |text: &str| Value::Date(text.parse().unwrap());
+        let fraction = |text: &str| Value::number(text.parse().unwrap());
+        let numbers = [n(4), Value::Blank, n(2), n(9), n(2)];
+        let texts = [t("b"), t(""), Value::Blank, t("a"), t("b")];
+        let boxes = [Value::Bool(true), Value::Bool(false), Value::Blank, Value::Bool(true)];
+        let days = [d("2024-03-31"), Value::Blank, d("2024-01-31"), d("2024-06-30")];
+        let lists = [Value::list([t("a"), t("b")]), Value::Blank];
+        for (name, values, expected) in [
+            ("COUNTALL", &numbers[..], n(5)),
+            ("COUNT", &numbers, n(4)),
+            ("COUNTA", &texts, n(3)),
+            ("COUNTA", &boxes, n(2)),
+            ("COUNT_UNIQUE", &numbers, n(3)),
+            ("COUNT_EMPTY", &texts, n(2)),
+            ("COUNT_EMPTY", &lists, n(1)),
+            ("COUNT_CHECKED", &boxes, n(2)),
+            ("COUNT_UNCHECKED", &boxes, n(2)),
+            ("PERCENT_FILLED", &numbers, fraction("0.8")),
+            ("PERCENT_FILLED", &lists, fraction("0.5")),
+            ("PERCENT_EMPTY", &texts, fraction("0.4")),
+            ("PERCENT_EMPTY", &lists, fraction("0.5")),
+            ("PERCENT_CHECKED", &boxes, fraction("0.5")),
+            ("PERCENT_UNCHECKED", &boxes, fraction("0.5")),
+            ("PERCENT_UNIQUE", &numbers, fraction("0.6")),
+            ("AND", &boxes, Value::Bool(false)),
+            ("AND", &boxes[..1], Value::Bool(true)),
+            ("OR", &boxes, Value::Bool(true)),
+            ("XOR", &boxes, Value::Bool(false)),
+            ("XOR", &boxes[..3], Value::Bool(true)),
+            ("SUM", &numbers, n(17)),
+            ("AVERAGE", &numbers, fraction("4.25")),
+            ("MIN", &numbers, n(2)),
+            ("MAX", &numbers, n(9)),
+            ("MEDIAN", &numbers, n(3)),
+            ("RANGE", &numbers, n(7)),
+            ("RANGE", &days, n(151)),
+            ("RANGE_MONTHS", &days, n(4)),
+            ("EARLIEST", &days, d("2024-01-31")),
+            ("LATEST", &days, d("2024-06-30")),
+            ("FIRST", &texts, t("b")),
+            ("LAST", &numbers, n(2)),
+            ("JOIN", &texts, t("b, a, b")),
+            ("UNIQUE", &numbers, Value::list([n(4), n(2), n(9)])),
+            ("COMPACT", &texts, Value::list([t("b"), t("a"), t("b")])),
+            // Of 4, 2, 9, 2: the squares of the distances from 4.25 add up to 32.75.
+            ("VARP", &numbers, fraction("8.1875")),
+            ("VAR", &numbers, fraction("10.916666666666666666666666667")),
+        ] {
+            check(name, values, expected);
+        }
+        let with = |name: &str, values: &[Value], argument| Rollup::find(name).unwrap().summary(values, &argument);
+        assert_eq!(with("TOP", &numbers, n(2)), Value::list([n(9), n(4)]));
+        assert_eq!(with("JOIN", &texts, t("")), t("bab"));
+        assert_eq!(with("PERCENTILE", &numbers, fraction("0.5")), n(3));
+        let pair = |value: i64, weight: i64| Value::List([n(value), n(weight)].into());
+        assert_eq!(with("WEIGHTED_AVERAGE", &[pair(1, 1), pair(4, 2)], Value::Blank), n(3));
+        let [deviation, variance] = ["STDEVP", "VARP"].map(|name| with(name, &numbers, Value::Blank));
+        let (Value::Number(deviation), Value::Number(variance)) = (deviation, variance) else { panic!("numbers") };
+        assert!((deviation * deviation - variance).abs() < rust_decimal::Decimal::new(1, 20));
+        let files = [
+            r#"[{"name":"a","url":"https://a.b","size":5},{"name":"c","url":"https://a.b"}]"#,
+            r#"[{"name":"d","url":"https://a.b","size":7}]"#,
+        ];
+        check("ATTACHMENTS_SIZE", &[t(files[0]), Value::Blank, t(files[1])], n(12));
+        assert!(with("ATTACHMENTS_SIZE", &[t("a.pdf")], Value::Blank).is_error());
+    }
+
     #[test]
     fn the_smallest_error_wins() {
         let (a, b) = (Value::error(ErrorKind::Div0, "a"), Value::error(ErrorKind::Value, "b"));

@@ -247,7 +247,7 @@ impl Demo<'_> {
                 let definition = match stored {
                     Stored::Text => DefinitionInput::text(),
                     Stored::Number => DefinitionInput::number(),
-                    Stored::Datetime => DefinitionInput::Datetime,
+                    Stored::Datetime => DefinitionInput::Datetime { zone: None },
                 };
                 self.attribute(tenant, id, key, attribute, definition).await?;
             }

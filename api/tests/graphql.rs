@@ -541,6 +541,60 @@ async fn cells_are_explained_and_definitions_previewed() {
     stranger.refused("NOT_FOUND", preview, json!({ "i": id("gross"), "d": formula("1") })).await;
 }
 
+/// Formulas look at a datetime in the zone of its attribute, also through a lookup; it is written as that zone's clocks have
+/// it, and shown in UTC.
+#[tokio::test(flavor = "multi_thread")]
+async fn datetimes_have_a_zone() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let calls = tenant.collection(&space, "calls").await;
+    let berlin = json!({ "zonedDatetime": { "timezone": "Europe/Berlin" } });
+    let at = tenant.attribute(&calls, "at", berlin).await;
+    let formula = |text: &str| json!({ "formula": { "expression": text } });
+    let same_collection = json!({ "link": { "collectionId": calls, "multiple": false, "backlinkKey": "answers" } });
+    tenant.attribute(&calls, "answered", same_collection).await;
+    tenant.attribute(&calls, "of", json!({ "lookup": { "link": "answered", "attribute": "at" } })).await;
+    tenant.attribute(&calls, "day", formula("DATETIME_FORMAT({at}, \"YYYY-MM-DD HH:mm\")")).await;
+    tenant.attribute(&calls, "then", formula("HOUR({of})")).await;
+    tenant.attribute(&calls, "in_tokyo", formula("HOUR(SET_TIMEZONE({at}, \"Asia/Tokyo\"))")).await;
+    let first = tenant.entity(&calls, json!({ "at": "2024-07-01T00:30" })).await;
+    let second = tenant.entity(&calls, json!({ "at": "2024-01-31T23:30:00Z", "answered": first })).await;
+    let values = async |id: &str, keys: Json| {
+        let query = "query($i: ID!, $k: [String!]) { entity(id: $i) { values(keys: $k) } }";
+        tenant.ok(query, json!({ "i": id, "k": keys })).await["entity"]["values"].clone()
+    };
+    let all = json!(["at", "day", "in_tokyo"]);
+    assert_eq!(values(&first, all.clone()).await, json!({ "at": "2024-06-30T22:30:00Z", "day": "2024-07-01 00:30", "in_tokyo": 7 }));
+    assert_eq!(values(&second, all.clone()).await, json!({ "at": "2024-01-31T23:30:00Z", "day": "2024-02-01 00:30", "in_tokyo": 8 }));
+    assert_eq!(values(&second, json!(["then"])).await, json!({ "then": 0 }));
+    let filtered = "query($c: ID!, $f: String) { entities(collectionId: $c, filter: $f) { id } }";
+    let february = tenant.ok(filtered, json!({ "c": calls, "f": "MONTH({at}) = 2" })).await;
+    assert_eq!(february["entities"], json!([{ "id": second }]));
+    let exactly = tenant.ok(filtered, json!({ "c": calls, "f": "{at} = \"2024-01-31T23:30:00Z\"" })).await;
+    assert_eq!(exactly["entities"], json!([{ "id": second }]));
+    // Another zone: what was stored stays, and what follows from it changes.
+    let change = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    tenant.ok(change, json!({ "i": at, "d": { "zonedDatetime": { "timezone": "America/New_York" } } })).await;
+    assert_eq!(values(&first, all.clone()).await, json!({ "at": "2024-06-30T22:30:00Z", "day": "2024-06-30 18:30", "in_tokyo": 7 }));
+    assert_eq!(values(&second, json!(["then"])).await, json!({ "then": 18 }));
+    tenant.ok(change, json!({ "i": at, "d": { "datetime": {} } })).await;
+    assert_eq!(values(&second, json!(["day", "then"])).await, json!({ "day": "2024-01-31 23:30", "then": 22 }));
+    let wrong = json!({ "i": at, "d": { "zonedDatetime": { "timezone": "Nowhere/Land" } } });
+    tenant.refused("INVALID_INPUT", change, wrong).await;
+    tenant
+        .refused(
+            "VALUE_TYPE_MISMATCH",
+            "mutation($i: ID!) { setValues(id: $i, values: { at: \"2024-07-01T00:30\" }) { id } }",
+            json!({ "i": first }),
+        )
+        .await;
+    // The days of a zone stay when a datetime becomes a date.
+    tenant.ok(change, json!({ "i": at, "d": { "zonedDatetime": { "timezone": "Europe/Berlin" } } })).await;
+    tenant.ok(change, json!({ "i": at, "d": { "date": {} } })).await;
+    assert_eq!(values(&second, json!(["at"])).await, json!({ "at": "2024-02-01" }));
+}
+
 /// What was asked for can be read again, with the keys of today.
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_can_be_read() {

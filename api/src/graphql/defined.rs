@@ -23,6 +23,7 @@ use super::page::Direction;
 pub(crate) struct Defined {
     max_length: Option<u32>,
     scale: Option<u32>,
+    timezone: Option<String>,
     /// The currency.
     code: Option<String>,
     /// The most stars of a rating.
@@ -125,6 +126,7 @@ impl Defined {
                     NumberFormat::Plain | NumberFormat::Percent {} | NumberFormat::Duration {} => {}
                 }
             }
+            Definition::Datetime { zone } => out.timezone = zone.as_ref().map(ToString::to_string),
             Definition::User { multiple } => out.multiple = Some(*multiple),
             Definition::Link { multiple, backlink_id, hierarchical, .. } => {
                 (out.multiple, out.hierarchical, out.backlink) = (Some(*multiple), Some(*hierarchical), names.key(*backlink_id));
@@ -157,7 +159,6 @@ impl Defined {
             }
             Definition::Checkbox {}
             | Definition::Date {}
-            | Definition::Datetime {}
             | Definition::DateRange {}
             | Definition::Json {}
             | Definition::Attachments {}

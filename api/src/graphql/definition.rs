@@ -21,6 +21,8 @@ pub(crate) enum AttributeDefinition {
     Checkbox(NoOptions),
     Date(NoOptions),
     Datetime(NoOptions),
+    /// A datetime of which formulas see the day and the hour of a zone.
+    ZonedDatetime(ZonedDatetimeOptions),
     SingleSelect(SelectOptions),
     MultiSelect(SelectOptions),
     DateRange(NoOptions),
@@ -66,6 +68,13 @@ pub(crate) struct TextOptions {
 #[derive(InputObject)]
 pub(crate) struct NumberOptions {
     scale: Option<i32>,
+}
+
+/// `timezone` is a name as "Europe/Berlin". What is written without an offset is of that zone; it is shown in UTC, as every
+/// datetime.
+#[derive(InputObject)]
+pub(crate) struct ZonedDatetimeOptions {
+    timezone: String,
 }
 
 /// `code` has three capitals, as EUR.
@@ -301,7 +310,8 @@ impl AttributeDefinition {
             Self::Attachments(_) => DefinitionInput::Attachments,
             Self::Checkbox(_) => DefinitionInput::Checkbox,
             Self::Date(_) => DefinitionInput::Date,
-            Self::Datetime(_) => DefinitionInput::Datetime,
+            Self::Datetime(_) => DefinitionInput::Datetime { zone: None },
+            Self::ZonedDatetime(options) => DefinitionInput::Datetime { zone: Some(options.timezone) },
             Self::SingleSelect(options) => DefinitionInput::SingleSelect { options: options.into_input()? },
             Self::MultiSelect(options) => DefinitionInput::MultiSelect { options: options.into_input()? },
             Self::Autonumber(_) => DefinitionInput::Autonumber,

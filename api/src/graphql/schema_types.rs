@@ -159,7 +159,7 @@ impl Attribute {
             Definition::User { .. } => AttributeType::User,
             Definition::Checkbox {} => AttributeType::Checkbox,
             Definition::Date {} => AttributeType::Date,
-            Definition::Datetime {} => AttributeType::Datetime,
+            Definition::Datetime { .. } => AttributeType::Datetime,
             Definition::SingleSelect { .. } => AttributeType::SingleSelect,
             Definition::MultiSelect { .. } => AttributeType::MultiSelect,
             Definition::Link { .. } | Definition::Backlink { .. } => AttributeType::Link,

@@ -116,7 +116,8 @@ fn examples() -> Vec<(&'static str, Event)> {
         ("AttributeCreated.user", created(Definition::User { multiple: true })),
         ("AttributeCreated.checkbox", created(Definition::Checkbox {})),
         ("AttributeCreated.date", created(Definition::Date {})),
-        ("AttributeCreated.datetime", created(Definition::Datetime {})),
+        ("AttributeCreated.datetime", created(Definition::Datetime { zone: None })),
+        ("AttributeCreated.datetimeOfAZone", created(Definition::Datetime { zone: Some("Europe/Berlin".into()) })),
         ("AttributeCreated.singleSelect", created(Definition::SingleSelect { options: vec![choice("a", "a", None)] })),
         (
             "AttributeCreated.singleSelect.coloured",

@@ -1,10 +1,12 @@
 //! What attributes hold: as it is recorded, with other attributes by id, and as users ask for it, with these by key.
 
+use ecow::EcoString;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, ChoiceInput};
 use super::format::{NumberFormat, TextFormat};
-use crate::formula::{Expression, functions};
+use crate::formula::{Expression, dates, functions};
 use crate::id::{AttributeId, CollectionId, Key};
 use crate::rollup::Rollup;
 use crate::value::Value;
@@ -36,7 +38,11 @@ pub enum Definition {
     /// A day.
     Date {},
     /// An instant.
-    Datetime {},
+    Datetime {
+        /// The zone in which formulas look at it; UTC if unset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<EcoString>,
+    },
     /// Two days, the second not before the first.
     DateRange {},
     /// Anything that JSON can say.
@@ -190,7 +196,7 @@ impl Definition {
             Definition::Number { format, .. } => format.kind(),
             Definition::Checkbox {} => "checkbox",
             Definition::Date {} => "date",
-            Definition::Datetime {} => "datetime",
+            Definition::Datetime { .. } => "datetime",
             Definition::DateRange {} => "date range",
             Definition::Json {} => "json",
             Definition::Attachments {} => "attachments",
@@ -252,6 +258,11 @@ impl Definition {
         self.is_stored_like(before) && before.options().iter().all(is_there) && self.options().iter().all(is_plain)
     }
 
+    /// The zone of its instants, if it has one of its own.
+    pub(crate) fn time_zone(&self) -> Option<TimeZone> {
+        if let Definition::Datetime { zone: Some(zone) } = self { dates::zone(zone).ok() } else { None }
+    }
+
     /// The collection that it leads to, if it is a link, stored or computed.
     pub fn leads_to(&self) -> Option<CollectionId> {
         match self {
@@ -283,7 +294,9 @@ pub enum DefinitionInput {
     },
     Checkbox,
     Date,
-    Datetime,
+    Datetime {
+        zone: Option<String>,
+    },
     DateRange,
     Json,
     Attachments,

@@ -25,6 +25,8 @@ pub trait Attributes {
 pub enum Resolved {
     /// An attribute whose cells have this type.
     Attribute(AttributeId, Type),
+    /// One whose cells are instants, that are looked at in the zone of this name.
+    Zoned(AttributeId, EcoString),
     /// An attribute that is there but cannot be used so; says why.
     Unusable(String),
     /// An attribute that was deleted: evaluates to an error.
@@ -108,6 +110,15 @@ impl Checker<'_> {
         }
     }
 
+    fn cell(&mut self, id: AttributeId, of_host: bool) -> Expr {
+        if of_host {
+            self.host_references.push(id);
+            return Expr::HostAttribute(id);
+        }
+        self.references.push(id);
+        Expr::Attribute(id)
+    }
+
     fn attribute(&mut self, name: &str, span: Span, of_host: bool) -> Result<(Expr, Type), FormulaError> {
         let attributes = match (of_host, self.scope.host) {
             (false, _) => self.scope.attributes,
@@ -118,13 +129,12 @@ impl Checker<'_> {
             }
         };
         match attributes.resolve(name) {
-            Resolved::Attribute(id, ty) if of_host => {
-                self.host_references.push(id);
-                Ok((Expr::HostAttribute(id), ty))
-            }
-            Resolved::Attribute(id, ty) => {
-                self.references.push(id);
-                Ok((Expr::Attribute(id), ty))
+            Resolved::Attribute(id, ty) => Ok((self.cell(id, of_host), ty)),
+            Resolved::Zoned(id, zone) => {
+                // As if one had written so each time.
+                let set = functions::find("SET_TIMEZONE").expect("the function is in the list");
+                let arguments = [self.cell(id, of_host), Expr::Constant(Value::Text(zone))];
+                Ok((Expr::Call(set, arguments.into(), span), Type::DateTime))
             }
             Resolved::Gone => {
                 Ok((Expr::Constant(Value::error(ErrorKind::Reference, "an attribute that the formula refers to was deleted")), Type::Any))

@@ -110,6 +110,8 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
         }
         _ => coerce::text(value),
     };
+    // Days begin where the one or the other says.
+    let zone = from.time_zone().or_else(|| to.time_zone()).unwrap_or(TimeZone::UTC);
     let result = match to {
         Definition::Text { max_length, format } => {
             let text = text();
@@ -134,8 +136,8 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
             },
             _ => None,
         },
-        Definition::Date {} => moment(single).map(|moment| Value::Date(moment.civil(&TimeZone::UTC).date())),
-        Definition::Datetime {} => moment(single).and_then(|moment| moment.instant(&TimeZone::UTC).ok()).map(Value::DateTime),
+        Definition::Date {} => moment(single, &zone).map(|moment| Value::Date(moment.civil(&zone).date())),
+        Definition::Datetime { .. } => moment(single, &zone).and_then(|moment| moment.instant(&zone).ok()).map(Value::DateTime),
         Definition::DateRange {} => {
             let text = text();
             let days: Option<Vec<_>> = text.split('/').map(|day| day.trim().parse::<jiff::civil::Date>().ok()).collect();
@@ -244,9 +246,9 @@ fn number(value: &Value) -> Option<Decimal> {
     }
 }
 
-fn moment(value: &Value) -> Option<Moment> {
+fn moment(value: &Value, zone: &TimeZone) -> Option<Moment> {
     match value {
-        Value::Date(_) | Value::DateTime(_) | Value::Text(_) => coerce::moment(value, &TimeZone::UTC).ok().flatten(),
+        Value::Date(_) | Value::DateTime(_) | Value::Text(_) => coerce::moment(value, zone).ok().flatten(),
         _ => None,
     }
 }

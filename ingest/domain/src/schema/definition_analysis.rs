@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ecow::EcoString;
+
 use super::TenantSchema;
 use super::analysis::{Analyzed, Compute};
 use super::conversion::Conversion;
@@ -52,7 +54,7 @@ pub(super) fn analyze_definition(
         Definition::Number { .. } => stored(Type::Number),
         Definition::Checkbox {} => stored(Type::Bool),
         Definition::Date {} => stored(Type::Date),
-        Definition::Datetime {} => stored(Type::DateTime),
+        Definition::Datetime { .. } => stored(Type::DateTime),
         Definition::DateRange {} => stored(Type::List(Box::new(Type::Date))),
         Definition::Json {} | Definition::Attachments {} => stored(Type::Text),
         Definition::User { multiple: false } => stored(Type::Text),
@@ -284,6 +286,23 @@ fn closure_of(schema: &TenantSchema, closure: AttributeId, step: AttributeId) ->
     Some(Direction::Reach { closure, link, is_backward })
 }
 
+/// The zone in which the instants of an attribute are looked at, if it has one of its own; a lookup has that of what it shows.
+fn zone_of(schema: &TenantSchema, attribute: &Attribute) -> Option<EcoString> {
+    let mut attribute = attribute;
+    // A lookup of lookups ends, but for those that go round in a circle.
+    for _ in 0..LOOKUPS_MAX {
+        match &attribute.definition {
+            Definition::Datetime { zone } => return zone.clone(),
+            Definition::Lookup { attribute_id, .. } => attribute = schema.attribute(*attribute_id)?,
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// How many lookups one behind the other are followed to see in which zone they are.
+const LOOKUPS_MAX: usize = 64;
+
 /// The attributes of one collection, as its formulas see them.
 pub(super) struct CollectionScope<'a> {
     pub(super) schema: &'a TenantSchema,
@@ -307,7 +326,10 @@ impl Attributes for CollectionScope<'_> {
             return Resolved::Unusable(format!("{{{key}}} leads to many entities: make a rollup or lookup through it, and refer to that"));
         }
         let ty = self.schema.analyzed(attribute.id).map_or(Type::Any, |analyzed| analyzed.ty.clone());
-        Resolved::Attribute(attribute.id, ty)
+        match zone_of(self.schema, attribute) {
+            Some(zone) if ty == Type::DateTime => Resolved::Zoned(attribute.id, zone),
+            _ => Resolved::Attribute(attribute.id, ty),
+        }
     }
 
     fn names(&self) -> Vec<String> {

@@ -11,6 +11,7 @@ use crate::aggregate::attribute::{Attribute, Definition};
 use crate::aggregate::choice::Choice;
 use crate::aggregate::entity::{TARGETS_MAX, link_value};
 use crate::aggregate::format::{NumberFormat, TextFormat, seconds};
+use crate::formula::dates;
 use crate::id::{EntityId, UserId};
 use crate::rejection::Rejection;
 use crate::schema::TenantSchema;
@@ -62,9 +63,10 @@ pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Resul
             let date = json.as_str().filter(|text| text.len() == 10).and_then(|text| Date::from_str(text).ok());
             date.map(Value::Date).ok_or_else(|| mismatch("a date as \"2013-01-31\"".into()))
         }
-        Definition::Datetime {} => {
-            let at = json.as_str().and_then(|text| Timestamp::from_str(text).ok());
-            at.map(Value::DateTime).ok_or_else(|| mismatch("a datetime as \"2013-01-31T10:00:00Z\"".into()))
+        Definition::Datetime { zone } => {
+            let at = json.as_str().and_then(|text| Timestamp::from_str(text).ok().or_else(|| local(text, zone.as_deref()?)));
+            let or_local = if zone.is_some() { ", or without Z as the clocks of its zone have it" } else { "" };
+            at.map(Value::DateTime).ok_or_else(|| mismatch(format!("a datetime as \"2013-01-31T10:00:00Z\"{or_local}")))
         }
         Definition::DateRange {} => {
             let day = |name: &str| json[name].as_str().filter(|text| text.len() == 10).and_then(|text| Date::from_str(text).ok());
@@ -157,6 +159,12 @@ fn document(attribute: &Attribute, json: &Json) -> Result<Value, Rejection> {
 /// Whether it is what a cell of attachments takes.
 pub(super) fn are_attachments(json: &Json) -> bool {
     json.as_array().is_some_and(|files| files.len() <= ATTACHMENTS_MAX && files.iter().all(is_attachment))
+}
+
+/// The instant at which the clocks of a zone show this; the first one, where they show it twice.
+fn local(text: &str, zone: &str) -> Option<Timestamp> {
+    let shown = text.parse::<jiff::civil::DateTime>().ok().filter(|_| text.len() >= "2013-01-31T10:00".len())?;
+    dates::zone(zone).ok()?.to_timestamp(shown).ok()
 }
 
 /// A number with as many decimal places as are kept.

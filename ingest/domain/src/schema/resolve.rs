@@ -9,7 +9,7 @@ use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition, D
 use crate::aggregate::choice::{self, Choice, ChoiceInput};
 use crate::aggregate::format::{NumberFormat, RATING_MAX};
 use crate::formula::outcome::article;
-use crate::formula::{Attributes, Expression, FormulaError, Program, Resolved, Scope, Type, functions};
+use crate::formula::{Attributes, Expression, FormulaError, Program, Resolved, Scope, Type, dates, functions};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::value::Value;
@@ -37,7 +37,11 @@ pub fn definition(
         }
         DefinitionInput::Checkbox => Definition::Checkbox {},
         DefinitionInput::Date => Definition::Date {},
-        DefinitionInput::Datetime => Definition::Datetime {},
+        DefinitionInput::Datetime { zone: None } => Definition::Datetime { zone: None },
+        DefinitionInput::Datetime { zone: Some(zone) } => {
+            dates::zone(zone).map_err(|error| Rejection::InvalidInput(error.message.to_string()))?;
+            Definition::Datetime { zone: Some(zone.as_str().into()) }
+        }
         DefinitionInput::DateRange => Definition::DateRange {},
         DefinitionInput::Json => Definition::Json {},
         DefinitionInput::Attachments => Definition::Attachments {},

@@ -595,6 +595,65 @@ async fn datetimes_have_a_zone() {
     assert_eq!(values(&second, json!(["at"])).await, json!({ "at": "2024-02-01" }));
 }
 
+/// Filters ask of links to many whom they lead to, also live ones, formulas, and filters by the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_ask_whom_links_lead_to() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let (people, tasks) = (tenant.collection(&space, "people").await, tenant.collection(&space, "tasks").await);
+    tenant.attribute(&tasks, "n", json!({ "number": {} })).await;
+    tenant.attribute(&tasks, "owners", json!({ "link": { "collectionId": people, "backlinkKey": "tasks" } })).await;
+    tenant.attribute(&people, "n", json!({ "number": {} })).await;
+    let (ada, bob) = (tenant.entity(&people, json!({ "n": 1 })).await, tenant.entity(&people, json!({ "n": 2 })).await);
+    for (n, owners) in [(1, json!([ada])), (2, json!([ada, bob])), (3, json!([])), (4, json!([bob]))] {
+        tenant.entity(&tasks, json!({ "n": n, "owners": owners })).await;
+    }
+    let query = "query($c: ID!, $f: String) { entities(collectionId: $c, filter: $f, orderBy: [{ attribute: \"n\" }]) { id values(keys: [\"n\"]) } }";
+    let found = async |filter: &str| -> Vec<i64> {
+        let found = tenant.ok(query, json!({ "c": tasks, "f": filter })).await;
+        found["entities"].as_array().unwrap().iter().map(|task| task["values"]["n"].as_i64().unwrap()).collect()
+    };
+    for (filter, expected) in [
+        (format!("HAS_ANY({{owners}}, \"{ada}\")"), vec![1, 2]),
+        (format!("HAS_ALL({{owners}}, \"{bob}\", \"{ada}\")"), vec![2]),
+        (format!("HAS_NONE({{owners}}, \"{ada}\")"), vec![3, 4]),
+        (format!("HAS_EXACTLY({{owners}}, \"{bob}\")"), vec![4]),
+        ("ISBLANK({owners})".to_owned(), vec![3]),
+        ("COUNTALL({owners}) > 1".to_owned(), vec![2]),
+    ] {
+        assert_eq!(found(&filter).await, expected, "{filter}");
+    }
+    tenant.refused("FORMULA_TYPE", query, json!({ "c": tasks, "f": "{owners} > 1" })).await;
+    tenant.refused("FORMULA_TYPE", query, json!({ "c": people, "f": "HAS_ANY({tasks}, \"x\")" })).await;
+    // A formula, kept up to date.
+    let formula = json!({ "formula": { "expression": format!("IF(HAS_ANY({{owners}}, \"{ada}\"), 'hers', COUNTALL({{owners}}))") } });
+    tenant.attribute(&tasks, "whose", formula).await;
+    let rollup = json!({ "rollup": { "link": "tasks", "attribute": "n", "function": "SUM", "filter": "COUNTALL({owners}) = 1" } });
+    tenant.attribute(&people, "alone", rollup).await;
+    let third = tenant.ok(query, json!({ "c": tasks, "f": "{n} = 3" })).await["entities"][0]["id"].as_str().unwrap().to_owned();
+    let values = async |id: &str, key: &str| {
+        let query = "query($i: ID!, $k: [String!]) { entity(id: $i) { values(keys: $k) } }";
+        tenant.ok(query, json!({ "i": id, "k": [key] })).await["entity"]["values"][key].clone()
+    };
+    assert_eq!((values(&third, "whose").await, values(&bob, "alone").await), (json!(0), json!(4)));
+    let live = "subscription($c: ID!, $f: String) { entities(collectionId: $c, filter: $f) { kind ops { op id } } }";
+    let filter = format!("HAS_ANY({{owners}}, \"{bob}\")");
+    let mut changes = Box::pin(api.schema.execute_stream(api.request(tenant.authority, live, json!({ "c": tasks, "f": filter }))));
+    let mut next = async || changes.next().await.unwrap().data.into_json().unwrap()["entities"].clone();
+    assert_eq!(next().await["ops"].as_array().unwrap().len(), 2);
+    let link = "mutation($i: ID!, $t: [ID!]!) { linkEntities(id: $i, attribute: \"owners\", targetIds: $t) { id } }";
+    tenant.ok(link, json!({ "i": third, "t": [bob] })).await;
+    let mut told = next().await;
+    while told["kind"] != "DELTA" {
+        told = next().await;
+    }
+    assert_eq!(told["ops"], json!([{ "op": "INSERT", "id": third }]));
+    assert_eq!((values(&third, "whose").await, values(&bob, "alone").await), (json!(1), json!(7)));
+    tenant.ok(link, json!({ "i": third, "t": [ada] })).await;
+    assert_eq!((values(&third, "whose").await, values(&bob, "alone").await), (json!("hers"), json!(4)));
+}
+
 /// What was asked for can be read again, with the keys of today.
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_can_be_read() {

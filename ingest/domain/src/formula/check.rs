@@ -25,6 +25,8 @@ pub trait Attributes {
 pub enum Resolved {
     /// An attribute whose cells have this type.
     Attribute(AttributeId, Type),
+    /// A link that may lead to many: the ids of those that it leads to.
+    Links(AttributeId),
     /// One whose cells are instants, that are looked at in the zone of this name.
     Zoned(AttributeId, EcoString),
     /// An attribute that is there but cannot be used so; says why.
@@ -64,7 +66,8 @@ impl<'a> Scope<'a> {
 /// The typed program of a syntax tree.
 pub fn check(node: &Node, scope: Scope<'_>) -> Result<Program, FormulaError> {
     let variables = scope.variables.iter().map(|(name, ty)| (EcoString::from(*name), ty.clone())).collect();
-    let mut checker = Checker { scope, references: Vec::new(), host_references: Vec::new(), variables, is_timed: false };
+    let mut checker =
+        Checker { scope, references: Vec::new(), host_references: Vec::new(), variables, is_timed: false, takes_links: false };
     let (expr, result) = checker.node(node)?;
     let (mut references, mut host_references) = (checker.references, checker.host_references);
     for list in [&mut references, &mut host_references] {
@@ -81,6 +84,8 @@ struct Checker<'a> {
     /// The variables that are known here, innermost last.
     variables: Vec<(EcoString, Type)>,
     is_timed: bool,
+    /// Whether what is looked at is an argument that may be the list of those that a link leads to.
+    takes_links: bool,
 }
 
 impl Checker<'_> {
@@ -130,6 +135,17 @@ impl Checker<'_> {
         };
         match attributes.resolve(name) {
             Resolved::Attribute(id, ty) => Ok((self.cell(id, of_host), ty)),
+            Resolved::Links(_) if !self.takes_links => {
+                let takers = functions::OF_LINKS.join(", ");
+                let message = format!(
+                    "{{{name}}} leads to many entities: make a rollup or lookup through it, and refer to that; or ask {takers} of it"
+                );
+                Err(FormulaError::new(FormulaErrorKind::Type, span, message))
+            }
+            Resolved::Links(id) => {
+                self.cell(id, of_host);
+                Ok((Expr::Links { link: id, of_host }, Type::List(Box::new(Type::Text))))
+            }
             Resolved::Zoned(id, zone) => {
                 // As if one had written so each time.
                 let set = functions::find("SET_TIMEZONE").expect("the function is in the list");
@@ -239,7 +255,15 @@ impl Checker<'_> {
                 let item = types.first().map_or(Type::Any, |list: &Type| list.item().clone());
                 self.variables.push((variable.into(), item));
             }
-            let (expr, ty) = self.node(argument)?;
+            let is_attribute = match &argument.kind {
+                NodeKind::Attribute(_) => true,
+                NodeKind::Call(name, _) => name == HOST,
+                _ => false,
+            };
+            self.takes_links = is_attribute && functions::OF_LINKS.contains(&function.name);
+            let checked = self.node(argument);
+            self.takes_links = false;
+            let (expr, ty) = checked?;
             self.variables.truncate(known);
             let kind = function.parameters.kind(i);
             if !kind.accepts(&ty) {

@@ -120,6 +120,13 @@ pub enum Expr {
     Attribute(AttributeId),
     /// A cell of the host of a crossing.
     HostAttribute(AttributeId),
+    /// The ids of the entities to which a stored link of the entity, or of the host, leads; their cells say how many there are.
+    Links {
+        /// The link.
+        link: AttributeId,
+        /// Whether it is the host's.
+        of_host: bool,
+    },
     /// What is shown of stored values. It stands alone.
     Converted(Arc<Conversion>),
     /// A list, where blank is one of nothing: so cells hold it.
@@ -139,15 +146,33 @@ pub enum Expr {
 }
 
 impl Expr {
-    /// Whether it calls a function that passes this test. As deep as formulas may be nested.
+    /// Whether it calls a function that passes this test.
     pub fn calls(&self, is_meant: &dyn Fn(&Function) -> bool) -> bool {
+        self.has(&|part| matches!(part, Expr::Call(function, ..) | Expr::Lazy(function, ..) if is_meant(function)))
+    }
+
+    /// Whether it, or a part of it, passes this test. As deep as formulas may be nested.
+    fn has(&self, is_meant: &dyn Fn(&Expr) -> bool) -> bool {
+        let of_parts = match self {
+            Expr::Constant(_)
+            | Expr::Attribute(_)
+            | Expr::HostAttribute(_)
+            | Expr::Links { .. }
+            | Expr::Converted(_)
+            | Expr::Variable(_) => false,
+            Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => operand.has(is_meant),
+            Expr::Binary(_, operands, _) => operands.0.has(is_meant) || operands.1.has(is_meant),
+            Expr::Call(_, arguments, _) | Expr::Lazy(_, arguments, _) => arguments.iter().any(|argument| argument.has(is_meant)),
+        };
+        of_parts || is_meant(self)
+    }
+
+    /// Whether it reads what is stored of an attribute, whichever its cells are.
+    fn reads_stored(&self) -> bool {
         match self {
-            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => false,
-            Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => operand.calls(is_meant),
-            Expr::Binary(_, operands, _) => operands.0.calls(is_meant) || operands.1.calls(is_meant),
-            Expr::Call(function, arguments, _) | Expr::Lazy(function, arguments, _) => {
-                is_meant(function) || arguments.iter().any(|argument| argument.calls(is_meant))
-            }
+            Expr::Links { .. } => true,
+            Expr::Lazy(function, ..) => is_of_writing(function),
+            _ => false,
         }
     }
 
@@ -157,8 +182,8 @@ impl Expr {
         match self {
             Expr::Attribute(id) => Expr::Attribute(cells(*id)),
             Expr::HostAttribute(id) => Expr::HostAttribute(cells(*id)),
-            Expr::Constant(_) | Expr::Converted(_) | Expr::Variable(_) => self.clone(),
-            // When something was written to is known by the attribute, and not by its cells.
+            // Links, and when something was written to, are known by the attribute, and not by its cells.
+            Expr::Constant(_) | Expr::Links { .. } | Expr::Converted(_) | Expr::Variable(_) => self.clone(),
             Expr::Lazy(function, ..) if is_of_writing(function) => self.clone(),
             Expr::Exact(operand) => Expr::Exact(Box::new(operand.with_cells(cells))),
             Expr::Listed(operand) => Expr::Listed(Box::new(operand.with_cells(cells))),
@@ -191,19 +216,16 @@ impl Program {
         if matches!(self.expr, Expr::Converted(_)) {
             return self.clone();
         }
-        let mut references = sorted(&self.references);
-        if self.expr.calls(&is_of_writing) {
-            references.extend(&self.references);
-            references.sort_unstable();
-            references.dedup();
+        let (mut references, mut host_references) = (sorted(&self.references), sorted(&self.host_references));
+        if self.expr.has(&Expr::reads_stored) {
+            for (all, stored) in [(&mut references, &self.references), (&mut host_references, &self.host_references)] {
+                all.extend(stored);
+                all.sort_unstable();
+                all.dedup();
+            }
         }
-        Self {
-            expr: self.expr.with_cells(cells),
-            result: self.result.clone(),
-            references,
-            host_references: sorted(&self.host_references),
-            is_timed: self.is_timed,
-        }
+        let expr = self.expr.with_cells(cells);
+        Self { expr, result: self.result.clone(), references, host_references, is_timed: self.is_timed }
     }
 
     /// The value for these cells, in UTC.
@@ -263,6 +285,13 @@ impl<'a> Evaluation<'a> {
             Expr::Constant(value) => flows(value.clone()),
             Expr::Attribute(id) => flows(self.cells.cell(*id)),
             Expr::HostAttribute(id) => flows(self.cells.host_cell(*id)),
+            Expr::Links { link, of_host } => {
+                let cell = if *of_host { self.cells.host_cell(*link) } else { self.cells.cell(*link) };
+                match cell.targets() {
+                    [] => Ok(Value::Blank),
+                    ids => Ok(Value::List(ids.iter().map(|id| Value::Link(*id)).collect())),
+                }
+            }
             Expr::Converted(conversion) => flows(conversion.value(self.cells)),
             Expr::Variable(place) => flows(self.variables.get(*place).cloned().unwrap_or_default()),
             Expr::Listed(operand) => match self.expr(operand)? {

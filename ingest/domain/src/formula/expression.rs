@@ -27,7 +27,7 @@ impl Expression {
         let tree = parse(text, &scope.variable_names())?;
         let program = check(&tree, scope)?;
         let stored = rewrite(text, &tree, |name, of_host| match scope.host.filter(|_| of_host).unwrap_or(scope.attributes).resolve(name) {
-            Resolved::Attribute(id, _) | Resolved::Zoned(id, _) => Some(id.to_string()),
+            Resolved::Attribute(id, _) | Resolved::Zoned(id, _) | Resolved::Links(id) => Some(id.to_string()),
             _ => None,
         });
         Ok((Expression(stored), program))

@@ -79,7 +79,7 @@ impl Trend {
 
 fn trend(expr: &Expr) -> Trend {
     match expr {
-        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) => Trend::Fixed,
+        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Links { .. } | Expr::Converted(_) => Trend::Fixed,
         // What it stands for is not at hand here.
         Expr::Variable(_) => Trend::Any,
         Expr::Exact(inner) | Expr::Listed(inner) => trend(inner),
@@ -134,7 +134,7 @@ fn of_call(function: &Function, arguments: &[Expr]) -> Trend {
 /// of months what rises or falls otherwise goes the other way there.
 fn each_unsteady<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match expr {
-        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => {}
+        Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Links { .. } | Expr::Converted(_) | Expr::Variable(_) => {}
         Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => each_unsteady(operand, visit),
         Expr::Binary(_, operands, _) => {
             each_unsteady(&operands.0, visit);
@@ -202,7 +202,12 @@ impl Search<'_> {
         let least = |parts: &[Expr]| parts.iter().filter_map(|part| self.next(part)).min();
         let minute = || self.begin_of(self.step(MINUTE) + 1, MINUTE);
         match expr {
-            Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Converted(_) | Expr::Variable(_) => None,
+            Expr::Constant(_)
+            | Expr::Attribute(_)
+            | Expr::HostAttribute(_)
+            | Expr::Links { .. }
+            | Expr::Converted(_)
+            | Expr::Variable(_) => None,
             Expr::Exact(inner) => self.first_other(inner, 1),
             Expr::Listed(operand) => self.next(operand),
             Expr::Call(function, _, _) if function.name == "NOW" => minute(),

@@ -321,6 +321,9 @@ impl Attributes for CollectionScope<'_> {
         let Some(attribute) = attribute else {
             return if id.is_some_and(|id| self.schema.is_deleted(id)) { Resolved::Gone } else { Resolved::Unknown };
         };
+        if let Definition::Link { multiple: true, .. } = attribute.definition {
+            return Resolved::Links(attribute.id);
+        }
         if attribute.definition.is_multiple_link() {
             let key = &attribute.key;
             return Resolved::Unusable(format!("{{{key}}} leads to many entities: make a rollup or lookup through it, and refer to that"));

@@ -5,11 +5,13 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened};
 use crate::formula::coerce::{bounded, compare, equal, list, number, text, truth};
+use crate::formula::eval::{Evaluation, Expr};
 use crate::formula::outcome::Outcome;
 use crate::formula::types::Type;
 use crate::value::Value;
 
 const LIST: Parameters = Parameters::with_rest(&[Kind::Any], Kind::Any);
+const ITEMS: Parameters = Parameters::with_rest(&[Kind::Any, Kind::Any], Kind::Any);
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {
@@ -140,6 +142,36 @@ pub(super) const FUNCTIONS: &[Function] = &[
         doc: "The items for which a condition is true; in it an item goes by the name `value`.",
         examples: &[("FILTER({nums}, value >= 2)", "[3, 2]"), ("COUNTALL(FILTER({tags}, value = \"red\"))", "2")],
     },
+    about_items(
+        "HAS_ANY",
+        Call::Lazy(|evaluation, arguments| Ok(Value::Bool(compared(evaluation, arguments)?.there > 0))),
+        "Whether the list has one of the items, or more. The items of a link are the ids of the entities that it leads to.",
+        &[("HAS_ANY({tags}, \"red\", \"green\")", "true"), ("HAS_ANY({tags}, \"green\")", "false")],
+    ),
+    about_items(
+        "HAS_ALL",
+        Call::Lazy(|evaluation, arguments| {
+            let compared = compared(evaluation, arguments)?;
+            Ok(Value::Bool(compared.there == compared.asked))
+        }),
+        "Whether the list has all of the items.",
+        &[("HAS_ALL({tags}, \"red\", \"blue\")", "true"), ("HAS_ALL({tags}, \"red\", \"green\")", "false")],
+    ),
+    about_items(
+        "HAS_NONE",
+        Call::Lazy(|evaluation, arguments| Ok(Value::Bool(compared(evaluation, arguments)?.there == 0))),
+        "Whether the list has none of the items.",
+        &[("HAS_NONE({tags}, \"green\")", "true"), ("HAS_NONE({tags}, \"red\", \"green\")", "false")],
+    ),
+    about_items(
+        "HAS_EXACTLY",
+        Call::Lazy(|evaluation, arguments| {
+            let compared = compared(evaluation, arguments)?;
+            Ok(Value::Bool(compared.there == compared.asked && compared.others == 0))
+        }),
+        "Whether the list has all of the items and no others, in whichever order.",
+        &[("HAS_EXACTLY({tags}, \"blue\", \"red\")", "true"), ("HAS_EXACTLY({tags}, \"red\")", "false")],
+    ),
     Function {
         name: "FIRST",
         arguments: "list",
@@ -159,6 +191,45 @@ pub(super) const FUNCTIONS: &[Function] = &[
         examples: &[("LAST({nums})", "2")],
     },
 ];
+
+/// A function of a list and of items that it has or has not.
+const fn about_items(name: &'static str, call: Call, doc: &'static str, examples: &'static [(&'static str, &'static str)]) -> Function {
+    Function { name, arguments: "list, item, [item …]", parameters: ITEMS, returns: |_| Type::Bool, call, doc, examples }
+}
+
+/// What a list is compared with: how many of the items that are asked for are in it, how many these are, and how many items of
+/// the list are not among them.
+struct Compared {
+    there: usize,
+    asked: usize,
+    others: usize,
+}
+
+/// Compares a list with items, which may be lists of them; what stands in either several times counts once.
+fn compared(evaluation: &mut Evaluation<'_>, arguments: &[Expr]) -> Outcome<Compared> {
+    let mut values = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        values.push(evaluation.expr(argument)?);
+    }
+    let items = |values: &[Value]| {
+        let mut items = Vec::new();
+        let picked = flattened(values, &mut |value| {
+            if !equal(value, &Value::Blank) {
+                items.push(value.clone());
+            }
+            Ok(())
+        });
+        picked.map(|()| items)
+    };
+    let (list, asked) = (items(&values[..1])?, items(&values[1..])?);
+    evaluation.step(list.len().saturating_mul(asked.len()))?;
+    let is_among = |value: &Value, others: &[Value]| others.iter().any(|other| equal(value, other));
+    Ok(Compared {
+        there: asked.iter().filter(|value| is_among(value, &list)).count(),
+        asked: asked.len(),
+        others: list.iter().filter(|value| !is_among(value, &asked)).count(),
+    })
+}
 
 fn list_of(types: &[Type]) -> Type {
     Type::List(Box::new(any_of(types)))

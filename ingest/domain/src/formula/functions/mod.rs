@@ -56,6 +56,9 @@ pub fn is_of_entity(function: &Function) -> bool {
 /// The functions whose value depends on when attributes were written to.
 pub const OF_CHANGES: &[&str] = &["LAST_MODIFIED_TIME", "LAST_MODIFIED_BY"];
 
+/// The functions that take a link to many as the list of the ids of those that it leads to.
+pub const OF_LINKS: &[&str] = &["HAS_ANY", "HAS_ALL", "HAS_NONE", "HAS_EXACTLY", "COUNTALL", "ISBLANK"];
+
 /// A function of the formula language.
 pub struct Function {
     /// Its name, in capitals.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use futures_util::StreamExt as _;
 use serde_json::{Value as Json, json};
 use support::{Api, Tenant};
 
@@ -45,6 +46,58 @@ async fn what_is_reached_twice_counts_once() {
     assert_eq!(values(&tenant, &leaf).await, json!({ "below": { "count": 3 }, "total": 6 }));
     tenant.ok("mutation($id: ID!) { archiveEntity(id: $id) { id } }", json!({ "id": leaf })).await;
     assert_eq!(values(&tenant, &top).await, json!({ "below": { "count": 2 }, "total": 5 }));
+}
+
+/// Who is reached from an entity, and how far away it is, as what attributes hold: live queries may ask for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live_queries_ask_who_is_reached_and_how_far_away_it_is() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let nodes = tenant.collection(&space, "nodes").await;
+    tenant.attribute(&nodes, "name", json!({ "text": {} })).await;
+    let link = json!({ "collectionId": nodes, "multiple": true, "backlinkKey": "children", "hierarchical": true });
+    tenant.attribute(&nodes, "parents", json!({ "link": link })).await;
+    tenant.attribute(&nodes, "above", json!({ "closure": { "link": "parents" } })).await;
+    let formula = |text: &str| json!({ "formula": { "expression": text } });
+    tenant.attribute(&nodes, "itself", formula("RECORD_ID()")).await;
+    tenant.attribute(&nodes, "all_above", json!({ "lookup": { "link": "above", "attribute": "itself" } })).await;
+    let distance = tenant.attribute(&nodes, "distance", formula("0")).await;
+    let nearest = json!({ "rollup": { "link": "parents", "attribute": "distance", "function": "MIN" } });
+    tenant.attribute(&nodes, "nearest", nearest).await;
+    let top = tenant.entity(&nodes, json!({ "name": "top" })).await;
+    let left = tenant.entity(&nodes, json!({ "name": "left", "parents": [top] })).await;
+    let low = tenant.entity(&nodes, json!({ "name": "low", "parents": [left] })).await;
+    let other = tenant.entity(&nodes, json!({ "name": "other" })).await;
+    let redefine = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    let from_top = format!("IF({{itself}} = \"{top}\", 0, IF(ISBLANK({{nearest}}), BLANK(), {{nearest}} + 1))");
+    tenant.ok(redefine, json!({ "i": distance, "d": formula(&from_top) })).await;
+
+    let query = "subscription($c: ID!, $f: String) { entities(collectionId: $c, filter: $f) { kind ops { op node { values(keys: [\"name\", \"distance\"]) } } } }";
+    let below = json!({ "c": nodes, "f": format!("HAS_ANY({{all_above}}, \"{top}\")") });
+    let mut changes = Box::pin(api.schema.execute_stream(api.request(tenant.authority, query, below)));
+    let mut next = async || loop {
+        let told = changes.next().await.unwrap().data.into_json().unwrap()["entities"].clone();
+        if told["kind"] == "SNAPSHOT" || told["kind"] == "DELTA" {
+            let mut ops: Vec<_> =
+                told["ops"].as_array().unwrap().iter().map(|op| op["op"].to_string() + &op["node"]["values"].to_string()).collect();
+            ops.sort_unstable();
+            return ops;
+        }
+    };
+    let said = |op: &str, name: &str, distance: i64| format!("\"{op}\"{{\"distance\":{distance},\"name\":\"{name}\"}}");
+    assert_eq!(next().await, [said("INSERT", "left", 1), said("INSERT", "low", 2)]);
+    let link = "mutation($i: ID!, $t: [ID!]!) { linkEntities(id: $i, attribute: \"parents\", targetIds: $t) { id } }";
+    tenant.ok(link, json!({ "i": other, "t": [low] })).await;
+    // What links to others, and who links to them, is theirs too.
+    assert_eq!(next().await, [said("INSERT", "other", 3), said("UPDATE", "low", 2)]);
+    // A shorter way.
+    tenant.ok(link, json!({ "i": low, "t": [top] })).await;
+    assert_eq!(next().await, [said("UPDATE", "low", 1), said("UPDATE", "other", 2)]);
+    let unlink = "mutation($i: ID!, $t: [ID!]!) { unlinkEntities(id: $i, attribute: \"parents\", targetIds: $t) { id } }";
+    tenant.ok(unlink, json!({ "i": low, "t": [top, left] })).await;
+    let delete = "\"DELETE\"null".to_owned();
+    assert_eq!(next().await, [delete.clone(), delete, said("UPDATE", "left", 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -262,7 +262,8 @@ impl World {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let keys =
             |id| schema.collection(id).into_iter().flat_map(|c| c.attributes().iter().map(|a| a.key.to_string())).collect::<Vec<_>>();
-        let filter = match self.word()? % 6 {
+        let filter = match self.word()? % 7 {
+            6 => Some(format!("COUNTALL({{{}}}) >= COUNTALL(HOST({{{}}}))", self.pick(&keys(target))?, self.pick(&keys(host))?)),
             0 => Some(self.formula(target)?),
             1 => Some(format!("{{{}}} >= HOST({{{}}})", self.pick(&keys(target))?, self.pick(&keys(host))?)),
             _ => None,
@@ -276,7 +277,7 @@ impl World {
         let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
         let attributes: Vec<_> = schema.collection(collection)?.attributes().iter().map(|a| a.key.to_string()).collect();
         let (a, b) = (self.pick(&attributes)?, self.pick(&attributes)?);
-        Some(match self.word()? % 12 {
+        Some(match self.word()? % 14 {
             10 | 11 => self.timed(&a, &b)?,
             9 => format!("DATETIME_DIFF(LAST_MODIFIED_TIME(), CREATED_TIME(), 'seconds') & {{{a}}}"),
             7 => format!("LET(x, {{{a}}}, IF(x = {{{b}}}, x, LEN(x)))"),
@@ -287,6 +288,8 @@ impl World {
             3 => format!("{{{a}}} & '-' & {{{b}}}"),
             4 => format!("{{{a}}} >= {{{b}}}"),
             5 => format!("IF(ISERROR({{{a}}}), BLANK(), {{{a}}})"),
+            12 => format!("COUNTALL({{{a}}}) & HAS_ANY({{{b}}}, 2, 'x') & ISBLANK({{{a}}})"),
+            13 => format!("IFERROR(HOUR({{{a}}}), {{{b}}}) & DATETIME_FORMAT({{{b}}}, 'D H')"),
             _ => format!("MAX({{{a}}}, {{{b}}}, 3)"),
         })
     }

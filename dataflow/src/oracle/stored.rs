@@ -34,7 +34,10 @@ impl World {
     }
 
     fn stored(&mut self, before: &[Choice]) -> Option<DefinitionInput> {
-        Some(match self.word()? % 12 {
+        Some(match self.word()? % 15 {
+            12 => DefinitionInput::Datetime { zone: None },
+            13 => DefinitionInput::Datetime { zone: Some("Europe/Berlin".into()) },
+            14 => DefinitionInput::DateRange,
             0 | 1 => DefinitionInput::text(),
             2 | 3 => DefinitionInput::number(),
             4 => DefinitionInput::Checkbox,
@@ -93,7 +96,16 @@ impl World {
                 Definition::Date {} => json!(["2020-02-29", "1970-01-01"][word % 2]),
                 Definition::Json {} => [json!({ "a": 1 }), json!("x"), json!(12), json!([true])][word % 4].clone(),
                 Definition::Number { format: NumberFormat::Rating { max }, .. } => json!(word % (*max as usize + 1)),
-                _ => json!([0, 1, 2, 7, -4][word % 5]),
+                Definition::Datetime { zone } => {
+                    let at = ["2020-02-29T23:30:00", "1970-01-01T00:00:00", "2024-03-31T01:30:00"][word % 3];
+                    json!(format!("{at}{}", if zone.is_some() { "" } else { "Z" }))
+                }
+                Definition::DateRange {} => json!({ "start": "2020-02-29", "end": (["2020-02-29", "2021-01-01"][word % 2]) }),
+                // Most are small; some have a fraction, or all the digits that there may be.
+                _ => {
+                    let written = ["0", "1", "2", "7", "-4", "0.1", "-2.75", "9876543210987654321098765432", "1e-27"][word % 9];
+                    serde_json::from_str(written).expect("each is a number")
+                }
             };
             out.insert(attribute.key.to_string(), value);
         }

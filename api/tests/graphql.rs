@@ -595,6 +595,46 @@ async fn datetimes_have_a_zone() {
     assert_eq!(values(&second, json!(["at"])).await, json!({ "at": "2024-02-01" }));
 }
 
+/// A total along a hierarchy that also counts entities of another collection, of which totals below decide which count.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_collections_contribute_to_hierarchies() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let (nodes, tags) = (tenant.collection(&space, "nodes").await, tenant.collection(&space, "tags").await);
+    let link = |to: &str, backlink: &str, hierarchical: bool| json!({ "link": { "collectionId": to, "multiple": false, "backlinkKey": backlink, "hierarchical": hierarchical } });
+    let formula = |text: &str| json!({ "formula": { "expression": text } });
+    tenant.attribute(&nodes, "n", json!({ "number": {} })).await;
+    tenant.attribute(&nodes, "parent", link(&nodes, "children", true)).await;
+    tenant.attribute(&tags, "weight", json!({ "number": {} })).await;
+    tenant.attribute(&tags, "node", link(&nodes, "tags", false)).await;
+    let total = tenant.attribute(&nodes, "total", formula("{n}")).await;
+    tenant.attribute(&nodes, "below", json!({ "rollup": { "link": "children", "attribute": "total", "function": "SUM" } })).await;
+    let extra = json!({ "link": "tags", "attribute": "weight", "function": "SUM", "filter": "{weight} >= HOST({below})" });
+    tenant.attribute(&nodes, "extra", json!({ "rollup": extra })).await;
+    let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    tenant.ok(update, json!({ "i": total, "d": formula("{n} + {below} + {extra}") })).await;
+    let top = tenant.entity(&nodes, json!({ "n": 1 })).await;
+    let leaf = tenant.entity(&nodes, json!({ "n": 2, "parent": top })).await;
+    let tag = tenant.entity(&tags, json!({ "weight": 5, "node": leaf })).await;
+    let of_top = tenant.entity(&tags, json!({ "weight": 7, "node": top })).await;
+    let totals = async || {
+        let query =
+            "query($a: ID!, $b: ID!) { a: entity(id: $a) { values(keys: [\"total\"]) } b: entity(id: $b) { values(keys: [\"total\"]) } }";
+        let read = tenant.ok(query, json!({ "a": top, "b": leaf })).await;
+        (read["a"]["values"]["total"].clone(), read["b"]["values"]["total"].clone())
+    };
+    assert_eq!(totals().await, (json!(15), json!(7)));
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    // One more below, and what stands above does not count any more.
+    tenant.ok(set, json!({ "i": tag, "v": { "weight": 6 } })).await;
+    assert_eq!(totals().await, (json!(9), json!(8)));
+    tenant.ok(set, json!({ "i": of_top, "v": { "weight": 9 } })).await;
+    assert_eq!(totals().await, (json!(18), json!(8)));
+    tenant.ok("mutation($i: ID!) { archiveEntity(id: $i) { id } }", json!({ "i": tag })).await;
+    assert_eq!(totals().await, (json!(12), json!(2)));
+}
+
 /// Filters ask of links to many whom they lead to, also live ones, formulas, and filters by the host.
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_ask_whom_links_lead_to() {

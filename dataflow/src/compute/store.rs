@@ -183,7 +183,12 @@ impl Store {
             let components = tenant.collections.get(&entity.collection_id).into_iter().flat_map(|plan| &plan.components);
             let phase_of = |component: &AttributeId| tenant.components.get(component).map(|component| component.round);
             let of_phase = components.map(|component| component.id).filter(|component| phase_of(component) == Some(phase));
+            let marked = outbox.marks.len();
             outbox.marks.extend(of_phase.map(|component| (turn(phase, rank_of(&self.ranks, component, slot)), slot)));
+            if outbox.marks.len() == marked {
+                // It is in no such graph, and contributes to those that are.
+                outbox.marks.push((phase + 1, slot));
+            }
         }
     }
 

@@ -635,6 +635,37 @@ async fn other_collections_contribute_to_hierarchies() {
     assert_eq!(totals().await, (json!(12), json!(2)));
 }
 
+/// A lookup shows what it shows as the attribute itself does.
+#[tokio::test(flavor = "multi_thread")]
+async fn lookups_show_ranges_files_and_json_as_they_are() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let (trips, people) = (tenant.collection(&space, "trips").await, tenant.collection(&space, "people").await);
+    tenant.attribute(&trips, "days", json!({ "dateRange": {} })).await;
+    tenant.attribute(&trips, "about", json!({ "json": {} })).await;
+    tenant.attribute(&trips, "tickets", json!({ "attachments": {} })).await;
+    tenant.attribute(&people, "trips", json!({ "link": { "collectionId": trips, "backlinkKey": "people" } })).await;
+    tenant.attribute(&people, "next", json!({ "link": { "collectionId": trips, "multiple": false, "backlinkKey": "nexts" } })).await;
+    for (key, link, attribute) in
+        [("all_days", "trips", "days"), ("next_days", "next", "days"), ("all_about", "trips", "about"), ("next_tickets", "next", "tickets")]
+    {
+        tenant.attribute(&people, key, json!({ "lookup": { "link": link, "attribute": attribute } })).await;
+    }
+    let days = |start: &str, end: &str| json!({ "start": start, "end": end });
+    let (one, two) = (days("2024-01-01", "2024-01-05"), days("2024-03-01", "2024-03-01"));
+    let tickets = json!([{ "name": "a.pdf", "url": "https://example.com/a.pdf", "size": 3 }]);
+    let first = tenant.entity(&trips, json!({ "days": one, "about": { "to": ["sea"] }, "tickets": tickets })).await;
+    let second = tenant.entity(&trips, json!({ "days": two, "about": 7 })).await;
+    let ada = tenant.entity(&people, json!({ "trips": [first, second], "next": first })).await;
+    let bob = tenant.entity(&people, json!({ "trips": [second] })).await;
+    let query = "query($i: ID!) { entity(id: $i) { values(keys: [\"all_days\", \"next_days\", \"all_about\", \"next_tickets\"]) } }";
+    let shown = tenant.ok(query, json!({ "i": ada })).await["entity"]["values"].clone();
+    assert_eq!(shown, json!({ "all_days": [one, two], "next_days": one, "all_about": [{ "to": ["sea"] }, 7], "next_tickets": tickets }));
+    let shown = tenant.ok(query, json!({ "i": bob })).await["entity"]["values"].clone();
+    assert_eq!(shown, json!({ "all_days": [two], "next_days": null, "all_about": [7], "next_tickets": null }));
+}
+
 /// Filters ask of links to many whom they lead to, also live ones, formulas, and filters by the host.
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_ask_whom_links_lead_to() {

@@ -6,7 +6,7 @@ use async_graphql::{InputValueError, InputValueResult, Name, Number, Scalar, Sca
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Cells as _;
-use decidr_domain::schema::TenantSchema;
+use decidr_domain::schema::{Summary, TenantSchema};
 use decidr_domain::value::Value;
 use serde_json::Value as Input;
 
@@ -100,19 +100,47 @@ pub fn cell(schema: &TenantSchema, row: &Row, attribute: &Attribute) -> Json {
             };
             Json::Object([(Name::new("count"), count)].into_iter().collect())
         }
-        Definition::DateRange {} => match &row.cell(shown) {
-            Value::List(days) if days.len() == 2 => {
-                Json::Object([(Name::new("start"), json(&days[0])), (Name::new("end"), json(&days[1]))].into_iter().collect())
-            }
-            other => json(other),
+        definition if definition.is_computed() => {
+            let (origin, is_single) = origin(schema, attribute);
+            as_of(row.computed(shown), origin, is_single)
+        }
+        definition => as_of(&row.cell(shown), definition, true),
+    }
+}
+
+/// The definition of what a lookup shows, through others, and whether that is one at most; of anything else its own.
+fn origin<'a>(schema: &'a TenantSchema, attribute: &'a Attribute) -> (&'a Definition, bool) {
+    /// More lookups than this, one of the other, go round in a circle.
+    const LOOKUPS_MAX: usize = 64;
+    let (mut attribute, mut is_single) = (attribute, true);
+    for _ in 0..LOOKUPS_MAX {
+        let Definition::Lookup { attribute_id, .. } = &attribute.definition else { break };
+        let crossing = schema.shown_analyzed(attribute.id).and_then(|analyzed| analyzed.crossing());
+        is_single &= crossing.is_some_and(|crossing| crossing.summary == Summary::Only);
+        let Some(next) = schema.attribute(*attribute_id) else { break };
+        attribute = next;
+    }
+    (&attribute.definition, is_single)
+}
+
+/// A value as clients see it of an attribute with this definition, or a list of such values.
+fn as_of(value: &Value, definition: &Definition, is_single: bool) -> Json {
+    let range = |start, end| Json::Object([(Name::new("start"), json(start)), (Name::new("end"), json(end))].into_iter().collect());
+    match (definition, value) {
+        (Definition::DateRange {}, Value::List(days)) => match &days[..] {
+            [start, end] if is_single => range(start, end),
+            // Lists of them are lists of their days.
+            days if days.len() % 2 == 0 => Json::List(days.chunks_exact(2).map(|days| range(&days[0], &days[1])).collect()),
+            _ => json(value),
         },
-        Definition::Json {} | Definition::Attachments {} => match &row.cell(shown) {
-            // What is shown of another type, until all is converted, is no JSON.
-            Value::Text(text) => serde_json::from_str(text).map_or_else(|_| Json::String(text.to_string()), from_json),
-            other => json(other),
-        },
-        definition if definition.is_computed() => json(row.computed(shown)),
-        _ => json(&row.cell(shown)),
+        // What is shown of another type, until all is converted, is no JSON.
+        (Definition::Json {} | Definition::Attachments {}, Value::Text(text)) => {
+            serde_json::from_str(text).map_or_else(|_| Json::String(text.to_string()), from_json)
+        }
+        (Definition::Json {} | Definition::Attachments {}, Value::List(items)) => {
+            Json::List(items.iter().map(|item| as_of(item, definition, true)).collect())
+        }
+        _ => json(value),
     }
 }
 

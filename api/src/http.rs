@@ -213,13 +213,17 @@ async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
     let mut all = server.metrics.render();
     let caller = server.authenticate(authorization(&headers)).await;
     if let (Some(ready), Ok((Caller { authority: Authority::Operator, .. }, _))) = (server.ready.get(), caller) {
-        let mut measured = server.measured.lock().await;
-        if measured.as_ref().is_none_or(|(at, _)| at.elapsed() > MEASURED_FOR) {
-            let arranged = ready.platform.arranged();
-            let sizes = tokio::task::spawn_blocking(move || as_metrics(&collections(&arranged))).await;
-            *measured = sizes.ok().map(|sizes| (Instant::now(), sizes));
-        }
-        all.extend(measured.iter().map(|(_, sizes)| sizes.as_str()));
+        let (measured, arranged) = (server.measured.clone(), ready.platform.arranged());
+        // By itself, so that what was begun is there for the next who asks, also if this one has gone.
+        let sizes = tokio::spawn(async move {
+            let mut measured = measured.lock().await;
+            if measured.as_ref().is_none_or(|(at, _)| at.elapsed() > MEASURED_FOR) {
+                let sizes = tokio::task::spawn_blocking(move || as_metrics(&collections(&arranged))).await;
+                *measured = sizes.ok().map(|sizes| (Instant::now(), sizes));
+            }
+            measured.as_ref().map_or_else(String::new, |(_, sizes)| sizes.clone())
+        });
+        all.push_str(&sizes.await.unwrap_or_default());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], all).into_response()
 }

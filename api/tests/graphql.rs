@@ -573,6 +573,17 @@ async fn datetimes_have_a_zone() {
     assert_eq!(february["entities"], json!([{ "id": second }]));
     let exactly = tenant.ok(filtered, json!({ "c": calls, "f": "{at} = \"2024-01-31T23:30:00Z\"" })).await;
     assert_eq!(exactly["entities"], json!([{ "id": second }]));
+    // When it was written to is about the attribute, in whichever zone.
+    tenant.attribute(&calls, "written", formula("LAST_MODIFIED_TIME({at}) > CREATED_TIME()")).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let set = "mutation($i: ID!, $v: Values!) { setValues(id: $i, values: $v) { id } }";
+    tenant.ok(set, json!({ "i": first, "v": { "at": "2024-07-01T00:30:00+02:00" } })).await;
+    tenant.ok(set, json!({ "i": first, "v": { "at": "2024-07-01T00:31" } })).await;
+    tenant.ok(set, json!({ "i": first, "v": { "at": "2024-07-01T00:30" } })).await;
+    assert_eq!(
+        (values(&first, json!(["written"])).await, values(&second, json!(["written"])).await),
+        (json!({ "written": true }), json!({ "written": false }))
+    );
     // Another zone: what was stored stays, and what follows from it changes.
     let change = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
     tenant.ok(change, json!({ "i": at, "d": { "zonedDatetime": { "timezone": "America/New_York" } } })).await;
@@ -633,6 +644,47 @@ async fn other_collections_contribute_to_hierarchies() {
     assert_eq!(totals().await, (json!(18), json!(8)));
     tenant.ok("mutation($i: ID!) { archiveEntity(id: $i) { id } }", json!({ "i": tag })).await;
     assert_eq!(totals().await, (json!(12), json!(2)));
+}
+
+/// The same where so many entities stand in the hierarchy that it is computed aside, a slice after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_collections_contribute_to_large_hierarchies() {
+    let api = Api::start().await;
+    for are_tags_first in [true, false] {
+        let tenant = api.tenant(if are_tags_first { "first" } else { "last" }).await;
+        let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+        let keys = if are_tags_first { ["tags", "nodes"] } else { ["nodes", "tags"] };
+        let made = [tenant.collection(&space, keys[0]).await, tenant.collection(&space, keys[1]).await];
+        let [nodes, tags] = if are_tags_first { [&made[1], &made[0]] } else { [&made[0], &made[1]] };
+        let link = |to: &str, backlink: &str, hierarchical: bool| json!({ "link": { "collectionId": to, "multiple": false, "backlinkKey": backlink, "hierarchical": hierarchical } });
+        let formula = |text: &str| json!({ "formula": { "expression": text } });
+        tenant.attribute(nodes, "n", json!({ "number": {} })).await;
+        tenant.attribute(nodes, "parent", link(nodes, "children", true)).await;
+        tenant.attribute(tags, "weight", json!({ "number": {} })).await;
+        tenant.attribute(tags, "node", link(nodes, "tags", false)).await;
+        let total = tenant.attribute(nodes, "total", formula("{n}")).await;
+        tenant.attribute(nodes, "below", json!({ "rollup": { "link": "children", "attribute": "total", "function": "SUM" } })).await;
+        let extra = json!({ "link": "tags", "attribute": "weight", "function": "SUM", "filter": "{weight} >= HOST({below})" });
+        tenant.attribute(nodes, "extra", json!({ "rollup": extra })).await;
+        let top = tenant.entity(nodes, json!({ "n": 1 })).await;
+        let mut last = top.clone();
+        for from in (0..5_000).step_by(500) {
+            let create = |n: usize| {
+                let parent = if n == from { &last } else { &top };
+                format!("m{n}: createEntity(collectionId: \"{nodes}\", values: {{ n: 1, parent: \"{parent}\" }}) {{ id }} ")
+            };
+            let made = tenant.ok(&format!("mutation {{ {} }}", (from..from + 500).map(create).collect::<String>()), json!({})).await;
+            last = made[format!("m{from}")]["id"].as_str().unwrap().to_owned();
+        }
+        for (node, weight) in [(&last, 7), (&top, 6_000), (&top, 3)] {
+            tenant.entity(tags, json!({ "node": node, "weight": weight })).await;
+        }
+        let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { position } }";
+        let changed = tenant.ok(update, json!({ "i": total, "d": formula("{n} + {below} + {extra}") })).await["updateAttribute"].clone();
+        let query = "query($i: ID!, $p: Position) { entity(id: $i, minPosition: $p) { values(keys: [\"total\", \"extra\"]) } }";
+        let shown = tenant.ok(query, json!({ "i": top, "p": changed["position"] })).await["entity"]["values"].clone();
+        assert_eq!(shown, json!({ "total": 5_001 + 7 + 6_000, "extra": 6_000 }));
+    }
 }
 
 /// A lookup shows what it shows as the attribute itself does.

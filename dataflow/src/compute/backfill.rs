@@ -2,8 +2,8 @@
 //!
 //! Each cell and each contribution that the schema stages is taken up by one entity after the other, in the order in which
 //! they came: an entity that has taken it up keeps it up to date from then on, one that has not knows nothing of it. So the
-//! result does not depend on what changes meanwhile, or on how the slices are cut. Lower rounds come first, for then each
-//! entity computes once.
+//! result does not depend on what changes meanwhile, or on how the slices are cut. Lower rounds come first, for then mostly
+//! each entity computes once.
 //!
 //! A host of a forward link asks its sources for what they contribute; through a backlink sources send it of themselves. In
 //! both cases it is the holder of the link that takes its turn, and one entity never means more messages than it has links.
@@ -153,7 +153,7 @@ impl Item {
 pub(super) struct Backfill {
     items: BTreeMap<TenantId, Vec<Item>>,
     turns: FxHashMap<(AttributeId, Part), Turns>,
-    /// By component, in which order its cells are taken up.
+    /// By component, in which order the entities of its collection take its cells up.
     orders: FxHashMap<AttributeId, Rc<Order>>,
     /// Collections to be cleared of cells that are not computed any more, and how far that is.
     sweeps: Vec<(CollectionId, usize)>,
@@ -194,7 +194,9 @@ impl Backfill {
         self.turns.retain(|(attribute, _), _| !gone.contains(attribute));
         for (collection, of) in &plan.collections {
             let mut add = |attribute, part, round| {
-                let ranked_in = if round == GRAPH_ROUND { None } else { plan.component(attribute) };
+                // Entities of other collections that contribute to it have no ranks.
+                let has_ranks = |component: &AttributeId| plan.components.get(component).is_some_and(|plan| plan.collection == *collection);
+                let ranked_in = if round == GRAPH_ROUND { None } else { plan.component(attribute).filter(has_ranks) };
                 items.push(Item { attribute, part, round, collection: *collection, ranked_in });
                 self.turns.insert((attribute, part), Turns::default());
             };

@@ -23,12 +23,18 @@ pub(super) struct Graph {
     pub(super) sources: FxHashMap<EntityId, Vec<EntityId>>,
     /// For forward directions: who has links to an entity, whose being in sight decides about edges to them.
     holders: FxHashMap<EntityId, Vec<(usize, EntityId)>>,
+    edges: usize,
     /// Edges that came since the last look, and those that went.
     pub(super) come: Vec<(EntityId, EntityId)>,
     pub(super) gone: Vec<(EntityId, EntityId)>,
 }
 
 impl Graph {
+    /// How much work it is to look at all of it: how many entities have spoken, and how many edges there are.
+    pub(super) fn size(&self) -> usize {
+        self.len() + self.edges
+    }
+
     /// How many entities have spoken.
     pub(super) fn len(&self) -> usize {
         self.said.len()
@@ -100,12 +106,14 @@ impl Graph {
         self.hosts.entry(source).or_default().push(host);
         self.sources.entry(host).or_default().push(source);
         self.come.push((source, host));
+        self.edges += 1;
     }
 
     fn cut(&mut self, source: EntityId, host: EntityId) {
         remove_one(&mut self.hosts, source, &host);
         remove_one(&mut self.sources, host, &source);
         self.gone.push((source, host));
+        self.edges -= 1;
     }
 }
 

@@ -72,18 +72,18 @@ impl Ranks {
                     (Some(one), Some(other)) if one <= other => raised.step(self),
                     _ => lowered.step(self),
                 }
+                if work + raised.work + lowered.work > graph.size() {
+                    before.into_iter().for_each(|(entity, rank)| self.set(entity, rank));
+                    return None;
+                }
             };
-            for (entity, key) in &shift.keys {
-                let rank = shift.side.rank(*key);
+            for (entity, shifted) in &shift.entities {
+                let rank = shift.side.rank(shifted.key);
                 self.are_far |= rank.abs() > FURTHEST;
                 before.entry(*entity).or_insert(self.get(*entity));
                 self.set(*entity, rank);
             }
             work += raised.work + lowered.work;
-            if work > graph.len() {
-                before.into_iter().for_each(|(entity, rank)| self.set(entity, rank));
-                return None;
-            }
         }
         let after = before.into_iter().map(|(entity, before)| (entity, before, self.get(entity)));
         Some(after.filter(|(_, before, after)| before != after).map(|(entity, _, after)| (entity, after)).collect())
@@ -147,18 +147,25 @@ struct Shift<'a> {
     graph: &'a Graph,
     is_cyclic: &'a dyn Fn(EntityId) -> bool,
     side: Side,
-    /// The new keys.
-    keys: FxHashMap<EntityId, Rank>,
-    /// Whose neighbours are not looked at yet, by the key before: none need be looked at twice in this order.
+    entities: FxHashMap<EntityId, Shifted>,
+    /// Whose neighbours are not looked at yet, by the key before. Where all else is in order, nobody's are looked at twice.
     open: BinaryHeap<Reverse<(Rank, EntityId)>>,
     /// How many edges were looked at.
     work: usize,
 }
 
+/// An entity whose rank would have to move.
+struct Shifted {
+    /// The new key.
+    key: Rank,
+    /// Whether its neighbours are to be looked at.
+    is_open: bool,
+}
+
 impl<'a> Shift<'a> {
     fn new(graph: &'a Graph, is_cyclic: &'a dyn Fn(EntityId) -> bool, side: Side, first: EntityId, key: Rank) -> Self {
-        let (keys, open) = (FxHashMap::from_iter([(first, key)]), BinaryHeap::from_iter([Reverse((0, first))]));
-        Self { graph, is_cyclic, side, keys, open, work: 0 }
+        let entities = FxHashMap::from_iter([(first, Shifted { key, is_open: true })]);
+        Self { graph, is_cyclic, side, entities, open: BinaryHeap::from_iter([Reverse((0, first))]), work: 0 }
     }
 
     /// Those that must come further in this direction than `entity`, and some that need not.
@@ -179,14 +186,22 @@ impl<'a> Shift<'a> {
     /// Looks at the neighbours of one entity.
     fn step(&mut self, ranks: &Ranks) {
         let Some(Reverse((_, entity))) = self.open.pop() else { return };
-        let (key, next) = (self.keys[&entity], self.next(entity));
+        let next = self.next(entity);
         self.work += 1 + next.len();
+        let Some(Shifted { key, is_open }) = self.entities.get_mut(&entity) else { return };
+        *is_open = false;
+        let key = *key + 1;
         for neighbour in next {
             let before = self.side.rank(ranks.get(*neighbour));
-            let is_free = self.side == Side::Hosts && (self.is_cyclic)(*neighbour);
-            if !is_free && self.keys.get(neighbour).copied().unwrap_or(before) <= key {
-                self.keys.insert(*neighbour, key + 1);
-                self.open.push(Reverse((before, *neighbour)));
+            if self.side == Side::Hosts && (self.is_cyclic)(*neighbour) {
+                continue;
+            }
+            let shifted = self.entities.get(neighbour);
+            if shifted.map_or(before, |shifted| shifted.key) < key {
+                if !shifted.is_some_and(|shifted| shifted.is_open) {
+                    self.open.push(Reverse((before, *neighbour)));
+                }
+                self.entities.insert(*neighbour, Shifted { key, is_open: true });
             }
         }
     }

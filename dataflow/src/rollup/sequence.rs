@@ -12,13 +12,13 @@ use decidr_domain::formula::Cells;
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::EntityId;
 use decidr_domain::rollup::{each_item, list_of};
-use decidr_domain::schema::{Collect, Finish, Place};
+use decidr_domain::schema::{Collect, Finish, SortPlace};
 use decidr_domain::value::Value;
 
 use super::{Group, decrement};
 
 /// Where a contribution stands.
-type Turn = (Place, EntityId);
+type Standing = (SortPlace, EntityId);
 
 /// A value and its columns.
 type Row = Arc<[Value]>;
@@ -55,11 +55,11 @@ enum Counted {
     /// A kernel: their order does not matter.
     Group(Group),
     /// All, in order.
-    InOrder(BTreeMap<Turn, Row>),
+    InOrder(BTreeMap<Standing, Row>),
     /// The same, and the errors among their values: only the first or the last that is not blank is looked at.
-    AtAnEnd { end: End, rows: BTreeMap<Turn, Row>, errors: BTreeMap<Value, u32> },
+    AtAnEnd { end: End, rows: BTreeMap<Standing, Row>, errors: BTreeMap<Value, u32> },
     /// Where each value stands.
-    Distinct { places: BTreeMap<Value, BTreeSet<(Turn, u32)>>, errors: BTreeMap<Value, u32> },
+    Distinct { places: BTreeMap<Value, BTreeSet<(Standing, u32)>>, errors: BTreeMap<Value, u32> },
 }
 
 #[derive(Clone, Copy)]
@@ -108,8 +108,11 @@ impl Counted {
         match self {
             Counted::Group(group) => group.add(&collect.summarised(row)),
             Counted::InOrder(rows) => drop(rows.insert((collect.place(row), source), row.clone())),
-            Counted::AtAnEnd { rows, errors, .. } => {
-                rows.insert((collect.place(row), source), row.clone());
+            Counted::AtAnEnd { end, rows, errors } => {
+                // What is blank is passed over, however much of it there is.
+                if end_of(&row[0], *end).is_some() {
+                    rows.insert((collect.place(row), source), row.clone());
+                }
                 each_item(&row[0], &mut |item| {
                     if item.is_error() {
                         *errors.entry(item.clone()).or_default() += 1;
@@ -171,10 +174,10 @@ impl Counted {
 }
 
 /// Calls `visit` with each item of a row's value and where it stands.
-fn each_placed<'a>(collect: &Collect, source: EntityId, row: &'a Row, visit: &mut impl FnMut(&'a Value, (Turn, u32))) {
-    let (turn, mut items) = ((collect.place(row), source), 0);
+fn each_placed<'a>(collect: &Collect, source: EntityId, row: &'a Row, visit: &mut impl FnMut(&'a Value, (Standing, u32))) {
+    let (standing, mut items) = ((collect.place(row), source), 0);
     each_item(&row[0], &mut |item| {
-        visit(item, (turn.clone(), items));
+        visit(item, (standing.clone(), items));
         items += 1;
     });
 }

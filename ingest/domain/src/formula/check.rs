@@ -66,8 +66,15 @@ impl<'a> Scope<'a> {
 /// The typed program of a syntax tree.
 pub fn check(node: &Node, scope: Scope<'_>) -> Result<Program, FormulaError> {
     let variables = scope.variables.iter().map(|(name, ty)| (EcoString::from(*name), ty.clone())).collect();
-    let mut checker =
-        Checker { scope, references: Vec::new(), host_references: Vec::new(), variables, is_timed: false, takes_links: false };
+    let mut checker = Checker {
+        scope,
+        references: Vec::new(),
+        host_references: Vec::new(),
+        variables,
+        is_timed: false,
+        takes_links: false,
+        takes_attributes: false,
+    };
     let (expr, result) = checker.node(node)?;
     let (mut references, mut host_references) = (checker.references, checker.host_references);
     for list in [&mut references, &mut host_references] {
@@ -86,6 +93,8 @@ struct Checker<'a> {
     is_timed: bool,
     /// Whether what is looked at is an argument that may be the list of those that a link leads to.
     takes_links: bool,
+    /// Whether it is an argument that means the attribute itself, and not what it holds.
+    takes_attributes: bool,
 }
 
 impl Checker<'_> {
@@ -146,6 +155,7 @@ impl Checker<'_> {
                 self.cell(id, of_host);
                 Ok((Expr::Links { link: id, of_host }, Type::List(Box::new(Type::Text))))
             }
+            Resolved::Zoned(id, _) if self.takes_attributes => Ok((self.cell(id, of_host), Type::DateTime)),
             Resolved::Zoned(id, zone) => {
                 // As if one had written so each time.
                 let set = functions::find("SET_TIMEZONE").expect("the function is in the list");
@@ -261,8 +271,9 @@ impl Checker<'_> {
                 _ => false,
             };
             self.takes_links = is_attribute && functions::OF_LINKS.contains(&function.name);
+            self.takes_attributes = is_attribute && functions::OF_CHANGES.contains(&function.name);
             let checked = self.node(argument);
-            self.takes_links = false;
+            (self.takes_links, self.takes_attributes) = (false, false);
             let (expr, ty) = checked?;
             self.variables.truncate(known);
             let kind = function.parameters.kind(i);

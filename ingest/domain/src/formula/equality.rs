@@ -99,7 +99,7 @@ const KEYS_MAX: usize = 64;
 fn required(condition: &Expr) -> Vec<Equality> {
     match condition {
         Expr::Exact(condition) => required(condition),
-        Expr::Binary(Operator::Equal, sides, _) => match (in_no_zone(&sides.0), in_no_zone(&sides.1)) {
+        Expr::Binary(Operator::Equal, sides, _) => match (&sides.0, &sides.1) {
             (Expr::Attribute(cell), other) | (other, Expr::Attribute(cell)) => equality(*cell, other).into_iter().collect(),
             _ => Vec::new(),
         },
@@ -111,14 +111,6 @@ fn required(condition: &Expr) -> Vec<Equality> {
             _ => Vec::new(),
         },
         _ => Vec::new(),
-    }
-}
-
-/// What is equal to something is so in every zone.
-fn in_no_zone(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Call(function, arguments, _) if function.name == "SET_TIMEZONE" => &arguments[0],
-        expr => expr,
     }
 }
 

@@ -41,9 +41,9 @@ pub struct Analyzed {
     pub component: Option<Arc<Component>>,
 }
 
-/// Attributes of one collection that depend on one another along hierarchical self-links. Their cells are computed again
-/// and again within a timestamp, from entity to entity, until nothing changes; those of entities that the links lead back
-/// to hold an error.
+/// Attributes of one collection that depend on one another along hierarchical self-links. Their cells are computed
+/// from entity to entity within a timestamp, until nothing changes; those of entities that the links lead back to hold an
+/// error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
     /// The smallest id among them.

@@ -263,7 +263,7 @@ pub fn over_values<'a>(program: &Program, contributed: impl Iterator<Item = &'a 
 
 /// By what a contribution is sorted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(Arc<[PlaceIn]>);
+pub struct SortPlace(Arc<[PlaceIn]>);
 
 /// By what it is sorted in one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,12 +325,12 @@ impl Collect {
     }
 
     /// Where a contribution stands among others.
-    pub fn place(&self, row: &[Value]) -> Place {
+    pub fn place(&self, row: &[Value]) -> SortPlace {
         let place = |SortColumn { column, descending, options }: &SortColumn| {
             let value = row.get(column + 1).filter(|value| !equal(value, &Value::Blank));
             PlaceIn { value: value.map(|value| place_among(options, value).into_owned()), descending: *descending }
         };
-        Place(self.sort.iter().map(place).collect())
+        SortPlace(self.sort.iter().map(place).collect())
     }
 
     /// What a contribution gives to a rollup: the value, or the value and its weight.

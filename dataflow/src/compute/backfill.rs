@@ -23,7 +23,6 @@ use super::Outbox;
 use super::record::Record;
 use super::records::Slot;
 use super::store::Store;
-use super::visit::rank_of;
 use crate::message::Message;
 use crate::plan::{Plan, Rank, Round};
 
@@ -274,8 +273,9 @@ impl Store {
         let members = self.members.get(&collection).map_or(&[][..], Vec::as_slice);
         let keys: Vec<_> = items.iter().take_while(|item| item.group() == group).map(|item| (item.attribute, item.part)).collect();
         let order = ranked_in.map(|component| {
-            let ranks = || members.iter().map(|slot| rank_of(&self.ranks, component, *slot));
-            backfill.orders.entry(component).or_insert_with(|| Rc::new(Order::by_rank(ranks()))).clone()
+            let ranks = self.ranks.get(&component);
+            let ranked = || members.iter().map(|slot| ranks.and_then(|ranks| ranks.get(slot)).map_or(0, |rank| *rank));
+            backfill.orders.entry(component).or_insert_with(|| Rc::new(Order::by_rank(ranked()))).clone()
         });
         let start = keys.iter().filter_map(|key| backfill.turns.get(key)).map(|turns| turns.from).min().unwrap_or(0);
         // What the last slice took says nothing about work of another kind.

@@ -239,9 +239,12 @@ impl Conductor<'_> {
         self.graph.tidy();
         let taken = started.elapsed().as_secs_f64().max(1e-6);
         metrics::histogram!("decidr_dataflow_slice_seconds").record(taken);
-        let fit = self.backlog.sliced as f64 * self.slice_time.as_secs_f64() / taken;
-        // At most twice as many as the last time, for entities are not all alike.
-        self.slice_limit = (fit as usize).min(self.slice_limit * 2).clamp(*SLICE_LIMITS.start(), *SLICE_LIMITS.end());
+        // One of nobody says nothing about how many fit.
+        if self.backlog.sliced > 0 {
+            let fit = self.backlog.sliced as f64 * self.slice_time.as_secs_f64() / taken;
+            // At most twice as many as the last time, for entities are not all alike.
+            self.slice_limit = (fit as usize).min(self.slice_limit * 2).clamp(*SLICE_LIMITS.start(), *SLICE_LIMITS.end());
+        }
         Some(())
     }
 

@@ -147,6 +147,7 @@ struct Shift<'a> {
     graph: &'a Graph,
     is_cyclic: &'a dyn Fn(EntityId) -> bool,
     side: Side,
+    /// Whose rank would have to.
     entities: FxHashMap<EntityId, Shifted>,
     /// Whose neighbours are not looked at yet, by the key before. Where all else is in order, nobody's are looked at twice.
     open: BinaryHeap<Reverse<(Rank, EntityId)>>,

@@ -127,21 +127,11 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
             let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {}", analyzed.ty));
             (rollup.result)(&analyzed.ty).map_err(wants)?;
         }
-        let weight = match (&input.weight, rollup.is_weighted()) {
-            (Some(key), true) => Some(view.reading(schema.attribute_or_refuse(key)?.id)?),
-            (None, false) => None,
-            (None, true) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} needs an attribute to weigh by"))),
-            (Some(_), false) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} weighs nothing"))),
-        };
-        let formula = match (&input.expression, rollup.name) {
-            (Some(text), "FORMULA") => {
-                let analyzed = attribute.and_then(|attribute| view.schema.shown_analyzed(attribute.id));
-                Some(resolve::summary_formula(text, analyzed.map_or(Type::Any, |analyzed| analyzed.ty.item().clone()))?)
-            }
-            (None, "FORMULA") => return Err(Refusal::new("INVALID_INPUT", "FORMULA needs a formula over `values`")),
-            (None, _) => None,
-            (Some(_), _) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} takes no formula; FORMULA does"))),
-        };
+        resolve::summary_parts(rollup, input.weight.is_some(), input.expression.is_some())?;
+        let weight = input.weight.as_ref().map(|key| view.reading(schema.attribute_or_refuse(key)?.id)).transpose()?;
+        let analyzed = attribute.and_then(|attribute| view.schema.shown_analyzed(attribute.id));
+        let item = analyzed.map_or(Type::Any, |analyzed| analyzed.ty.item().clone());
+        let formula = input.expression.as_ref().map(|text| resolve::summary_formula(text, item)).transpose()?;
         let reading = attribute.map(|attribute| view.reading(attribute.id)).transpose()?;
         Ok(Summary { rollup, reading, weight, argument, formula })
     };

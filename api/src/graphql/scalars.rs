@@ -110,17 +110,15 @@ pub fn cell(schema: &TenantSchema, row: &Row, attribute: &Attribute) -> Json {
 
 /// The definition of what a lookup shows, through others, and whether that is one at most; of anything else its own.
 fn origin<'a>(schema: &'a TenantSchema, attribute: &'a Attribute) -> (&'a Definition, bool) {
-    /// More lookups than this, one of the other, go round in a circle.
-    const LOOKUPS_MAX: usize = 64;
-    let (mut attribute, mut is_single) = (attribute, true);
-    for _ in 0..LOOKUPS_MAX {
-        let Definition::Lookup { attribute_id, .. } = &attribute.definition else { break };
-        let crossing = schema.shown_analyzed(attribute.id).and_then(|analyzed| analyzed.crossing());
-        is_single &= crossing.is_some_and(|crossing| crossing.summary == Summary::Only);
-        let Some(next) = schema.attribute(*attribute_id) else { break };
-        attribute = next;
+    let (mut origin, mut is_single) = (attribute, true);
+    for shown in schema.looked_up(attribute) {
+        if let Definition::Lookup { .. } = shown.definition {
+            let crossing = schema.shown_analyzed(shown.id).and_then(|analyzed| analyzed.crossing());
+            is_single &= crossing.is_some_and(|crossing| crossing.summary == Summary::Only);
+        }
+        origin = shown;
     }
-    (&attribute.definition, is_single)
+    (&origin.definition, is_single)
 }
 
 /// A value as clients see it of an attribute with this definition, or a list of such values.

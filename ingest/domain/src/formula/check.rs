@@ -3,8 +3,8 @@
 use ecow::EcoString;
 
 use super::ast::{HOST, Node, NodeKind, Operator};
+use super::cells::MODIFIED;
 use super::coerce::truth;
-use super::eval::MODIFIED;
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
 use super::time::exact_if_it_flips;

@@ -7,6 +7,7 @@
 //! error as a value. Nothing here panics, and all work is bounded by [`EXPRESSION_LENGTH_MAX`] and [`DEPTH_MAX`].
 
 pub mod ast;
+mod cells;
 pub mod check;
 pub mod coerce;
 mod date_format;
@@ -23,9 +24,10 @@ mod time;
 pub mod token;
 pub mod types;
 
+pub use cells::{At, Cells, MODIFIED};
 pub use check::{Attributes, Resolved, Scope, Variable, check};
 pub use equality::{Equality, ValueKey};
-pub use eval::{At, Cells, Context, MODIFIED, Program};
+pub use eval::{Context, Program};
 pub use expression::Expression;
 pub use types::Type;
 

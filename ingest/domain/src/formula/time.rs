@@ -21,7 +21,8 @@ use jiff::{Timestamp, ToSpan};
 use rust_decimal::Decimal;
 
 use super::ast::Operator;
-use super::eval::{Cells, Context, Evaluation, Expr, Program};
+use super::cells::Cells;
+use super::eval::{Context, Evaluation, Expr, Program};
 use super::functions::{self, Function};
 use crate::value::Value;
 

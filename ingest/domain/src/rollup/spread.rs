@@ -39,10 +39,7 @@ pub(super) static RANGE: Rollup = Rollup {
     name: "RANGE",
     result: |ty| of_ordered(ty).map(|_| Type::Number),
     admit: anything,
-    naive: |values, _| {
-        let there = || values.iter().filter(|value| !value.is_blank());
-        there().min().zip(there().max()).map_or(Value::Blank, |(least, most)| range(least, most))
-    },
+    naive: |values, _| between_ends(values, range),
     ..BASE
 };
 
@@ -50,12 +47,15 @@ pub(super) static RANGE_MONTHS: Rollup = Rollup {
     name: "RANGE_MONTHS",
     result: |ty| of_dates(ty).map(|_| Type::Number),
     admit: anything,
-    naive: |values, _| {
-        let there = || values.iter().filter(|value| !value.is_blank());
-        there().min().zip(there().max()).map_or(Value::Blank, |(least, most)| months(least, most))
-    },
+    naive: |values, _| between_ends(values, months),
     ..BASE
 };
+
+/// What lies between the least and the most that are not blank.
+fn between_ends(values: &[Value], between: fn(&Value, &Value) -> Value) -> Value {
+    let there = || values.iter().filter(|value| !value.is_blank());
+    there().min().zip(there().max()).map_or(Value::Blank, |(least, most)| between(least, most))
+}
 
 /// How many whole months lie between two dates; datetimes count in UTC.
 pub fn months(least: &Value, most: &Value) -> Value {

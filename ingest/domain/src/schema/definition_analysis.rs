@@ -288,20 +288,11 @@ fn closure_of(schema: &TenantSchema, closure: AttributeId, step: AttributeId) ->
 
 /// The zone in which the instants of an attribute are looked at, if it has one of its own; a lookup has that of what it shows.
 fn zone_of(schema: &TenantSchema, attribute: &Attribute) -> Option<EcoString> {
-    let mut attribute = attribute;
-    // A lookup of lookups ends, but for those that go round in a circle.
-    for _ in 0..LOOKUPS_MAX {
-        match &attribute.definition {
-            Definition::Datetime { zone } => return zone.clone(),
-            Definition::Lookup { attribute_id, .. } => attribute = schema.attribute(*attribute_id)?,
-            _ => return None,
-        }
+    match &schema.looked_up(attribute).last()?.definition {
+        Definition::Datetime { zone } => zone.clone(),
+        _ => None,
     }
-    None
 }
-
-/// How many lookups one behind the other are followed to see in which zone they are.
-const LOOKUPS_MAX: usize = 64;
 
 /// The attributes of one collection, as its formulas see them.
 pub(super) struct CollectionScope<'a> {

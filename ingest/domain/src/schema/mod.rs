@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
-use crate::aggregate::attribute::{self, Attribute, AttributeEvent};
+use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition};
 use crate::aggregate::collection::{self, Collection};
 use crate::aggregate::space::{self, Space};
 use crate::aggregate::tenant::{self, Tenant, TenantEvent};
@@ -171,6 +171,17 @@ impl TenantSchema {
             (Some(collection), Some(attribute)) => format!("{}.{}", collection.key(), attribute.key),
             _ => id.to_string(),
         }
+    }
+
+    /// An attribute, and if it is a lookup what it shows, and so on.
+    pub fn looked_up<'a>(&'a self, attribute: &'a Attribute) -> impl Iterator<Item = &'a Attribute> {
+        /// More lookups than this, one of the other, go round in a circle.
+        const LOOKUPS_MAX: usize = 64;
+        let next = |of: &&'a Attribute| match &of.definition {
+            Definition::Lookup { attribute_id, .. } => self.attribute(*attribute_id).map(|shown| &**shown),
+            _ => None,
+        };
+        std::iter::successors(Some(attribute), next).take(LOOKUPS_MAX)
     }
 
     /// What users call each attribute of a collection, for printing formulas.

@@ -12,6 +12,7 @@ use crate::formula::outcome::article;
 use crate::formula::{Attributes, Expression, FormulaError, Program, Resolved, Scope, Type, dates, functions};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
+use crate::rollup::Rollup;
 use crate::value::Value;
 
 /// The definition of the new attribute `id` of `collection`.
@@ -102,19 +103,10 @@ pub fn definition(
                 (_, false) => None,
             };
             function.argument.check(argument).map_err(|wants| Rejection::InvalidInput(format!("{function:?} {wants}")))?;
-            let weight_id = match (weight, function.is_weighted()) {
-                (Some(key), true) => Some(target_attribute(target, key)?.id),
-                (None, false) => None,
-                (None, true) => return Err(Rejection::InvalidInput(format!("{function:?} needs an attribute to weigh by"))),
-                (Some(_), false) => return Err(Rejection::InvalidInput(format!("{function:?} weighs nothing"))),
-            };
+            summary_parts(function, weight.is_some(), formula.is_some())?;
+            let weight_id = weight.as_ref().map(|key| target_attribute(target, key)).transpose()?.map(|weight| weight.id);
             let values = attribute_id.and_then(|id| schema.analyzed(id)).map_or(Type::Any, |analyzed| analyzed.ty.item().clone());
-            let formula = match (formula, function.name) {
-                (Some(text), "FORMULA") => Some(over_values(schema, collection.id(), text, values)?),
-                (None, "FORMULA") => return Err(Rejection::InvalidInput("FORMULA needs a formula over `values`".into())),
-                (None, _) => None,
-                (Some(_), _) => return Err(Rejection::InvalidInput(format!("{function:?} takes no formula; FORMULA does"))),
-            };
+            let formula = formula.as_ref().map(|text| over_values(schema, collection.id(), text, values)).transpose()?;
             let (filter, sort, limit) = self::selection(schema, collection, target, selection)?;
             let argument = argument.clone();
             Definition::Rollup { link_id, attribute_id, function, filter, sort, limit, argument, weight_id, formula }
@@ -240,6 +232,18 @@ pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what
 fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item: Type) -> Result<Expression, Rejection> {
     let attributes = CollectionScope { schema, collection_id: collection };
     Ok(checked_over_values(text, &attributes, item)?.0)
+}
+
+/// Refuses a weight or a formula where a summary takes none, and their lack where it needs one.
+pub fn summary_parts(function: &Rollup, has_weight: bool, has_formula: bool) -> Result<(), Rejection> {
+    let is_formula = function.name == "FORMULA";
+    Err(Rejection::InvalidInput(match () {
+        () if function.is_weighted() && !has_weight => format!("{function:?} needs an attribute to weigh by"),
+        () if has_weight && !function.is_weighted() => format!("{function:?} weighs nothing"),
+        () if is_formula && !has_formula => "FORMULA needs a formula over `values`".into(),
+        () if has_formula && !is_formula => format!("{function:?} takes no formula; FORMULA does"),
+        () => return Ok(()),
+    }))
 }
 
 /// The program of a formula over nothing but values of this type, which go by the name `values` in it.

@@ -16,6 +16,18 @@ use uuid::Uuid;
 
 use crate::platform::Platform;
 
+/// Who needs time to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asker {
+    /// The cells that the dataflow computes.
+    Cells,
+    /// The filters of live queries.
+    Filters,
+}
+
+/// When time must be let pass for a tenant because of this asker; nothing if it need not.
+pub(crate) type Due = (Asker, TenantId, Option<Timestamp>);
+
 /// The least time between two events for one tenant: what is due meanwhile is seen so much later, together.
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -35,8 +47,8 @@ struct Pending {
 }
 
 /// Records that time has passed, for each tenant when something is due.
-pub(crate) async fn run(mut due: mpsc::UnboundedReceiver<(TenantId, Option<Timestamp>)>, commands: CommandPath) {
-    let mut pending: BTreeMap<TenantId, Pending> = BTreeMap::new();
+pub(crate) async fn run(mut due: mpsc::UnboundedReceiver<Due>, commands: CommandPath) {
+    let mut pending: BTreeMap<(TenantId, Asker), Pending> = BTreeMap::new();
     let mut advanced: BTreeMap<TenantId, Instant> = BTreeMap::new();
     loop {
         let nap = pending.values().map(Pending::wait).min();
@@ -49,17 +61,19 @@ pub(crate) async fn run(mut due: mpsc::UnboundedReceiver<(TenantId, Option<Times
             Some(None) => return,
             Some(Some(first)) => {
                 let mut next = Some(first);
-                while let Some((tenant, at)) = next {
+                while let Some((asker, tenant, at)) = next {
                     let earliest = advanced.get(&tenant).map_or_else(Instant::now, |advanced| *advanced + INTERVAL);
                     match at {
-                        Some(at) => drop(pending.insert(tenant, Pending { at, earliest })),
-                        None => drop(pending.remove(&tenant)),
+                        Some(at) => drop(pending.insert((tenant, asker), Pending { at, earliest })),
+                        None => drop(pending.remove(&(tenant, asker))),
                     }
                     next = due.try_recv().ok();
                 }
             }
         }
-        let ripe: Vec<TenantId> = pending.iter().filter(|(_, pending)| pending.wait().is_zero()).map(|(tenant, _)| *tenant).collect();
+        let is_ripe = |pending: &Pending| pending.wait().is_zero();
+        let mut ripe: Vec<TenantId> = pending.iter().filter(|(_, at)| is_ripe(at)).map(|((tenant, _), _)| *tenant).collect();
+        ripe.dedup();
         if ripe.is_empty() {
             continue;
         }
@@ -67,16 +81,19 @@ pub(crate) async fn run(mut due: mpsc::UnboundedReceiver<(TenantId, Option<Times
         let answers = commands.execute_all(ripe.iter().map(|tenant| advance(*tenant, now)).collect()).await;
         for (tenant, answer) in ripe.into_iter().zip(answers) {
             advanced.insert(tenant, Instant::now());
+            let of_tenant = pending.extract_if((tenant, Asker::Cells)..=(tenant, Asker::Filters), |_, pending| pending.at <= now);
             match answer {
                 // What is due next comes with the delta.
-                Ok(_) => drop(pending.remove(&tenant)),
+                Ok(_) => of_tenant.for_each(drop),
                 Err(ExecuteError::Log(error)) => {
                     tracing::warn!(%tenant, %error, "time passed, and it could not be recorded; trying again");
-                    pending.entry(tenant).and_modify(|pending| pending.earliest = Instant::now() + PAUSE);
+                    let earliest = Instant::now() + PAUSE;
+                    let again: Vec<_> = of_tenant.map(|(of, pending)| (of, Pending { earliest, ..pending })).collect();
+                    pending.extend(again);
                 }
                 Err(error) => {
                     tracing::warn!(%tenant, %error, "time passed, and it was refused");
-                    pending.remove(&tenant);
+                    of_tenant.for_each(drop);
                 }
             }
         }
@@ -90,6 +107,20 @@ impl Pending {
         let until = Timestamp::now().duration_until(self.at);
         Duration::try_from(until).unwrap_or_default().max(self.earliest.saturating_duration_since(Instant::now()))
     }
+}
+
+/// Tells a tenant's formulas what time it is, if a live query begins to ask and they knew it longer ago than it may be late.
+/// Returns when they know.
+pub(crate) async fn wind(tenant: TenantId, platform: &Platform) -> Result<(), ExecuteError> {
+    let now = Timestamp::now();
+    let is_late = |clock: Timestamp| clock.duration_until(now) > INTERVAL.try_into().expect("it is short");
+    let arranged = platform.arranged();
+    let schema = arranged.catalog().tenant(tenant).filter(|schema| !schema.tenant.suspended);
+    if schema.is_some_and(|schema| schema.clock().is_none_or(is_late)) {
+        let answer = platform.execute(advance(tenant, now)).await?;
+        platform.reached(answer.position).await;
+    }
+    Ok(())
 }
 
 /// Tells a tenant's formulas what time it is, if they do not know it at all; so that the first that asks finds an answer.

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::clocks;
+use crate::clocks::{self, Asker};
 
 /// How many events are read from the log at a time when it is replayed.
 const REPLAY_PAGE: usize = 8192;
@@ -114,7 +114,12 @@ impl Platform {
     /// Starts on any log.
     pub async fn start(log: Arc<dyn EventLog>, config: EngineConfig) -> Result<Self, OpenError> {
         let engine = Arc::new(Engine::start(config)?);
-        let live = Arc::new(Live::default());
+        let (reschedule, due) = mpsc::unbounded_channel();
+        let of_filters = reschedule.clone();
+        // Fails only when the platform is gone.
+        let live = Arc::new(Live::telling(Box::new(move |tenant, at| {
+            let _ = of_filters.send((Asker::Filters, tenant, at));
+        })));
         let sinks: Vec<Arc<dyn Sink>> = vec![live.clone()];
         engine.subscribe(Box::new(move |published| sinks.iter().for_each(|sink| sink.apply(&published.delta))));
 
@@ -124,9 +129,8 @@ impl Platform {
             let _ = through.send((tenant, generation));
         }));
 
-        let (reschedule, due) = mpsc::unbounded_channel();
         engine.subscribe_to_clocks(Box::new(move |tenant, at| {
-            let _ = reschedule.send((tenant, at));
+            let _ = reschedule.send((Asker::Cells, tenant, at));
         }));
 
         let started = Instant::now();

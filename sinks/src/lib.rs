@@ -5,6 +5,7 @@
 mod interests;
 pub mod live;
 mod query;
+mod schedule;
 
 use std::sync::Arc;
 

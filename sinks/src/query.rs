@@ -77,12 +77,7 @@ pub enum OpKind {
 }
 
 impl LiveQuery {
-    /// Whether a row belongs to the result, given the filter's program.
-    pub fn matches(row: &Row, filter: Option<&Program>) -> bool {
-        Self::matches_at(row, filter, None)
-    }
-
-    /// The same for a filter that may ask what time it is.
+    /// Whether a row belongs to the result, given the filter's program and what time it is for the tenant's formulas.
     pub fn matches_at(row: &Row, filter: Option<&Program>, now: Option<Timestamp>) -> bool {
         let passes = |filter: &Program| match filter.evaluate(&At { cells: row, now }) {
             // An error is not true.

@@ -3,18 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use decidr_domain::aggregate::entity::{Entity, Values};
+use decidr_domain::aggregate::tenant::TenantEvent;
 use decidr_domain::delta::{Change, Delta, Row};
+use decidr_domain::event::Event;
 use decidr_domain::formula::{Attributes, Expression, Program, Resolved, Type};
-use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, Key, TenantId};
 use decidr_domain::layout::Layout;
+use decidr_domain::schema::Catalog;
 use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
-use decidr_sinks::live::{Hears, Next};
+use decidr_sinks::live::{Hears, Next, Unscheduled};
 use decidr_sinks::{Live, LiveQuery, OpKind, Sink, Subscription};
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -36,7 +39,7 @@ impl Attributes for Two {
     }
 }
 
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 13] = [
     "{a} = 1",
     "{a} = 2",
     "AND({b} = 3, {a} = 1)",
@@ -46,6 +49,11 @@ const FILTERS: [&str; 9] = [
     "{a} > 1",
     "OR({a} = 1, {b} = 3)",
     "TRUE()",
+    // Time passes, too; it counts the minutes since 1970.
+    "NOW() > DATEADD('1970-01-01T00:00:00Z', {a}, 'minutes')",
+    "AND({a} = 1, NOW() <= DATEADD('1970-01-01T00:00:00Z', {b}, 'minutes'))",
+    "OR({b} = 3, MINUTE(NOW()) = {a})",
+    "DATETIME_DIFF(NOW(), '1970-01-01T00:00:00Z', 'minutes') - {a} = 1",
 ];
 
 fn program(filter: usize) -> (Expression, Program) {
@@ -89,14 +97,17 @@ fn row(entity: u128, collection: u128, since: u64, state: &State) -> Row {
 struct Listener {
     collection: u128,
     filter: usize,
+    /// Whether it is slow to look at what there is.
+    is_slow: bool,
     from: usize,
     until: usize,
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
-    (0..3u128, 0..FILTERS.len(), 0..4usize, 0..8usize).prop_map(|(collection, filter, from, until)| Listener {
+    (0..3u128, 0..FILTERS.len(), any::<bool>(), 0..4usize, 0..8usize).prop_map(|(collection, filter, is_slow, from, until)| Listener {
         collection,
         filter,
+        is_slow,
         from,
         until,
     })
@@ -108,25 +119,70 @@ proptest! {
     #[test]
     fn everybody_knows_what_matches(
         listeners in prop::collection::vec(listener(), 1..12),
-        deltas in prop::collection::vec(prop::collection::btree_map((0..4u128, 0..3u128), state(), 0..5), 1..7),
+        deltas in prop::collection::vec(
+            (prop::collection::btree_map((0..4u128, 0..3u128), state(), 0..5), prop::array::uniform2(0..3i64)),
+            1..7,
+        ),
     ) {
-        let live = Live::default();
+        let due: Arc<Mutex<BTreeMap<TenantId, Timestamp>>> = Arc::default();
+        let told_due = due.clone();
+        let live = Live::telling(Box::new(move |tenant, at| {
+            let mut due = told_due.lock().unwrap();
+            match at {
+                Some(at) => due.insert(tenant, at),
+                None => due.remove(&tenant),
+            };
+        }));
         let mut listening: Vec<(Listener, Subscription, BTreeMap<EntityId, Row>)> = Vec::new();
         let mut rows: BTreeMap<EntityId, Row> = BTreeMap::new();
-        for (n, delta) in deltas.iter().enumerate() {
-            let matching = |rows: &BTreeMap<EntityId, Row>, listener: &Listener| -> BTreeMap<EntityId, Row> {
+        let mut catalog = Catalog::default();
+        for tenant in [0, 1].map(tenant) {
+            let key = Key::new(&format!("t{}", tenant.0.as_u128())).unwrap();
+            catalog.apply(tenant, &Event::Tenant(TenantEvent::TenantRegistered { id: tenant, key, name: "T".into() }));
+        }
+        for (n, (delta, minutes)) in deltas.iter().enumerate() {
+            let clock = |catalog: &Catalog, listener: &Listener| catalog.tenant(tenant(listener.collection)).unwrap().clock();
+            let matching = |rows: &BTreeMap<EntityId, Row>, catalog: &Catalog, listener: &Listener| -> BTreeMap<EntityId, Row> {
                 let (_, program) = program(listener.filter);
                 let is_of = |row: &Row| row.entity.collection_id.0.as_u128() == listener.collection;
-                let matches = |row: &Row| is_of(row) && LiveQuery::matches(row, Some(&program));
+                let now = clock(catalog, listener);
+                let matches = |row: &Row| is_of(row) && LiveQuery::matches_at(row, Some(&program), now);
                 rows.iter().filter(|(_, row)| matches(row)).map(|(id, row)| (*id, row.clone())).collect()
             };
             listening.retain(|(listener, ..)| listener.until > n);
+            let mut looking: Vec<(Listener, Unscheduled, BTreeMap<EntityId, Row>, Option<Timestamp>)> = Vec::new();
+            let schedule = |listener: &Listener, unscheduled: Unscheduled, rows: &BTreeMap<EntityId, Row>, position: u64, now| {
+                let (_, program) = program(listener.filter);
+                let is_of = |row: &&Row| row.entity.collection_id.0.as_u128() == listener.collection;
+                unscheduled.schedule(&program, position, now, |visit| {
+                    let _ = rows.values().filter(is_of).all(&mut *visit);
+                })
+            };
             for listener in listeners.iter().filter(|listener| listener.from == n && listener.until > n) {
                 let (filter, program) = program(listener.filter);
                 let collection = CollectionId(Uuid::from_u128(listener.collection));
                 let query = LiveQuery { tenant: tenant(listener.collection), collection, filter: Some(filter) };
-                let subscription = live.subscribe(query, Some(program), Hears::Entities);
-                listening.push((listener.clone(), subscription, matching(&rows, listener)));
+                let is_timed = program.is_timed;
+                let subscription = match live.subscribe(query, Some(program), Hears::Entities) {
+                    Ok(subscription) => subscription,
+                    Err(unscheduled) => {
+                        prop_assert!(is_timed);
+                        let now = clock(&catalog, listener);
+                        if listener.is_slow {
+                            looking.push((listener.clone(), unscheduled, rows.clone(), now));
+                            continue;
+                        }
+                        schedule(listener, unscheduled, &rows, n as u64, now).ok().unwrap()
+                    }
+                };
+                listening.push((listener.clone(), subscription, matching(&rows, &catalog, listener)));
+            }
+            for (tenant, minutes) in [0, 1].map(tenant).into_iter().zip(minutes) {
+                let before = catalog.tenant(tenant).unwrap().clock().unwrap_or(Timestamp::UNIX_EPOCH);
+                if *minutes > 0 {
+                    let to = before + minutes.minutes();
+                    catalog.apply(tenant, &Event::Tenant(TenantEvent::ClockAdvanced { id: tenant, to }));
+                }
             }
             let change = |((entity, collection), state): (&(u128, u128), &State)| {
                 let new = row(entity * 3 + collection, *collection, n as u64, state);
@@ -138,11 +194,16 @@ proptest! {
                 previous: n as u64,
                 position,
                 newest: [0, 1].map(|collection| (tenant(collection), position)).into(),
-                catalog: Arc::default(),
+                catalog: Arc::new(catalog.clone()),
                 schema_changed: false,
                 is_aside: false,
                 changes,
             }));
+            for (listener, unscheduled, old, now) in looking {
+                let subscription = schedule(&listener, unscheduled, &old, n as u64, now).ok().unwrap();
+                let known = matching(&rows, &catalog, &listener);
+                listening.push((listener, subscription, known));
+            }
             for (listener, subscription, told) in &mut listening {
                 while let Some(next) = subscription.try_next() {
                     let Next::Changes(changes) = next else { panic!("{next:?}") };
@@ -156,12 +217,24 @@ proptest! {
                         prop_assert_eq!(op.row.is_none(), op.kind == OpKind::Delete);
                     }
                 }
-                let all = matching(&rows, listener);
+                let all = matching(&rows, &catalog, listener);
                 prop_assert_eq!(&*told, &all, "{:?}", listener);
             }
             prop_assert_eq!(live.subscribers(), listening.len());
+            // Whatever comes out otherwise because of time alone is told beforehand, and nothing is due already.
+            for (listener, ..) in &listening {
+                let (tenant, now) = (tenant(listener.collection), clock(&catalog, listener));
+                let told = due.lock().unwrap().get(&tenant).copied();
+                let Some(now) = now else { continue };
+                prop_assert!(told.is_none_or(|told| told > now));
+                let mut later = catalog.clone();
+                let to = told.map_or(now + 10.minutes(), |told| told - 1.milliseconds());
+                later.apply(tenant, &Event::Tenant(TenantEvent::ClockAdvanced { id: tenant, to }));
+                prop_assert_eq!(matching(&rows, &later, listener), matching(&rows, &catalog, listener), "{:?}", listener);
+            }
         }
         drop(listening);
         prop_assert_eq!(live.subscribers(), 0);
+        prop_assert!(due.lock().unwrap().is_empty(), "nobody asks any more");
     }
 }

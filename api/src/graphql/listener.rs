@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use decidr_dataflow::Arranged;
 use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{CollectionId, Position};
 use decidr_domain::schema::resolve;
 use decidr_sinks::LiveQuery;
-use decidr_sinks::live::{Changes, Hears, Next};
+use decidr_sinks::live::{Changes, Hears, Next, SCHEDULED_MAX, Unschedulable, Unscheduled};
 
 use super::scalars::PositionToken;
 use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
+use crate::clocks;
 use crate::platform::Platform;
 
 /// How often a subscriber hears that nothing changed, if something else of its tenant did.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is tried to find out when entities are due, if the schema changes meanwhile.
+const TRIES: usize = 5;
 
 /// Listens to one live query.
 pub(super) struct Listener {
@@ -49,6 +54,23 @@ fn gone() -> Refusal {
     Refusal::new("NOT_FOUND", "the collection, or an attribute that the query refers to, is gone")
 }
 
+/// Listens to a query whose filter asks what time it is, after looking at what it may let in when.
+fn scheduled(
+    unscheduled: Unscheduled,
+    query: &LiveQuery,
+    filter: Option<&Program>,
+    arranged: &Arranged,
+) -> Result<decidr_sinks::Subscription, Unschedulable> {
+    let filter = filter.ok_or(Unschedulable::Outdated)?;
+    let clock = arranged.catalog().tenant(query.tenant).and_then(|schema| schema.clock());
+    tokio::task::block_in_place(|| {
+        unscheduled.schedule(filter, arranged.position(), clock, |visit| {
+            let selection = arranged.select(query.tenant, query.collection, &filter.equalities());
+            arranged.scan_selected(query.collection, &selection, None, |row| visit(row));
+        })
+    })
+}
+
 impl Listener {
     /// Listens to the entities of a collection that pass a filter.
     pub(super) async fn start(
@@ -60,19 +82,45 @@ impl Listener {
         let view = request.view(None).await?;
         view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
         let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+        let tenant = request.tenant()?;
         if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
-            // Live queries hear of changes, and time is none.
-            let message = "the filter of a live query cannot ask what time it is: make an attribute that does, and filter by that";
-            return Err(Refusal::new("INVALID_INPUT", message));
+            clocks::wind(tenant, request.platform).await?;
         }
-        let query = LiveQuery { tenant: request.tenant()?, collection, filter: filter.map(|(expression, _)| expression) };
+        let query = LiveQuery { tenant, collection, filter: filter.map(|(expression, _)| expression) };
         Self::listen(request.platform.clone(), query, hears, request.seal())
     }
 
     fn listen(platform: Arc<Platform>, query: LiveQuery, hears: Hears, seal: Seal) -> Result<(Self, Beginning), Refusal> {
+        Self::listen_again(platform, query, hears, seal, TRIES)
+    }
+
+    fn listen_again(
+        platform: Arc<Platform>,
+        query: LiveQuery,
+        hears: Hears,
+        seal: Seal,
+        tries: usize,
+    ) -> Result<(Self, Beginning), Refusal> {
         // Listen first, look then: what comes in between is in both, and passed over.
         let program = query.program(platform.arranged().catalog()).map_err(|_| gone())?;
-        let subscription = platform.live().subscribe(query.clone(), program.clone(), hears);
+        let subscription = match platform.live().subscribe(query.clone(), program.clone(), hears) {
+            Ok(subscription) => subscription,
+            Err(unscheduled) => {
+                let arranged = platform.arranged();
+                match scheduled(unscheduled, &query, program.as_ref(), &arranged) {
+                    Ok(subscription) => subscription,
+                    Err(Unschedulable::Outdated) if tries > 1 => return Self::listen_again(platform, query, hears, seal, tries - 1),
+                    Err(Unschedulable::Outdated) => {
+                        return Err(Refusal::new("TOO_LARGE", "the collection changes too fast to be listened to; filter more"));
+                    }
+                    Err(Unschedulable::TooMany) => {
+                        let message =
+                            format!("more than {SCHEDULED_MAX} entities would wait for their time; filter by something else, too");
+                        return Err(Refusal::new("TOO_LARGE", message));
+                    }
+                }
+            }
+        };
         let mut listener = Self { platform, query, hears, subscription, seal, sent: 0 };
         let (view, filter) = listener.newest()?;
         if filter != program {

@@ -8,7 +8,6 @@ use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
 use decidr_domain::id::EntityId;
 use decidr_domain::value::Value;
-use decidr_sinks::LiveQuery;
 use decidr_sinks::live::Changes;
 
 use super::changes::{GroupOp, OpKind};
@@ -100,7 +99,7 @@ impl LiveGroups {
         view.arranged.scan_selected(listener.collection(), &selection, None, |row| {
             if !view.budget.take() {
                 trouble = Err(ScanBudget::exhausted());
-            } else if LiveQuery::matches(row, filter) {
+            } else if view.matches_by_clock(row, filter) {
                 self.count(row, true);
                 trouble = self.affordable();
             }

@@ -227,6 +227,11 @@ impl TenantView {
         LiveQuery::matches_at(row, filter, Some(self.now))
     }
 
+    /// The same as of the tenant's clock, as live queries have it.
+    pub(crate) fn matches_by_clock(&self, row: &Row, filter: Option<&Program>) -> bool {
+        LiveQuery::matches_at(row, filter, self.schema.clock())
+    }
+
     /// Which entities of a collection need be looked at for a filter.
     pub(crate) fn select(&self, collection: CollectionId, filter: Option<&Program>) -> Selection {
         self.select_equal(collection, &filter.map(Program::equalities).unwrap_or_default())

@@ -3,7 +3,6 @@
 use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
 use decidr_dataflow::Selection;
 use decidr_domain::id::{CollectionId, EntityId};
-use decidr_sinks::LiveQuery;
 use decidr_sinks::live::Hears;
 use futures_util::{Stream, StreamExt as _};
 
@@ -131,7 +130,7 @@ impl Snapshot {
         tokio::task::block_in_place(|| {
             view.arranged.scan_selected(collection, &self.selection, self.after, |row| {
                 self.after = Some(row.entity.id);
-                if LiveQuery::matches(row, filter.as_ref()) {
+                if view.matches_by_clock(row, filter.as_ref()) {
                     ops.push(Op::new(view, OpKind::Insert, row.entity.id, None, Some(row.clone())));
                 }
                 ops.len() < SNAPSHOT_PAGE

@@ -94,7 +94,7 @@ impl Window {
         let selection = view.select(collection, filter);
         view.arranged.scan_selected(collection, &selection, None, |row| {
             affordable = view.budget.take();
-            if affordable && live::LiveQuery::matches(row, filter) {
+            if affordable && view.matches_by_clock(row, filter) {
                 self.put(row);
             }
             affordable

@@ -1,0 +1,95 @@
+//! Filters that ask what time it is: when time alone lets a row in or out.
+//!
+//! Of each row is known when the filter comes out otherwise next though the row stays as it is, as of the attributes that ask
+//! ([`Program::next_change`]). Between two of a tenant's times only those rows are looked at whose moment lies between.
+
+use std::collections::BTreeSet;
+
+use decidr_domain::delta::Row;
+use decidr_domain::formula::{At, Program};
+use decidr_domain::id::{EntityId, Position};
+use jiff::Timestamp;
+use rustc_hash::FxHashMap;
+
+/// How many rows may wait for their time in all queries of a tenant together.
+pub const SCHEDULED_MAX: usize = 2_000_000;
+
+/// How many rows may change while it is found out when they are due.
+const MISSED_MAX: usize = 1_000_000;
+
+/// When rows are due.
+#[derive(Default)]
+pub(crate) struct Schedule {
+    by_time: BTreeSet<(Timestamp, EntityId)>,
+    rows: FxHashMap<EntityId, (Timestamp, Row)>,
+}
+
+impl Schedule {
+    /// Takes in a row as it is now.
+    pub(crate) fn put(&mut self, row: &Row, filter: &Program, now: Option<Timestamp>) {
+        self.put_due(row, due(row, filter, now));
+    }
+
+    /// Takes in a row of which is known when it is due.
+    pub(crate) fn put_due(&mut self, row: &Row, at: Option<Timestamp>) {
+        let id = row.entity.id;
+        let before = match at {
+            Some(at) => self.rows.insert(id, (at, row.clone())),
+            None => self.rows.remove(&id),
+        };
+        if let Some((before, _)) = before {
+            self.by_time.remove(&(before, id));
+        }
+        self.by_time.extend(at.map(|at| (at, id)));
+    }
+
+    /// The rows whose time has come, by entity. They stay due until they are put again.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<Row> {
+        let due = self.by_time.iter().take_while(|(at, _)| *at <= now);
+        let mut rows: Vec<Row> = due.filter_map(|(_, id)| self.rows.get(id)).map(|(_, row)| row.clone()).collect();
+        rows.sort_unstable_by_key(|row| row.entity.id);
+        rows
+    }
+
+    /// When the first is due.
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// When a row in sight is due.
+pub(crate) fn due(row: &Row, filter: &Program, now: Option<Timestamp>) -> Option<Timestamp> {
+    if row.entity.archived { None } else { filter.next_change(&At { cells: row, now }) }
+}
+
+/// What a query knows of time.
+pub(crate) enum Timed {
+    /// Its filter does not ask.
+    No,
+    /// It is being found out when rows are due. Meanwhile: the rows that changed, and at which position of the log.
+    Unknown(Vec<(Position, Row)>),
+    /// It is known.
+    Known(Schedule),
+}
+
+impl Timed {
+    pub(crate) fn of(filter: Option<&Program>) -> Self {
+        if filter.is_some_and(|filter| filter.is_timed) { Timed::Unknown(Vec::new()) } else { Timed::No }
+    }
+
+    /// Whether there are too many changes to remember.
+    pub(crate) fn misses(&self) -> bool {
+        matches!(self, Timed::Unknown(missed) if missed.len() > MISSED_MAX)
+    }
+
+    pub(crate) fn schedule(&self) -> Option<&Schedule> {
+        match self {
+            Timed::Known(schedule) => Some(schedule),
+            Timed::No | Timed::Unknown(_) => None,
+        }
+    }
+}

@@ -134,7 +134,10 @@ impl Bench {
 
     /// Listens to a collection.
     pub fn listen(&self, collection: CollectionId) -> Subscription {
-        self.platform.live().subscribe(LiveQuery { tenant: self.tenant, collection, filter: None }, None, Hears::Entities)
+        self.platform
+            .live()
+            .subscribe(LiveQuery { tenant: self.tenant, collection, filter: None }, None, Hears::Entities)
+            .expect("no time is asked for")
     }
 
     /// Until a subscriber has the change at this position.

@@ -82,7 +82,7 @@ async fn main() -> anyhow::Result<()> {
         true
     });
     let query = LiveQuery { tenant: schema.tenant.id, collection: collection("airlines")?, filter: None };
-    let mut subscription = platform.live().subscribe(query, None, Hears::Entities);
+    let mut subscription = platform.live().subscribe(query, None, Hears::Entities).expect("no time is asked for");
     let waiting = Arc::new(Mutex::new(Waiting::default()));
     let measured = Arc::new(Mutex::new((histogram()?, histogram()?)));
 

@@ -92,7 +92,7 @@ async fn main() -> anyhow::Result<()> {
     println!("revenue of Ada: {}", text(&row.cell(revenue)));
 
     let query = LiveQuery { tenant: story.tenant, collection: customers, filter: None };
-    let mut subscription = story.platform.live().subscribe(query, None, Hears::Entities);
+    let mut subscription = story.platform.live().subscribe(query, None, Hears::Entities).expect("no time is asked for");
     let values = Map::from_iter([("quantity".to_owned(), json!(100))]);
     story.send(us, Command::Entity(EntityCommand::SetValues { id: order, values, expected_version: None })).await?;
     if let Next::Changes(changes) = subscription.next().await {

@@ -124,7 +124,7 @@ impl Things {
         let found = |selection: &Selection| {
             let mut found = Vec::new();
             arranged.scan_selected(self.collection, selection, None, |row| {
-                found.extend(LiveQuery::matches(row, Some(&program)).then_some(row.entity.id));
+                found.extend(LiveQuery::matches_at(row, Some(&program), None).then_some(row.entity.id));
                 true
             });
             found
@@ -135,7 +135,7 @@ impl Things {
         if let [first, .., last] = all[..] {
             let mut behind = Vec::new();
             arranged.scan_selected(self.collection, &selection, Some(first), |row| {
-                behind.extend(LiveQuery::matches(row, Some(&program)).then_some(row.entity.id));
+                behind.extend(LiveQuery::matches_at(row, Some(&program), None).then_some(row.entity.id));
                 row.entity.id != last
             });
             assert_eq!(behind, all[1..], "{filter}");

@@ -92,6 +92,9 @@ fn row(entity: u128, collection: u128, since: u64, state: &State) -> Row {
     Row::new(since, Arc::new(entity), Layout::of(&[IDS[1]]), [Value::from(state.b)].into_iter())
 }
 
+/// Somebody who is still looking at what there was, and at which time.
+type Looking = (Listener, Unscheduled, BTreeMap<EntityId, Row>, Option<Timestamp>);
+
 /// Somebody who listens from one delta on until another.
 #[derive(Clone, Debug)]
 struct Listener {
@@ -150,7 +153,7 @@ proptest! {
                 rows.iter().filter(|(_, row)| matches(row)).map(|(id, row)| (*id, row.clone())).collect()
             };
             listening.retain(|(listener, ..)| listener.until > n);
-            let mut looking: Vec<(Listener, Unscheduled, BTreeMap<EntityId, Row>, Option<Timestamp>)> = Vec::new();
+            let mut looking: Vec<Looking> = Vec::new();
             let schedule = |listener: &Listener, unscheduled: Unscheduled, rows: &BTreeMap<EntityId, Row>, position: u64, now| {
                 let (_, program) = program(listener.filter);
                 let is_of = |row: &&Row| row.entity.collection_id.0.as_u128() == listener.collection;
@@ -172,7 +175,7 @@ proptest! {
                             looking.push((listener.clone(), unscheduled, rows.clone(), now));
                             continue;
                         }
-                        schedule(listener, unscheduled, &rows, n as u64, now).ok().unwrap()
+                        schedule(listener, unscheduled, &rows, n as u64, now).unwrap()
                     }
                 };
                 listening.push((listener.clone(), subscription, matching(&rows, &catalog, listener)));
@@ -200,7 +203,7 @@ proptest! {
                 changes,
             }));
             for (listener, unscheduled, old, now) in looking {
-                let subscription = schedule(&listener, unscheduled, &old, n as u64, now).ok().unwrap();
+                let subscription = schedule(&listener, unscheduled, &old, n as u64, now).unwrap();
                 let known = matching(&rows, &catalog, &listener);
                 listening.push((listener, subscription, known));
             }

@@ -114,7 +114,7 @@ impl Things {
 
     fn program(&self, arranged: &Arranged, filter: &str) -> Program {
         let schema = arranged.catalog().tenant(self.tenant).unwrap();
-        let (_, program) = resolve::formula(schema, self.collection, filter, "the filter").unwrap();
+        let (_, program) = resolve::filter(schema, self.collection, filter, "nobody").unwrap();
         schema.shown_program(program)
     }
 

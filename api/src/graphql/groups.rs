@@ -148,7 +148,7 @@ pub(crate) fn groups(
 ) -> Result<Groups, Refusal> {
     let keys: Vec<String> = group_by.iter().map(|order| order.attribute.clone()).collect();
     let keys = checked_levels(view, collection, &keys)?;
-    let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+    let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
     let filter = filter.map(|(_, program)| view.schema.shown_program(program));
     let levels: Vec<_> = keys.into_iter().zip(group_by.iter().map(|order| order.direction)).collect();
     let summaries = checked_summaries(view, collection, summaries)?;

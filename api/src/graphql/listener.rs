@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use decidr_dataflow::Arranged;
 use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{CollectionId, Position};
-use decidr_domain::schema::resolve;
 use decidr_sinks::LiveQuery;
 use decidr_sinks::live::{Changes, Hears, Next, SCHEDULED_MAX, Unschedulable, Unscheduled};
 
@@ -22,13 +20,20 @@ pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it is tried to find out when entities are due, if the schema changes meanwhile.
 const TRIES: usize = 5;
 
-/// Listens to one live query.
-pub(super) struct Listener {
+/// Who listens to what.
+#[derive(Clone)]
+struct Ear {
     platform: Arc<Platform>,
     query: LiveQuery,
     hears: Hears,
-    subscription: decidr_sinks::Subscription,
     seal: Seal,
+    actor: Arc<str>,
+}
+
+/// Listens to one live query.
+pub(super) struct Listener {
+    ear: Ear,
+    subscription: decidr_sinks::Subscription,
     sent: Position,
 }
 
@@ -54,21 +59,19 @@ fn gone() -> Refusal {
     Refusal::new("NOT_FOUND", "the collection, or an attribute that the query refers to, is gone")
 }
 
-/// Listens to a query whose filter asks what time it is, after looking at what it may let in when.
-fn scheduled(
-    unscheduled: Unscheduled,
-    query: &LiveQuery,
-    filter: Option<&Program>,
-    arranged: &Arranged,
-) -> Result<decidr_sinks::Subscription, Unschedulable> {
-    let filter = filter.ok_or(Unschedulable::Outdated)?;
-    let clock = arranged.catalog().tenant(query.tenant).and_then(|schema| schema.clock());
-    tokio::task::block_in_place(|| {
-        unscheduled.schedule(filter, arranged.position(), clock, |visit| {
-            let selection = arranged.select(query.tenant, query.collection, &filter.equalities());
-            arranged.scan_selected(query.collection, &selection, None, |row| visit(row));
+impl Ear {
+    /// Listens to a query whose filter asks what time it is, after looking at what it may let in when.
+    fn schedule(&self, unscheduled: Unscheduled, filter: Option<&Program>) -> Result<decidr_sinks::Subscription, Unschedulable> {
+        let filter = filter.ok_or(Unschedulable::Outdated)?;
+        let (arranged, LiveQuery { tenant, collection, .. }) = (self.platform.arranged(), &self.query);
+        let clock = arranged.catalog().tenant(*tenant).and_then(|schema| schema.clock());
+        tokio::task::block_in_place(|| {
+            unscheduled.schedule(filter, arranged.position(), clock, |visit| {
+                let selection = arranged.select(*tenant, *collection, &filter.equalities());
+                arranged.scan_selected(*collection, &selection, None, visit);
+            })
         })
-    })
+    }
 }
 
 impl Listener {
@@ -81,77 +84,69 @@ impl Listener {
     ) -> Result<(Self, Beginning), Refusal> {
         let view = request.view(None).await?;
         view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
-        let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+        let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
         let tenant = request.tenant()?;
         if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
             clocks::wind(tenant, request.platform).await?;
         }
         let query = LiveQuery { tenant, collection, filter: filter.map(|(expression, _)| expression) };
-        Self::listen(request.platform.clone(), query, hears, request.seal())
+        let (platform, actor) = (request.platform.clone(), request.caller.actor.as_str().into());
+        Self::listen(Ear { platform, query, hears, seal: request.seal(), actor })
     }
 
-    fn listen(platform: Arc<Platform>, query: LiveQuery, hears: Hears, seal: Seal) -> Result<(Self, Beginning), Refusal> {
-        Self::listen_again(platform, query, hears, seal, TRIES)
-    }
-
-    fn listen_again(
-        platform: Arc<Platform>,
-        query: LiveQuery,
-        hears: Hears,
-        seal: Seal,
-        tries: usize,
-    ) -> Result<(Self, Beginning), Refusal> {
-        // Listen first, look then: what comes in between is in both, and passed over.
-        let program = query.program(platform.arranged().catalog()).map_err(|_| gone())?;
-        let subscription = match platform.live().subscribe(query.clone(), program.clone(), hears) {
-            Ok(subscription) => subscription,
-            Err(unscheduled) => {
-                let arranged = platform.arranged();
-                match scheduled(unscheduled, &query, program.as_ref(), &arranged) {
-                    Ok(subscription) => subscription,
-                    Err(Unschedulable::Outdated) if tries > 1 => return Self::listen_again(platform, query, hears, seal, tries - 1),
-                    Err(Unschedulable::Outdated) => {
-                        return Err(Refusal::new("TOO_LARGE", "the collection changes too fast to be listened to; filter more"));
-                    }
-                    Err(Unschedulable::TooMany) => {
-                        let message =
-                            format!("more than {SCHEDULED_MAX} entities would wait for their time; filter by something else, too");
-                        return Err(Refusal::new("TOO_LARGE", message));
-                    }
+    fn listen(ear: Ear) -> Result<(Self, Beginning), Refusal> {
+        let mut tries = 0;
+        loop {
+            // Listen first, look then: what comes in between is in both, and passed over.
+            let program = ear.query.program(ear.platform.arranged().catalog()).map_err(|_| gone())?;
+            let subscribed = ear.platform.live().subscribe(ear.query.clone(), program.clone(), ear.hears);
+            let scheduled = subscribed.or_else(|unscheduled| ear.schedule(unscheduled, program.as_ref()));
+            tries += 1;
+            let subscription = match scheduled {
+                Ok(subscription) => subscription,
+                Err(Unschedulable::Outdated) if tries < TRIES => continue,
+                Err(Unschedulable::Outdated) => {
+                    return Err(Refusal::new(
+                        "TOO_LARGE",
+                        "the collection changes too fast to be listened to; filter by something else, too",
+                    ));
                 }
+                Err(Unschedulable::TooMany) => {
+                    let message = format!("more than {SCHEDULED_MAX} entities would wait for their time; filter by something else, too");
+                    return Err(Refusal::new("TOO_LARGE", message));
+                }
+            };
+            let mut listener = Self { ear: ear.clone(), subscription, sent: 0 };
+            let (view, filter) = listener.newest()?;
+            // Otherwise the schema changed in between, and whoever listens has the filter of before.
+            if filter == program {
+                return Ok((listener, Beginning { view, filter: program }));
             }
-        };
-        let mut listener = Self { platform, query, hears, subscription, seal, sent: 0 };
-        let (view, filter) = listener.newest()?;
-        if filter != program {
-            // The schema changed in between, and whoever listens has the filter of before.
-            return Self::listen(listener.platform, listener.query, hears, listener.seal);
         }
-        Ok((listener, Beginning { view, filter: program }))
     }
 
     /// The newest state, and the filter as of then. What is heard from now on is not in it.
     pub(super) fn newest(&mut self) -> Result<(TenantView, Option<Program>), Refusal> {
         let view = self.view()?;
-        let filter = self.query.program(view.arranged.catalog()).map_err(|_| gone())?;
-        self.sent = view.arranged.newest(self.query.tenant);
+        let filter = self.ear.query.program(view.arranged.catalog()).map_err(|_| gone())?;
+        self.sent = view.arranged.newest(self.ear.query.tenant);
         Ok((view, filter))
     }
 
     fn view(&self) -> Result<TenantView, Refusal> {
-        let arranged = self.platform.arranged();
-        let schema = arranged_schema(&arranged, self.query.tenant)?;
-        Ok(TenantView::new(arranged, schema, self.seal.clone(), ScanBudget::default()))
+        let arranged = self.ear.platform.arranged();
+        let schema = arranged_schema(&arranged, self.ear.query.tenant)?;
+        Ok(TenantView::new(arranged, schema, self.ear.seal.clone(), ScanBudget::default(), self.ear.actor.clone()))
     }
 
     /// The collection.
     pub(super) fn collection(&self) -> CollectionId {
-        self.query.collection
+        self.ear.query.collection
     }
 
     /// Up to where everything was heard.
     pub(super) fn position(&self) -> PositionToken {
-        self.seal.position(self.query.tenant, self.sent)
+        self.ear.seal.position(self.ear.query.tenant, self.sent)
     }
 
     /// What comes next; waits for it.
@@ -161,7 +156,7 @@ impl Listener {
                 Ok(next) => next,
                 Err(_) => {
                     // First how far it is, then whether something waits: so nothing up to there can be missed.
-                    let position = self.platform.live().newest(self.query.tenant);
+                    let position = self.ear.platform.live().newest(self.ear.query.tenant);
                     match self.subscription.try_next() {
                         Some(next) => next,
                         None if position > self.sent => {
@@ -180,7 +175,7 @@ impl Listener {
                     return Ok(Heard::Changes(self.view()?, changes));
                 }
                 Next::Lagged => {
-                    let (listener, beginning) = Self::listen(self.platform.clone(), self.query.clone(), self.hears, self.seal.clone())?;
+                    let (listener, beginning) = Self::listen(self.ear.clone())?;
                     *self = listener;
                     return Ok(Heard::Lost(beginning));
                 }

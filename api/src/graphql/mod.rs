@@ -28,11 +28,13 @@ use std::time::Duration;
 
 use async_graphql::{Context, Schema};
 use decidr_dataflow::{Arranged, Selection};
+use decidr_domain::aggregate::user;
 use decidr_domain::command::Authority;
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{At, Equality, Program};
+use decidr_domain::formula::{At, Equality, Expression, Program};
 use decidr_domain::id::{AttributeId, CollectionId, Position, TenantId};
-use decidr_domain::schema::TenantSchema;
+use decidr_domain::rejection::Rejection;
+use decidr_domain::schema::{TenantSchema, resolve};
 use decidr_sinks::LiveQuery;
 use jiff::Timestamp;
 
@@ -125,7 +127,7 @@ impl<'a> Request<'a> {
             }
         };
         let schema = arranged_schema(&arranged, tenant)?;
-        Ok(TenantView::new(arranged, schema, self.seal(), self.budget.clone()))
+        Ok(TenantView::new(arranged, schema, self.seal(), self.budget.clone(), self.caller.actor.as_str().into()))
     }
 
     /// The same for a query that may read cells which are computed aside: where the position asked for is not older than
@@ -175,6 +177,8 @@ pub(crate) struct TenantView {
     pub(crate) budget: ScanBudget,
     /// What time it is for filters.
     now: Timestamp,
+    /// Who asks.
+    actor: Arc<str>,
 }
 
 /// How many rows one request may look at to filter and to sort, all its fields together.
@@ -218,8 +222,17 @@ impl Seal {
 }
 
 impl TenantView {
-    pub(crate) fn new(arranged: Arc<Arranged>, schema: Arc<TenantSchema>, seal: Seal, budget: ScanBudget) -> Self {
-        Self { arranged, schema, seal, budget, now: Timestamp::now() }
+    pub(crate) fn new(arranged: Arc<Arranged>, schema: Arc<TenantSchema>, seal: Seal, budget: ScanBudget, actor: Arc<str>) -> Self {
+        Self { arranged, schema, seal, budget, now: Timestamp::now(), actor }
+    }
+
+    /// What a user wrote as a filter over a collection.
+    pub(crate) fn filter(&self, collection: CollectionId, text: &str) -> Result<(Expression, Program), Rejection> {
+        let is_caller = |user: &&user::User| user.email == *self.actor || user.id.to_string() == *self.actor;
+        match self.schema.users.values().find(is_caller) {
+            Some(user) => resolve::filter(&self.schema, collection, text, &user.id.to_string()),
+            None => resolve::filter(&self.schema, collection, text, &self.actor),
+        }
     }
 
     /// Whether a row is in sight and passes a filter.

@@ -9,7 +9,6 @@ use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{CollectionId, EntityId};
-use decidr_domain::schema::resolve;
 use decidr_domain::value::Value;
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +118,7 @@ impl Page {
         if !(0..=FIRST_MAX).contains(&first) {
             return Err(Refusal::new("INVALID_INPUT", format!("first lies between 0 and {FIRST_MAX}, and this is {first}")));
         }
-        let filter = filter.map(|filter| resolve::formula(&view.schema, collection, filter, "the filter")).transpose()?;
+        let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
         let order = checked_order(view, collection, order_by.unwrap_or_default())?;
         let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len());
         let after = match after {

@@ -10,7 +10,7 @@ use decidr_domain::aggregate::attribute::Definition;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
-use decidr_domain::schema::{Crossing, Direction, resolve};
+use decidr_domain::schema::{Crossing, Direction};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::entity::Entity;
@@ -297,6 +297,6 @@ fn own_row(view: &TenantView, id: EntityId) -> Result<Row, Refusal> {
 }
 
 fn filter_of(view: &TenantView, collection: CollectionId, filter: &str) -> Result<Program, Refusal> {
-    let (_, program) = resolve::formula(&view.schema, collection, filter, "the filter")?;
+    let (_, program) = view.filter(collection, filter)?;
     Ok(view.schema.shown_program(program))
 }

@@ -142,6 +142,20 @@ impl Node {
         }
     }
 
+    /// Calls `visit` with the place of every call of this function, in the order of the text.
+    pub fn each_call(&self, function: &str, visit: &mut impl FnMut(Span)) {
+        match &self.kind {
+            NodeKind::Number(_) | NodeKind::Text(_) | NodeKind::Variable(_) | NodeKind::Attribute(_) => {}
+            NodeKind::Negate(operand) => operand.each_call(function, visit),
+            NodeKind::Binary(_, left, right) => {
+                left.each_call(function, visit);
+                right.each_call(function, visit);
+            }
+            NodeKind::Call(name, _) if name == function => visit(self.span),
+            NodeKind::Call(_, arguments) => arguments.iter().for_each(|argument| argument.each_call(function, visit)),
+        }
+    }
+
     /// Whether both are the same formula, wherever it stands in a text.
     pub fn means_the_same(&self, other: &Node) -> bool {
         use NodeKind::*;

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
+use super::ast::escaped;
 use super::check::{Attributes, Resolved, Scope, check};
 use super::eval::Program;
+use super::functions;
 use super::parse::{parse, parse_stored};
 use super::{FormulaError, Span};
 use crate::id::AttributeId;
@@ -31,6 +33,23 @@ impl Expression {
             _ => None,
         });
         Ok((Expression(stored), program))
+    }
+
+    /// The same where somebody asks: [`functions::CALLER`] is this text.
+    pub fn from_caller(text: &str, attributes: &dyn Attributes, caller: &str) -> Result<(Expression, Program), FormulaError> {
+        let scope = Scope::of(attributes);
+        let as_written = Self::from_user_in(text, scope)?;
+        if !as_written.1.expr.calls(&|function| function.name == functions::CALLER) {
+            return Ok(as_written);
+        }
+        let (mut out, mut copied) = (String::new(), 0);
+        parse(text, &scope.variable_names())?.each_call(functions::CALLER, &mut |Span { start, end }| {
+            out.push_str(&text[copied..start]);
+            out.push_str(&format!("\"{}\"", escaped(caller)));
+            copied = end;
+        });
+        out.push_str(&text[copied..]);
+        Self::from_user_in(&out, scope)
     }
 
     /// The typed program; `attributes` resolves ids.

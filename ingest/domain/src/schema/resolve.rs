@@ -87,7 +87,8 @@ pub fn definition(
         DefinitionInput::ModifiedBy { attributes } => Definition::ModifiedBy { attribute_ids: written(collection, attributes)? },
         DefinitionInput::User { multiple } => Definition::User { multiple: *multiple },
         DefinitionInput::Formula { expression } => {
-            Definition::Formula { expression: formula(schema, collection.id(), expression, "the formula")?.0 }
+            let attributes = CollectionScope { schema, collection_id: collection.id() };
+            Definition::Formula { expression: checked(expression, Scope::of(&attributes), "the formula")?.0 }
         }
         DefinitionInput::Lookup { link, attribute, selection } => {
             let (link_id, target) = link_of(schema, collection, link)?;
@@ -222,12 +223,6 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
     }
 }
 
-/// What a user wrote as a formula over `collection`: the form that is stored, and the program.
-pub fn formula(schema: &TenantSchema, collection: CollectionId, text: &str, what: &str) -> Result<(Expression, Program), Rejection> {
-    let attributes = CollectionScope { schema, collection_id: collection };
-    checked(text, Scope::of(&attributes), what)
-}
-
 /// A formula over the values of linked entities, and over the attributes of the entity that they are linked to.
 fn over_values(schema: &TenantSchema, collection: CollectionId, text: &str, item: Type) -> Result<Expression, Rejection> {
     let attributes = CollectionScope { schema, collection_id: collection };
@@ -314,7 +309,17 @@ fn selection(
 }
 
 fn checked(text: &str, scope: Scope<'_>, what: &str) -> Result<(Expression, Program), Rejection> {
-    Expression::from_user_in(text, scope).map_err(|error| Rejection::Formula { what: what.into(), error })
+    let checked = Expression::from_user_in(text, scope).map_err(|error| Rejection::Formula { what: what.into(), error })?;
+    if checked.1.expr.calls(&|function| function.name == functions::CALLER) {
+        return Err(Rejection::InvalidInput("ME is for filters of queries: what is stored is the same for everybody".into()));
+    }
+    Ok(checked)
+}
+
+/// The filter of a query over `collection`, and who asks.
+pub fn filter(schema: &TenantSchema, collection: CollectionId, text: &str, caller: &str) -> Result<(Expression, Program), Rejection> {
+    let attributes = CollectionScope { schema, collection_id: collection };
+    Expression::from_caller(text, &attributes, caller).map_err(|error| Rejection::Formula { what: "the filter".into(), error })
 }
 
 /// The program of what a user wrote as a formula over `collection`.

@@ -5,6 +5,7 @@ mod array;
 mod calendar;
 mod date;
 mod date_text;
+mod file;
 mod logical;
 mod numeric;
 mod record;
@@ -42,6 +43,7 @@ pub const FAMILIES: &[Family] = &[
     ("Calendar", calendar::FUNCTIONS),
     ("Dates as text", date_text::FUNCTIONS),
     ("Lists", array::FUNCTIONS),
+    ("Files", file::FUNCTIONS),
     ("Records", record::FUNCTIONS),
 ];
 
@@ -52,6 +54,9 @@ pub const TIMED: &[&str] = &["NOW", "TODAY", "FROMNOW", "TONOW"];
 pub fn is_of_entity(function: &Function) -> bool {
     record::FUNCTIONS.iter().any(|other| other.name == function.name)
 }
+
+/// The function that says who asks. Only who asks a query does; what is stored is the same for everybody.
+pub const CALLER: &str = "ME";
 
 /// The functions whose value depends on when attributes were written to.
 pub const OF_CHANGES: &[&str] = &["LAST_MODIFIED_TIME", "LAST_MODIFIED_BY"];

@@ -1,11 +1,12 @@
 //! What there is to say about the entity itself.
 
-use super::{Call, Function, Kind, Parameters};
+use super::{CALLER, Call, Function, Kind, Parameters};
 use crate::formula::eval::{Evaluation, Expr};
+use crate::formula::outcome::error;
 use crate::formula::types::Type;
 use crate::id::AttributeId;
 use crate::stamp::Stamp;
-use crate::value::Value;
+use crate::value::{ErrorKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {
@@ -64,6 +65,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Lazy(|evaluation, of| Ok(modified(evaluation, of).map_or(Value::Blank, |stamp| Value::text(stamp.by.as_str())))),
         doc: "Who wrote last to one of the attributes, or without any to the entity.",
         examples: &[],
+    },
+    Function {
+        name: CALLER,
+        arguments: "",
+        parameters: Parameters::exactly(&[]),
+        returns: |_| Type::Text,
+        // In the filter of a query a text stands in its place.
+        call: Call::Strict(|_| Err(error(ErrorKind::Value, "only the filter of a query knows who asks"))),
+        doc: "Who asks, as text: the id of the user, or what the token's bearer is called who is none. For filters of queries and of \
+              live queries only: `HAS_ANY({assignees}, ME())`.",
+        examples: &[("ME()", "#value")],
     },
 ];
 

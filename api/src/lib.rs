@@ -12,4 +12,5 @@ pub mod http;
 mod measure;
 pub mod platform;
 pub mod position;
+mod walks;
 pub mod websocket;

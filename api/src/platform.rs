@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::clocks::{self, Asker};
+use crate::walks::Walks;
 
 /// How many events are read from the log at a time when it is replayed.
 const REPLAY_PAGE: usize = 8192;
@@ -95,6 +96,7 @@ pub struct Platform {
     log: Arc<dyn EventLog>,
     engine: Arc<Engine>,
     live: Arc<Live>,
+    walks: Arc<Walks>,
     commands: CommandPath,
     /// End with it.
     _tasks: JoinSet<()>,
@@ -120,6 +122,10 @@ impl Platform {
         let live = Arc::new(Live::telling(Box::new(move |tenant, at| {
             let _ = of_filters.send((Asker::Filters, tenant, at));
         })));
+        let walks = Arc::new(Walks::default());
+        let walking = walks.clone();
+        // Before the sinks: what live queries have heard of, walks have.
+        engine.subscribe(Box::new(move |published| walking.apply(published)));
         let sinks: Vec<Arc<dyn Sink>> = vec![live.clone()];
         engine.subscribe(Box::new(move |published| sinks.iter().for_each(|sink| sink.apply(&published.delta))));
 
@@ -142,7 +148,7 @@ impl Platform {
         let mut tasks = JoinSet::new();
         tasks.spawn(complete_computations(computed, commands.clone()));
         tasks.spawn(clocks::run(due, commands.clone()));
-        Ok(Self { log, engine, live, commands, _tasks: tasks, _lock: None })
+        Ok(Self { log, engine, live, walks, commands, _tasks: tasks, _lock: None })
     }
 
     /// Executes a command.
@@ -207,6 +213,11 @@ impl Platform {
     /// Live queries.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// Standing walks.
+    pub(crate) fn walks(&self) -> &Walks {
+        &self.walks
     }
 
     /// The dataflow.

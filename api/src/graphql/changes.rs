@@ -38,6 +38,38 @@ pub(crate) struct Op {
     node: Option<Entity>,
 }
 
+/// What changed about what is reached, up to a position. SNAPSHOT and PROGRESS are as in Changes; there is no RESET.
+#[derive(SimpleObject)]
+pub(crate) struct TraversalChanges {
+    pub(crate) position: PositionToken,
+    pub(crate) kind: ChangesKind,
+    pub(crate) ops: Vec<ReachedOp>,
+}
+
+/// `reached` is null for DELETE. UPDATE: it is otherwise, or farther or nearer.
+#[derive(SimpleObject)]
+pub(crate) struct ReachedOp {
+    pub(crate) op: OpKind,
+    pub(crate) id: ID,
+    pub(crate) reached: Option<Reached>,
+}
+
+/// An entity that is reached.
+#[derive(SimpleObject)]
+pub(crate) struct Reached {
+    /// How many links away it is, at least.
+    pub(crate) depth: i64,
+    pub(crate) node: Entity,
+}
+
+/// The shortest way as of a position. `path` is null if there is none, and for PROGRESS, which says that nothing changed.
+#[derive(SimpleObject)]
+pub(crate) struct PathChanges {
+    pub(crate) position: PositionToken,
+    pub(crate) kind: ChangesKind,
+    pub(crate) path: Option<Vec<Entity>>,
+}
+
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub(crate) enum OpKind {

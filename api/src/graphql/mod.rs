@@ -9,6 +9,7 @@ mod explain;
 mod groups;
 mod listener;
 mod live_groups;
+mod live_walks;
 mod maintained;
 mod mutation;
 mod page;

@@ -6,10 +6,11 @@ use decidr_domain::id::{CollectionId, EntityId};
 use decidr_sinks::live::Hears;
 use futures_util::{Stream, StreamExt as _};
 
-use super::changes::{Changes, ChangesKind, GroupChanges, Op, OpKind};
+use super::changes::{Changes, ChangesKind, GroupChanges, Op, OpKind, PathChanges, TraversalChanges};
 use super::groups::{self, SummaryInput};
 use super::listener::{Beginning, Heard, Listener};
 use super::live_groups::LiveGroups;
+use super::live_walks::{Followed, Traversed, WalkFeed, Way};
 use super::maintained;
 use super::page::{FIRST_MAX, OrderBy};
 use super::query::parse;
@@ -46,17 +47,76 @@ impl Subscription {
             let feed = Feed { listener, snapshot: Some(snapshot), resets: false };
             return Ok(unfold(feed, async |feed: &mut Feed| feed.next().await).boxed());
         }
-        let first = first.unwrap_or(FIRST_DEFAULT);
-        if !(1..=FIRST_MAX).contains(&first) {
-            return Err(Refusal::new("INVALID_INPUT", format!("first lies between 1 and {FIRST_MAX}, and this is {first}")));
-        }
-        let window = Window::new(&beginning.view, collection, order_by.as_deref().unwrap_or_default(), first as usize)?;
+        let window = Window::new(&beginning.view, collection, order_by.as_deref().unwrap_or_default(), checked_first(first)?)?;
         let feed = maintained::Feed::start(listener, &beginning, window)?;
         let next = async |feed: &mut maintained::Feed<Window>| {
             let (position, kind, ops) = feed.next().await?;
             Ok(Changes { position, kind, ops })
         };
         Ok(unfold(feed, next).boxed())
+    }
+
+    /// What can be reached from an entity by links and backlinks, named by key, in whichever collections have them, and how far
+    /// away it is: a snapshot, the nearest first, then every change. `filter` is a formula over the entity's own collection, and lets
+    /// entities of others not pass.
+    async fn traverse(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        links: Vec<String>,
+        filter: Option<String>,
+        depth_max: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<TraversalChanges, Refusal>> + use<>, Refusal> {
+        let request = Request::of(ctx)?;
+        let view = request.view(None).await?;
+        let walk = Traversed::new(&view, parse("entity", &entity_id)?, &links, filter.as_deref(), depth_max)?;
+        Ok(unfold(WalkFeed::start(&request, walk)?, async |feed: &mut WalkFeed<Traversed>| {
+            let (position, kind, ops) = feed.next().await?;
+            Ok(TraversalChanges { position, kind, ops })
+        }))
+    }
+
+    /// What is at the end of a path of links from an entity, one link after the other: a snapshot, then every change. `filter`
+    /// and `orderBy` are over the collection at the end. With `orderBy` or `first` it is a window, as of `entities`.
+    #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
+    async fn follow(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        path: Vec<String>,
+        filter: Option<String>,
+        order_by: Option<Vec<OrderBy>>,
+        first: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<Changes, Refusal>> + use<>, Refusal> {
+        let request = Request::of(ctx)?;
+        let view = request.view(None).await?;
+        let (mut walk, end) = Followed::new(&view, parse("entity", &entity_id)?, &path, filter.as_deref())?;
+        if order_by.is_some() || first.is_some() {
+            walk = walk.in_window(Window::new(&view, end, order_by.as_deref().unwrap_or_default(), checked_first(first)?)?);
+        }
+        Ok(unfold(WalkFeed::start(&request, walk)?, async |feed: &mut WalkFeed<Followed>| {
+            let (position, kind, ops) = feed.next().await?;
+            Ok(Changes { position, kind, ops })
+        }))
+    }
+
+    /// The entities on a shortest way from one to another by links and backlinks, both ends included, as it is and whenever it is
+    /// another; null while there is none of at most `depthMax` links.
+    async fn shortest_path(
+        &self,
+        ctx: &Context<'_>,
+        from_id: ID,
+        to_id: ID,
+        links: Vec<String>,
+        #[graphql(default = 6)] depth_max: i32,
+    ) -> Result<impl Stream<Item = Result<PathChanges, Refusal>> + use<>, Refusal> {
+        let request = Request::of(ctx)?;
+        let view = request.view(None).await?;
+        let walk = Way::new(&view, parse("entity", &from_id)?, parse("entity", &to_id)?, &links, depth_max)?;
+        Ok(unfold(WalkFeed::start(&request, walk)?, async |feed: &mut WalkFeed<Way>| {
+            let (position, kind, mut ops) = feed.next().await?;
+            Ok(PathChanges { position, kind, path: ops.pop().flatten() })
+        }))
     }
 
     /// The entities that match, in groups by these attributes, one in the other: a snapshot of all groups with their summaries,
@@ -79,6 +139,15 @@ impl Subscription {
             Ok(GroupChanges { position, kind, ops })
         }))
     }
+}
+
+/// How many entities a window shows.
+fn checked_first(first: Option<i32>) -> Result<usize, Refusal> {
+    let first = first.unwrap_or(FIRST_DEFAULT);
+    if !(1..=FIRST_MAX).contains(&first) {
+        return Err(Refusal::new("INVALID_INPUT", format!("first lies between 1 and {FIRST_MAX}, and this is {first}")));
+    }
+    Ok(first as usize)
 }
 
 /// What `next` gives, until it refuses: an error is the last message.

@@ -13,12 +13,13 @@ use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::schema::{Crossing, Direction};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::changes::Reached;
 use super::entity::Entity;
 use super::scalars::PositionToken;
 use super::{Refusal, ScanBudget, TenantView};
 
 /// The most links that a walk may choose from, the longest path of links, and the most entities that are shown.
-const LINKS_MAX: usize = 20;
+pub(super) const LINKS_MAX: usize = 20;
 const FIRST_MAX: i32 = 1000;
 
 /// What can be reached from an entity. It is not among it itself.
@@ -33,16 +34,8 @@ pub(crate) struct Traversal {
     position: PositionToken,
 }
 
-/// An entity that is reached.
-#[derive(SimpleObject)]
-pub(crate) struct Reached {
-    /// How many links away it is, at least.
-    depth: i64,
-    node: Entity,
-}
-
 /// The links that a walk may take, by the collection that they start from.
-type Links = FxHashMap<CollectionId, Vec<Direction>>;
+pub(super) type Links = FxHashMap<CollectionId, Vec<Direction>>;
 
 /// Everything that can be reached from an entity by these links, at most `depth_max` links away. The filter is over the
 /// collection of the start, and lets nothing else pass.
@@ -161,7 +154,7 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
 
 /// By each of these keys, the link or backlink of every collection that can be got to. Refused if the first has none of it
 /// and no other has.
-fn links_of(view: &TenantView, start: CollectionId, keys: &[String]) -> Result<Links, Refusal> {
+pub(super) fn links_of(view: &TenantView, start: CollectionId, keys: &[String]) -> Result<Links, Refusal> {
     if keys.is_empty() || keys.len() > LINKS_MAX {
         return Err(Refusal::new("INVALID_INPUT", format!("links has 1 to {LINKS_MAX} keys")));
     }
@@ -209,7 +202,7 @@ fn links_of(view: &TenantView, start: CollectionId, keys: &[String]) -> Result<L
 }
 
 /// Where an entity's links lead, in sight or not. Each link that is looked at counts.
-fn neighbours(view: &TenantView, row: &Row, links: &Links) -> Result<Vec<EntityId>, Refusal> {
+pub(super) fn neighbours(view: &TenantView, row: &Row, links: &Links) -> Result<Vec<EntityId>, Refusal> {
     let mut out = Vec::new();
     for direction in links.get(&row.entity.collection_id).into_iter().flatten() {
         step(view, row, *direction, &mut out)?;
@@ -287,11 +280,11 @@ fn take(view: &TenantView, ids: &[EntityId], out: &mut Vec<EntityId>) -> Result<
     Ok(())
 }
 
-fn in_sight(view: &TenantView, id: EntityId) -> Option<Row> {
+pub(super) fn in_sight(view: &TenantView, id: EntityId) -> Option<Row> {
     view.arranged.row(id).filter(|row| !row.entity.archived)
 }
 
-fn own_row(view: &TenantView, id: EntityId) -> Result<Row, Refusal> {
+pub(super) fn own_row(view: &TenantView, id: EntityId) -> Result<Row, Refusal> {
     let row = view.arranged.row(id).filter(|row| row.entity.tenant_id == view.schema.tenant.id);
     row.ok_or_else(|| Refusal::new("NOT_FOUND", format!("no entity `{id}`")))
 }

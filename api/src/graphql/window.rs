@@ -87,9 +87,7 @@ impl Window {
 
     /// Looks at the collection, or at what of it may match. Nothing was shown before a first time.
     fn fill(&mut self, view: &TenantView, collection: CollectionId, filter: Option<&Program>) -> Result<(), Refusal> {
-        self.rows.clear();
-        self.places.clear();
-        self.bound = None;
+        self.clear();
         let mut affordable = true;
         let selection = view.select(collection, filter);
         view.arranged.scan_selected(collection, &selection, None, |row| {
@@ -100,6 +98,18 @@ impl Window {
             affordable
         });
         if affordable { Ok(()) } else { Err(ScanBudget::exhausted()) }
+    }
+
+    /// Looks at all rows of a result that somebody else keeps.
+    pub(super) fn fill_from<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+        self.clear();
+        rows.for_each(|row| self.put(row));
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.places.clear();
+        self.bound = None;
     }
 
     /// Takes in a row that is in the result, if it is not behind the bound.
@@ -123,24 +133,24 @@ impl Window {
     }
 
     /// Takes in changes. Afterwards it may have to be filled anew: [`Window::is_short`].
-    fn take_in(&mut self, ops: &[live::Op]) {
-        for op in ops {
-            if let Some(place) = self.places.remove(&op.id) {
+    pub(super) fn take_in<'a>(&mut self, changes: impl IntoIterator<Item = (EntityId, Option<&'a Row>)>) {
+        for (id, row) in changes {
+            if let Some(place) = self.places.remove(&id) {
                 self.rows.remove(&place);
             }
-            if let Some(row) = &op.row {
+            if let Some(row) = row {
                 self.put(row);
             }
         }
     }
 
     /// Whether there may be entities that must be shown and are not known.
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         self.bound.is_some() && self.rows.len() < self.first
     }
 
     /// Whether what it sorts by is read as it was, and from now on as it is; an error if some of it is gone.
-    fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
+    pub(super) fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
         let mut same = true;
         for (reading, _) in &mut self.order {
             let newest = reading.renewed(&view.schema)?;
@@ -157,6 +167,11 @@ impl Window {
         self.shown = next;
         steps
     }
+
+    /// The same as subscribers are told.
+    pub(super) fn ops(&mut self, view: &TenantView) -> Vec<Op> {
+        self.steps().into_iter().map(|step| step.op(view)).collect()
+    }
 }
 
 impl Maintained for Window {
@@ -166,14 +181,14 @@ impl Maintained for Window {
         self.shown.clear();
         self.is_of(&beginning.view)?;
         self.fill(&beginning.view, listener.collection(), beginning.filter.as_ref())?;
-        Ok(self.steps().into_iter().map(|step| step.op(&beginning.view)).collect())
+        Ok(self.ops(&beginning.view))
     }
 
     fn change(&mut self, listener: &mut Listener, view: &TenantView, changes: &live::Changes) -> Result<Vec<Op>, Refusal> {
         let mut view = view.clone();
         let same = self.is_of(&view)?;
         if same {
-            self.take_in(&changes.ops);
+            self.take_in(changes.ops.iter().map(|op| (op.id, op.row.as_ref())));
         }
         if !same || self.is_short() {
             let filter;
@@ -181,7 +196,7 @@ impl Maintained for Window {
             self.is_of(&view)?;
             self.fill(&view, listener.collection(), filter.as_ref())?;
         }
-        Ok(self.steps().into_iter().map(|step| step.op(&view)).collect())
+        Ok(self.ops(&view))
     }
 }
 

@@ -1,0 +1,218 @@
+//! Standing walks: what may change what a walk reaches, told to whoever keeps it.
+//!
+//! A walk is kept by its subscriber ([`reach`]); here is only by which entities a change finds it. A change of an entity, or of a
+//! link to one, concerns the walks that have looked at it. What they must look at again waits for them as a set, so that one that
+//! is slow has less to do and never falls behind. It is taken together with the state as of which it is complete.
+
+pub(crate) mod reach;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use decidr_dataflow::{Arranged, Published};
+use decidr_domain::delta::{Change, Row};
+use decidr_domain::id::{AttributeId, EntityId, TenantId};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::Notify;
+
+/// How many entities may wait to be looked at again by one walk; if there are more, it looks at all.
+const WAITING_MAX: usize = 100_000;
+
+/// All walks.
+#[derive(Default)]
+pub(crate) struct Walks(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The newest state that was looked at; none before there was a walk.
+    arranged: Option<Arc<Arranged>>,
+    walks: FxHashMap<u64, Walk>,
+    /// Those that have looked at an entity. Sorted.
+    by_entity: FxHashMap<EntityId, Vec<u64>>,
+    /// How many walks go along a link.
+    links: FxHashMap<AttributeId, usize>,
+    ids: u64,
+}
+
+struct Walk {
+    tenant: TenantId,
+    links: Vec<AttributeId>,
+    /// What it has looked at.
+    watched: FxHashSet<EntityId>,
+    waiting: Again,
+    notify: Arc<Notify>,
+}
+
+/// What a walk must look at again.
+#[derive(Debug)]
+pub(crate) enum Again {
+    /// These entities: what leads to them or what they are may be otherwise.
+    Heads(FxHashSet<EntityId>),
+    /// Everything.
+    All,
+}
+
+impl Again {
+    fn add(&mut self, heads: impl IntoIterator<Item = EntityId>) {
+        if let Again::Heads(waiting) = self {
+            waiting.extend(heads);
+            if waiting.len() > WAITING_MAX {
+                *self = Again::All;
+            }
+        }
+    }
+
+    /// Whether there is nothing to look at.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Again::Heads(heads) if heads.is_empty())
+    }
+}
+
+/// Where a walk hears what it must look at again. Ends when dropped.
+pub(crate) struct Watch {
+    state: Weak<Mutex<State>>,
+    id: u64,
+    notify: Arc<Notify>,
+}
+
+impl Walks {
+    /// Begins to watch for a walk along these links. At first it must look at everything.
+    pub(crate) fn watch(&self, tenant: TenantId, links: Vec<AttributeId>, newest: impl FnOnce() -> Arc<Arranged>) -> Watch {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // While nobody walked, nothing was kept; from here on nothing is missed.
+        state.arranged.get_or_insert_with(newest);
+        state.ids += 1;
+        let (id, notify) = (state.ids, Arc::new(Notify::new()));
+        for link in &links {
+            *state.links.entry(*link).or_default() += 1;
+        }
+        notify.notify_one();
+        state.walks.insert(id, Walk { tenant, links, watched: FxHashSet::default(), waiting: Again::All, notify: notify.clone() });
+        Watch { state: Arc::downgrade(&self.0), id, notify }
+    }
+
+    /// Takes in what changed.
+    pub(crate) fn apply(&self, published: &Published) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.walks.is_empty() {
+            // What nobody needs is not kept from being let go.
+            state.arranged = None;
+            return;
+        }
+        state.arranged = Some(published.arranged.clone());
+        for change in &published.delta.changes {
+            state.tell(change);
+        }
+        if published.delta.schema_changed {
+            let of: FxHashSet<TenantId> = published.delta.newest.iter().map(|(tenant, _)| *tenant).collect();
+            for walk in state.walks.values_mut().filter(|walk| of.contains(&walk.tenant)) {
+                walk.waiting = Again::All;
+                walk.notify.notify_one();
+            }
+        }
+    }
+}
+
+impl State {
+    /// Tells the walks that a change concerns.
+    fn tell(&mut self, change: &Change) {
+        let id = change.entity_id;
+        let mut heads = vec![id];
+        let mut ends = FxHashSet::default();
+        for link in self.links.keys() {
+            let targets = |row: Option<&Row>| -> FxHashSet<EntityId> {
+                let row = row.filter(|row| !row.entity.archived);
+                row.into_iter().flat_map(|row| row.entity.values.get(*link).targets()).copied().collect()
+            };
+            let (before, after) = (change.old.as_ref(), &change.new);
+            let is_same = before.is_some_and(|before| {
+                before.entity.archived == after.entity.archived && before.entity.values.get(*link) == after.entity.values.get(*link)
+            });
+            if !is_same {
+                ends.extend(targets(before).symmetric_difference(&targets(Some(after))));
+            }
+        }
+        heads.extend(&ends);
+        let concerned = std::iter::once(&id).chain(&ends).filter_map(|entity| self.by_entity.get(entity)).flatten();
+        let concerned: FxHashSet<u64> = concerned.copied().collect();
+        for walk in concerned {
+            if let Some(walk) = self.walks.get_mut(&walk) {
+                walk.waiting.add(heads.iter().copied());
+                walk.notify.notify_one();
+            }
+        }
+    }
+
+    fn forget(&mut self, entity: EntityId, walk: u64) {
+        if let Some(walks) = self.by_entity.get_mut(&entity) {
+            walks.retain(|other| *other != walk);
+            if walks.is_empty() {
+                self.by_entity.remove(&entity);
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Returns when there may be something to look at again.
+    pub(crate) async fn changed(&self) {
+        self.notify.notified().await;
+    }
+
+    /// What must be looked at again, and the state as of which that is all; nothing when the platform ends.
+    pub(crate) fn take(&self) -> Option<(Arc<Arranged>, Again)> {
+        let state = self.state.upgrade()?;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let arranged = state.arranged.clone()?;
+        let walk = state.walks.get_mut(&self.id)?;
+        Some((arranged, std::mem::replace(&mut walk.waiting, Again::Heads(FxHashSet::default()))))
+    }
+
+    /// Says for entities whether the walk looked at them, as they are in a state. Gives those that it did not look at before, if
+    /// there is a newer state: they may have changed unheard.
+    pub(crate) fn update(&self, arranged: &Arc<Arranged>, entities: impl IntoIterator<Item = (EntityId, bool)>) -> Vec<EntityId> {
+        let Some(state) = self.state.upgrade() else { return Vec::new() };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        let is_newest = state.arranged.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, arranged));
+        let Some(walk) = state.walks.get_mut(&self.id) else { return Vec::new() };
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        for (entity, is_watched) in entities {
+            if is_watched {
+                if walk.watched.insert(entity) {
+                    came.push(entity);
+                }
+            } else if walk.watched.remove(&entity) {
+                went.push(entity);
+            }
+        }
+        for entity in &came {
+            let walks = state.by_entity.entry(*entity).or_default();
+            if let Err(place) = walks.binary_search(&self.id) {
+                walks.insert(place, self.id);
+            }
+        }
+        for entity in went {
+            state.forget(entity, self.id);
+        }
+        if is_newest { Vec::new() } else { came }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(state) = self.state.upgrade() else { return };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(walk) = state.walks.remove(&self.id) else { return };
+        for entity in walk.watched {
+            state.forget(entity, self.id);
+        }
+        for link in walk.links {
+            if let Some(count) = state.links.get_mut(&link) {
+                *count -= 1;
+                if *count == 0 {
+                    state.links.remove(&link);
+                }
+            }
+        }
+    }
+}

@@ -31,7 +31,8 @@ pub struct Bench {
     /// The tenant.
     pub tenant: TenantId,
     space: SpaceId,
-    _folder: tempfile::TempDir,
+    workers: usize,
+    folder: tempfile::TempDir,
 }
 
 /// How many commands are sent together.
@@ -41,11 +42,36 @@ impl Bench {
     /// On a new log on disk, every commit synced.
     pub async fn start(workers: usize) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config = EngineConfig { workers, ..EngineConfig::default() };
-        let platform = Arc::new(Platform::open(&DataDir::create(folder.path())?, config).await?);
-        let mut bench = Self { platform, tenant: TenantId(Uuid::nil()), space: SpaceId(Uuid::nil()), _folder: folder };
+        let platform = Arc::new(Self::open(&folder, workers).await?);
+        let mut bench = Self { platform, tenant: TenantId(Uuid::nil()), space: SpaceId(Uuid::nil()), workers, folder };
         (bench.tenant, bench.space) = bench.tenant("bench").await?;
         Ok(bench)
+    }
+
+    async fn open(folder: &tempfile::TempDir, workers: usize) -> anyhow::Result<Platform> {
+        let config = EngineConfig { workers, ..EngineConfig::default() };
+        Ok(Platform::open(&DataDir::create(folder.path())?, config).await?)
+    }
+
+    /// Another like it, with nothing in it.
+    pub async fn another(&self) -> anyhow::Result<Self> {
+        Self::start(self.workers).await
+    }
+
+    /// Ends, and starts again with what is on disk; gives how long that took until everything is arranged.
+    pub async fn restarted(self) -> anyhow::Result<(Self, Duration)> {
+        let Self { platform, tenant, space, workers, folder } = self;
+        // What still holds it for a moment, answers nobody any more.
+        let mut platform = Some(platform);
+        while let Some(held) = platform.take() {
+            platform = Arc::try_unwrap(held).err();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let start = Instant::now();
+        let platform = Arc::new(Self::open(&folder, workers).await?);
+        let bench = Self { platform, tenant, space, workers, folder };
+        bench.settle().await;
+        Ok((bench, start.elapsed()))
     }
 
     /// Another tenant, with a space.

@@ -16,6 +16,7 @@ mod memory;
 mod ordered;
 mod plots;
 mod social;
+mod start;
 mod tenants;
 mod tree;
 mod workloads;
@@ -187,6 +188,7 @@ const CASES: &[(&str, Run)] = &[
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
     ("division", |bench, smaller, lines| Box::pin(division::run(bench, smaller, lines))),
     ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
+    ("start", |bench, smaller, lines| Box::pin(start::run(bench, smaller, lines))),
     ("live", |bench, smaller, lines| Box::pin(live::run(bench, smaller, lines))),
 ];
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use decidr_domain::event::{Event, Metadata, Recorded, Stored};
 use decidr_domain::id::{CommandId, EventId, Position, StreamId, TenantId, Version};
+use futures_util::{Stream, TryStreamExt as _};
 use jiff::Timestamp;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
@@ -24,6 +25,14 @@ const FORMAT: i64 = 1;
 const CHUNKS: [usize; 4] = [128, 32, 8, 1];
 
 const EVENT_COLUMNS: usize = 13;
+
+/// What is read of events. Each column of each row is memory that one thread takes and another gives back, which costs more
+/// than what is in it: the small ones come as one text, and the ids as one blob.
+const READ: &str = "SELECT position || ' ' || version || ' ' || shape || ' ' || recorded_at || ' ' || event_type || ' ' || stream || ' ' || actor, \
+     CAST(tenant || event_id || command_id || causation_id || correlation_id AS BLOB), data FROM events";
+
+/// How many rows may wait to be decoded.
+const ROWS_AHEAD: usize = 2_048;
 
 /// A log in a SQLite file.
 pub struct SqliteLog {
@@ -49,6 +58,7 @@ impl SqliteLog {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(std::time::Duration::from_secs(10))
+            .row_buffer_size(ROWS_AHEAD)
             .pragma("cache_size", "-65536")
             .pragma("wal_autocheckpoint", "4000");
         let one = || SqlitePoolOptions::new().min_connections(1).idle_timeout(None).max_lifetime(None);
@@ -84,7 +94,8 @@ impl SqliteLog {
     /// Opens the log in `file` for reading, also while another process writes it. Its head is the one at the time of
     /// opening; to append to it is refused.
     pub async fn open_for_reading(file: &Path) -> Result<Self, LogError> {
-        let options = SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(std::time::Duration::from_secs(10));
+        let options = SqliteConnectOptions::new().filename(file).read_only(true).row_buffer_size(ROWS_AHEAD);
+        let options = options.busy_timeout(std::time::Duration::from_secs(10));
         let readers =
             SqlitePoolOptions::new().max_connections(2).connect_with(options).await.map_err(storage("open the file for reading"))?;
         let row = sqlx::query("SELECT lineage, position FROM log WHERE id = 1")
@@ -97,9 +108,8 @@ impl SqliteLog {
 
     /// The events that registered tenants.
     pub async fn tenants(&self) -> Result<Vec<Recorded>, LogError> {
-        let sql = "SELECT * FROM events WHERE event_type = 'TenantRegistered' ORDER BY position";
-        let rows = sqlx::query(sql).fetch_all(&self.readers).await.map_err(storage("read the tenants"))?;
-        rows.iter().map(recorded).collect()
+        let sql = format!("{READ} WHERE event_type = 'TenantRegistered' ORDER BY position");
+        decoded(sqlx::query(AssertSqlSafe(sql)).fetch(&self.readers), "read the tenants").await
     }
 
     async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, LogError> {
@@ -263,23 +273,41 @@ fn stream(row: &SqliteRow, column: usize) -> Result<StreamId, LogError> {
     name.parse().map_err(|_| LogError::Damaged(format!("`{name}` is not a stream's name")))
 }
 
+/// An event as [`READ`] gives it.
 fn recorded(row: &SqliteRow) -> Result<Recorded, LogError> {
-    let position = row.get::<i64, _>(0) as Position;
-    let stream = stream(row, 1)?;
-    let stored =
-        Stored { event_type: row.get::<&str, _>(4).into(), shape: row.get::<i64, _>(5) as u32, data: row.get::<&str, _>(6).into() };
+    let head: &str = row.get(0);
+    let damaged = || LogError::Damaged(format!("the event of `{head}`"));
+    let fields: Vec<&str> = head.splitn(7, ' ').collect();
+    let [position, version, shape, recorded_at, event_type, stream, actor] = fields[..] else { return Err(damaged()) };
+    let position = position.parse().map_err(|_| damaged())?;
+    let stream: StreamId = stream.parse().map_err(|_| damaged())?;
+    let stored = Stored { event_type: event_type.into(), shape: shape.parse().map_err(|_| damaged())?, data: row.get::<&str, _>(2).into() };
     let event = Event::from_stored(stream.kind, &stored).map_err(|source| LogError::Event { position, source })?;
-    let recorded_at =
-        Timestamp::from_microsecond(row.get(12)).map_err(|_| LogError::Damaged(format!("the time at position {position}")))?;
+    let recorded_at = recorded_at.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok()).ok_or_else(damaged)?;
+    let (ids, rest) = row.get::<&[u8], _>(1).as_chunks::<16>();
+    let ([tenant, event_id, command_id, causation_id, correlation_id], []) = (ids, rest) else { return Err(damaged()) };
     let metadata = Metadata {
-        event_id: EventId(uuid(row, 7)?),
-        command_id: CommandId(uuid(row, 8)?),
-        causation_id: uuid(row, 9)?,
-        correlation_id: uuid(row, 10)?,
-        actor: row.get(11),
+        event_id: EventId(Uuid::from_bytes(*event_id)),
+        command_id: CommandId(Uuid::from_bytes(*command_id)),
+        causation_id: Uuid::from_bytes(*causation_id),
+        correlation_id: Uuid::from_bytes(*correlation_id),
+        actor: actor.into(),
         recorded_at,
     };
-    Ok(Recorded { position, stream, version: row.get::<i64, _>(2) as Version, tenant: TenantId(uuid(row, 3)?), event, metadata })
+    let (tenant, version) = (TenantId(Uuid::from_bytes(*tenant)), version.parse().map_err(|_| damaged())?);
+    Ok(Recorded { position, stream, version, tenant, event, metadata })
+}
+
+/// Decodes events while more are read.
+async fn decoded(
+    mut rows: impl Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin,
+    operation: &'static str,
+) -> Result<Vec<Recorded>, LogError> {
+    let mut events = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(storage(operation))? {
+        events.push(recorded(&row)?);
+    }
+    Ok(events)
 }
 
 impl EventLog for SqliteLog {
@@ -296,26 +324,17 @@ impl EventLog for SqliteLog {
 
     fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> LogFuture<'_, Vec<Recorded>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM events WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?")
-                .bind(stream.to_string())
-                .bind(i64::from(from))
-                .bind(limit as i64)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(storage("read a stream"))?;
-            rows.iter().map(recorded).collect()
+            let sql = format!("{READ} WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?");
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(stream.to_string()).bind(i64::from(from)).bind(limit as i64);
+            decoded(query.fetch(&self.readers), "read a stream").await
         })
     }
 
     fn read_all(&self, after: Position, limit: usize) -> LogFuture<'_, Vec<Recorded>> {
         Box::pin(async move {
-            let rows = sqlx::query("SELECT * FROM events WHERE position > ? ORDER BY position LIMIT ?")
-                .bind(after as i64)
-                .bind(limit as i64)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(storage("read the log"))?;
-            rows.iter().map(recorded).collect()
+            let sql = format!("{READ} WHERE position > ? ORDER BY position LIMIT ?");
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(after as i64).bind(limit as i64);
+            decoded(query.fetch(&self.readers), "read the log").await
         })
     }
 

@@ -27,11 +27,11 @@ use uuid::Uuid;
 use crate::clocks::{self, Asker};
 use crate::walks::Walks;
 
-/// How many events are read from the log at a time when it is replayed.
-const REPLAY_PAGE: usize = 8192;
+/// How many events are read from the log at a time when it is replayed, and computed at once: nobody waits for any of them.
+const REPLAY_PAGE: usize = 32_768;
 
 /// How many events may be read from the log and not be computed yet.
-const REPLAY_AHEAD: Position = 50_000;
+const REPLAY_AHEAD: Position = 65_536;
 
 /// Where things are in a data directory.
 pub struct DataDir(PathBuf);

@@ -141,7 +141,7 @@ impl Client {
     }
 }
 
-fn field<'a>(value: &'a GraphqlValue, path: &[&str]) -> Option<&'a GraphqlValue> {
+pub(crate) fn field<'a>(value: &'a GraphqlValue, path: &[&str]) -> Option<&'a GraphqlValue> {
     path.iter().try_fold(value, |value, name| match value {
         GraphqlValue::Object(fields) => fields.get(*name),
         _ => None,

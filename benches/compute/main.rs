@@ -19,6 +19,7 @@ mod social;
 mod start;
 mod tenants;
 mod tree;
+mod walks;
 mod workloads;
 
 use std::path::PathBuf;
@@ -188,6 +189,7 @@ const CASES: &[(&str, Run)] = &[
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
     ("division", |bench, smaller, lines| Box::pin(division::run(bench, smaller, lines))),
     ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
+    ("walks", |bench, smaller, lines| Box::pin(walks::run(bench, smaller, lines))),
     ("start", |bench, smaller, lines| Box::pin(start::run(bench, smaller, lines))),
     ("live", |bench, smaller, lines| Box::pin(live::run(bench, smaller, lines))),
 ];

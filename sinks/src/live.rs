@@ -29,7 +29,7 @@ use crate::Sink;
 use crate::interests::{Interests, QueryId};
 pub use crate::query::{Changes, ChangesKind, Gone, Hears, LiveQuery, Op, OpKind};
 pub use crate::schedule::SCHEDULED_MAX;
-use crate::schedule::{Schedule, Timed, due};
+use crate::schedule::{Schedule, Timed};
 
 /// How many deltas may wait for one subscriber.
 pub const QUEUE_MAX: usize = 1024;
@@ -425,9 +425,9 @@ impl Unscheduled {
         now: Option<Timestamp>,
         rows: impl FnOnce(&mut dyn FnMut(&Row) -> bool),
     ) -> Result<Subscription, Unschedulable> {
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule::new(filter);
         rows(&mut |row| {
-            schedule.put_due(row, due(row, filter, now));
+            schedule.put(row, filter, now);
             schedule.len() <= SCHEDULED_MAX
         });
         let registry = self.state.upgrade().ok_or(Unschedulable::Outdated)?;

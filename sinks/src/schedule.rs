@@ -6,33 +6,37 @@
 use std::collections::BTreeSet;
 
 use decidr_domain::delta::Row;
-use decidr_domain::formula::{At, Program};
+use decidr_domain::formula::{At, Cells as _, Equality, Program, ValueKey};
 use decidr_domain::id::{EntityId, Position};
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 /// How many rows may wait for their time in all queries of a tenant together.
-pub const SCHEDULED_MAX: usize = 2_000_000;
+pub const SCHEDULED_MAX: usize = 500_000;
 
 /// How many rows may change while it is found out when they are due.
-const MISSED_MAX: usize = 1_000_000;
+const MISSED_MAX: usize = 200_000;
 
 /// When rows are due.
-#[derive(Default)]
 pub(crate) struct Schedule {
+    /// What a row must equal for the filter to be true at any time.
+    required: Vec<Equality>,
     by_time: BTreeSet<(Timestamp, EntityId)>,
     rows: FxHashMap<EntityId, (Timestamp, Row)>,
 }
 
 impl Schedule {
-    /// Takes in a row as it is now.
-    pub(crate) fn put(&mut self, row: &Row, filter: &Program, now: Option<Timestamp>) {
-        self.put_due(row, due(row, filter, now));
+    /// Of a filter, with no rows yet.
+    pub(crate) fn new(filter: &Program) -> Self {
+        Self { required: filter.equalities(), by_time: BTreeSet::new(), rows: FxHashMap::default() }
     }
 
-    /// Takes in a row of which is known when it is due.
-    pub(crate) fn put_due(&mut self, row: &Row, at: Option<Timestamp>) {
+    /// Takes in a row as it is now.
+    pub(crate) fn put(&mut self, row: &Row, filter: &Program, now: Option<Timestamp>) {
         let id = row.entity.id;
+        let may_pass = |Equality { cell, keys }: &Equality| ValueKey::of(&row.cell(*cell)).is_some_and(|key| keys.contains(&key));
+        let at =
+            if row.entity.archived || !self.required.iter().all(may_pass) { None } else { filter.next_change(&At { cells: row, now }) };
         let before = match at {
             Some(at) => self.rows.insert(id, (at, row.clone())),
             None => self.rows.remove(&id),
@@ -59,11 +63,6 @@ impl Schedule {
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
-}
-
-/// When a row in sight is due.
-pub(crate) fn due(row: &Row, filter: &Program, now: Option<Timestamp>) -> Option<Timestamp> {
-    if row.entity.archived { None } else { filter.next_change(&At { cells: row, now }) }
 }
 
 /// What a query knows of time.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use decidr_dataflow::Arranged;
 use decidr_domain::aggregate::attribute::Definition;
@@ -24,7 +25,7 @@ use super::window::Window;
 use super::{Refusal, Request, ScanBudget, Seal, TenantView, arranged_schema};
 use crate::platform::Platform;
 use crate::walks::reach::{Distances, Graph, Levels, shortest};
-use crate::walks::{Again, Watch};
+use crate::walks::{Again, Links as WalkedLinks, Watch};
 
 /// How many entities a live walk keeps.
 const REACHED_MAX: usize = 100_000;
@@ -70,6 +71,16 @@ impl Steps {
             Direction::Forward(link) | Direction::Backward(link) => Some(*link),
             Direction::Reach { .. } | Direction::Match(_) => None,
         })
+    }
+
+    fn add_to(&self, links: &mut WalkedLinks) {
+        for direction in self.out.values().flatten() {
+            match direction {
+                Direction::Forward(link) => links.forward.insert(*link),
+                Direction::Backward(link) => links.backward.insert(*link),
+                Direction::Reach { .. } | Direction::Match(_) => false,
+            };
+        }
     }
 
     /// Refused if one of the links is gone.
@@ -164,7 +175,7 @@ pub(super) trait Walk: Send {
     type Op: Send;
 
     /// The links that it takes.
-    fn links(&self) -> Vec<AttributeId>;
+    fn links(&self) -> WalkedLinks;
 
     /// Takes in what changed, all of it or what may be reached otherwise. Gives what is told of it, and the entities that it looked
     /// at before or does now, if that is not both.
@@ -206,12 +217,16 @@ impl Traversed {
 impl Walk for Traversed {
     type Op = ReachedOp;
 
-    fn links(&self) -> Vec<AttributeId> {
-        self.steps.links().collect()
+    fn links(&self) -> WalkedLinks {
+        let mut links = WalkedLinks::default();
+        self.steps.add_to(&mut links);
+        links
     }
 
     fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<ReachedOp>, FxHashSet<EntityId>), Refusal> {
         let graph = self.steps.along(view);
+        // Of the same row other cells may be shown.
+        let may_show_others = matches!(again, Again::All);
         let touched = match again {
             Again::All => {
                 self.steps.check(view)?;
@@ -236,7 +251,7 @@ impl Walk for Traversed {
             let op = match (&before, &now) {
                 (None, None) => continue,
                 (None, Some(_)) => OpKind::Insert,
-                (Some((depth, row)), Some((now, newest))) if depth == now && row.is_copy_of(newest) => continue,
+                (Some((depth, row)), Some((now, newest))) if depth == now && row.is_copy_of(newest) && !may_show_others => continue,
                 (Some(_), Some(_)) => OpKind::Update,
                 (Some(_), None) => OpKind::Delete,
             };
@@ -251,7 +266,7 @@ impl Walk for Traversed {
     }
 
     fn watches(&self, entity: EntityId) -> bool {
-        self.distances.depth(entity).is_some()
+        self.distances.knows(entity)
     }
 
     fn leads_to(&self, view: &TenantView, entity: EntityId) -> Result<Vec<EntityId>, Refusal> {
@@ -295,13 +310,15 @@ impl Followed {
 impl Walk for Followed {
     type Op = Op;
 
-    fn links(&self) -> Vec<AttributeId> {
-        self.steps.iter().flat_map(Steps::links).collect()
+    fn links(&self) -> WalkedLinks {
+        let mut links = WalkedLinks::default();
+        self.steps.iter().for_each(|steps| steps.add_to(&mut links));
+        links
     }
 
     fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<Op>, FxHashSet<EntityId>), Refusal> {
         let steps: Vec<Along<'_>> = self.steps.iter().map(|steps| steps.along(view)).collect();
-        let mut is_in_order = true;
+        let (mut is_in_order, may_show_others) = (true, matches!(again, Again::All));
         let touched = match again {
             Again::All => {
                 self.steps.iter().try_for_each(|steps| steps.check(view))?;
@@ -326,7 +343,7 @@ impl Walk for Followed {
             let op = match (before, &now) {
                 (None, None) => continue,
                 (None, Some(_)) => OpKind::Insert,
-                (Some(before), Some(now)) if before.is_copy_of(now) => continue,
+                (Some(before), Some(now)) if before.is_copy_of(now) && !may_show_others => continue,
                 (Some(_), Some(_)) => OpKind::Update,
                 (Some(_), None) => OpKind::Delete,
             };
@@ -340,6 +357,9 @@ impl Walk for Followed {
         window.take_in(changes.iter().map(|(id, _, row)| (*id, row.as_ref())));
         if !is_in_order || window.is_short() {
             window.fill_from(self.told.values());
+        }
+        if may_show_others {
+            window.tell_all();
         }
         Ok((window.ops(view), touched))
     }
@@ -381,12 +401,15 @@ impl Way {
 impl Walk for Way {
     type Op = Option<Vec<Entity>>;
 
-    fn links(&self) -> Vec<AttributeId> {
-        self.steps.links().collect()
+    fn links(&self) -> WalkedLinks {
+        // Seen from the end, everything is backwards.
+        let all: FxHashSet<AttributeId> = self.steps.links().collect();
+        WalkedLinks { forward: all.clone(), backward: all }
     }
 
     fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<Self::Op>, FxHashSet<EntityId>), Refusal> {
         let (along, against) = (self.steps.along(view), self.steps.against(view));
+        let may_show_others = matches!(again, Again::All);
         let touched = match again {
             Again::All => {
                 self.steps.check(view)?;
@@ -400,9 +423,12 @@ impl Walk for Way {
                 touched
             }
         };
-        let way = shortest(&along, &self.from, &self.to)?;
+        // One ends where it begins, in sight or not.
+        let has_end = self.from.start() == self.to.start() || along.is_in_sight(self.to.start());
+        let way = if has_end { shortest(&along, &self.from, &self.to)? } else { None };
         let way: Option<Vec<Row>> = way.and_then(|way| way.into_iter().map(|id| view.arranged.row(id)).collect());
         let is_same = match (&self.told, &way) {
+            (Some(Some(_)), Some(_)) if may_show_others => false,
             (Some(Some(told)), Some(way)) => told.len() == way.len() && told.iter().zip(way).all(|(told, row)| told.is_copy_of(row)),
             (Some(None), None) => true,
             _ => false,
@@ -416,7 +442,7 @@ impl Walk for Way {
     }
 
     fn watches(&self, entity: EntityId) -> bool {
-        self.from.depth(entity).or_else(|| self.to.depth(entity)).is_some()
+        self.from.knows(entity) || self.to.knows(entity)
     }
 
     fn leads_to(&self, view: &TenantView, entity: EntityId) -> Result<Vec<EntityId>, Refusal> {
@@ -442,6 +468,7 @@ pub(super) struct WalkFeed<W: Walk> {
     waiting: VecDeque<Message<W::Op>>,
     is_begun: bool,
     sent: Position,
+    told: Instant,
 }
 
 impl<W: Walk> WalkFeed<W> {
@@ -450,7 +477,8 @@ impl<W: Walk> WalkFeed<W> {
         let (platform, tenant) = (request.platform.clone(), request.tenant()?);
         let watch = platform.walks().watch(tenant, walk.links(), || platform.arranged());
         let (seal, actor) = (request.seal(), request.caller.actor.as_str().into());
-        let mut feed = Self { platform, tenant, seal, actor, watch, walk, late: None, waiting: VecDeque::new(), is_begun: false, sent: 0 };
+        let (waiting, told) = (VecDeque::new(), Instant::now());
+        let mut feed = Self { platform, tenant, seal, actor, watch, walk, late: None, waiting, is_begun: false, sent: 0, told };
         feed.look()?;
         Ok(feed)
     }
@@ -475,8 +503,9 @@ impl<W: Walk> WalkFeed<W> {
             return Ok(());
         }
         let (mut ops, touched) = tokio::task::block_in_place(|| self.walk.look(&view, again))?;
-        let walk = &self.walk;
-        let late = self.watch.update(&view.arranged, touched.into_iter().map(|entity| (entity, walk.watches(entity))));
+        let watched: Vec<(EntityId, bool)> = touched.into_iter().map(|entity| (entity, self.walk.watches(entity))).collect();
+        // A few at a time: meanwhile whoever tells of changes waits.
+        let late: Vec<EntityId> = watched.chunks(1_000).flat_map(|some| self.watch.update(&view.arranged, some)).collect();
         let position = view.arranged.newest(self.tenant);
         let token = |feed: &Self| feed.seal.position(feed.tenant, position);
         if !self.is_begun {
@@ -504,13 +533,21 @@ impl<W: Walk> WalkFeed<W> {
     pub(super) async fn next(&mut self) -> Result<Message<W::Op>, Refusal> {
         loop {
             if let Some(message) = self.waiting.pop_front() {
+                self.told = Instant::now();
                 return Ok(message);
             }
-            let is_quiet = self.late.is_none() && tokio::time::timeout(PROGRESS_INTERVAL, self.watch.changed()).await.is_err();
+            if self.late.is_none() {
+                let left = PROGRESS_INTERVAL.saturating_sub(self.told.elapsed());
+                let _ = tokio::time::timeout(left, self.watch.changed()).await;
+            }
             // First how far it is, then whether something waits: so nothing up to there can be missed.
             let newest = self.platform.live().newest(self.tenant);
             self.look()?;
-            if is_quiet && self.waiting.is_empty() && newest > self.sent {
+            if self.waiting.is_empty() && self.told.elapsed() >= PROGRESS_INTERVAL {
+                self.told = Instant::now();
+                if newest <= self.sent {
+                    continue;
+                }
                 self.sent = newest;
                 return Ok((self.seal.position(self.tenant, newest), ChangesKind::Progress, vec![]));
             }

@@ -229,7 +229,7 @@ impl TenantView {
 
     /// What a user wrote as a filter over a collection.
     pub(crate) fn filter(&self, collection: CollectionId, text: &str) -> Result<(Expression, Program), Rejection> {
-        let is_caller = |user: &&user::User| user.email == *self.actor || user.id.to_string() == *self.actor;
+        let is_caller = |user: &&user::User| user.email.eq_ignore_ascii_case(&self.actor) || user.id.to_string() == *self.actor;
         match self.schema.users.values().find(is_caller) {
             Some(user) => resolve::filter(&self.schema, collection, text, &user.id.to_string()),
             None => resolve::filter(&self.schema, collection, text, &self.actor),

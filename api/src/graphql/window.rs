@@ -68,13 +68,23 @@ pub(super) struct Window {
     /// Up to where in the order all entities are in `rows`; nothing if all are there.
     bound: Option<Place>,
     shown: Vec<(EntityId, Row)>,
+    /// Whether of all that is shown other cells may be.
+    may_show_others: bool,
 }
 
 impl Window {
     /// Nothing is known yet.
     pub(super) fn new(view: &TenantView, collection: CollectionId, order_by: &[OrderBy], first: usize) -> Result<Self, Refusal> {
         let order = checked_order(view, collection, order_by)?;
-        Ok(Self { order, first, rows: BTreeMap::new(), places: FxHashMap::default(), bound: None, shown: Vec::new() })
+        Ok(Self {
+            order,
+            first,
+            rows: BTreeMap::new(),
+            places: FxHashMap::default(),
+            bound: None,
+            shown: Vec::new(),
+            may_show_others: false,
+        })
     }
 
     fn place(&self, row: &Row) -> Place {
@@ -104,6 +114,11 @@ impl Window {
     pub(super) fn fill_from<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
         self.clear();
         rows.for_each(|row| self.put(row));
+    }
+
+    /// Whatever is shown is told again: other cells of the same rows may be shown.
+    pub(super) fn tell_all(&mut self) {
+        self.may_show_others = true;
     }
 
     fn clear(&mut self) {
@@ -163,7 +178,7 @@ impl Window {
     /// The steps from what was shown last to what there is now.
     fn steps(&mut self) -> Vec<Step> {
         let next: Vec<_> = self.rows.values().take(self.first).map(|row| (row.entity.id, row.clone())).collect();
-        let steps = steps(&self.shown, &next);
+        let steps = steps(&self.shown, &next, std::mem::take(&mut self.may_show_others));
         self.shown = next;
         steps
     }
@@ -201,7 +216,7 @@ impl Maintained for Window {
 }
 
 /// As few steps as lead from one list to the other.
-fn steps(before: &[(EntityId, Row)], after: &[(EntityId, Row)]) -> Vec<Step> {
+fn steps(before: &[(EntityId, Row)], after: &[(EntityId, Row)], may_show_others: bool) -> Vec<Step> {
     let old_places: FxHashMap<EntityId, usize> = before.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
     // Those that need not move: the longest run of them that is in the same order before and after (patience sorting).
     let mut piles: Vec<(usize, usize)> = Vec::new();
@@ -229,7 +244,7 @@ fn steps(before: &[(EntityId, Row)], after: &[(EntityId, Row)]) -> Vec<Step> {
     for (place, (id, row)) in after.iter().enumerate() {
         match old_places.get(id).filter(|old| stays[**old]) {
             None => steps.push(Step::Insert(place, *id, row.clone())),
-            Some(old) if !before[*old].1.is_copy_of(row) => steps.push(Step::Update(place, *id, row.clone())),
+            Some(old) if may_show_others || !before[*old].1.is_copy_of(row) => steps.push(Step::Update(place, *id, row.clone())),
             Some(_) => {}
         }
     }

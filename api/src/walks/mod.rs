@@ -9,8 +9,11 @@ pub(crate) mod reach;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use decidr_dataflow::{Arranged, Published};
+use decidr_domain::aggregate::attribute::Attribute;
+use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::delta::{Change, Row};
 use decidr_domain::id::{AttributeId, EntityId, TenantId};
+use decidr_domain::schema::TenantSchema;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
@@ -28,18 +31,33 @@ struct State {
     walks: FxHashMap<u64, Walk>,
     /// Those that have looked at an entity. Sorted.
     by_entity: FxHashMap<EntityId, Vec<u64>>,
-    /// How many walks go along a link.
-    links: FxHashMap<AttributeId, usize>,
+    /// How many walks of a tenant go along a link.
+    links: FxHashMap<TenantId, FxHashMap<AttributeId, usize>>,
     ids: u64,
 }
 
 struct Walk {
     tenant: TenantId,
-    links: Vec<AttributeId>,
+    links: Links,
     /// What it has looked at.
     watched: FxHashSet<EntityId>,
     waiting: Again,
     notify: Arc<Notify>,
+}
+
+/// The links that a walk goes along.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// From who holds one to whom it leads.
+    pub(crate) forward: FxHashSet<AttributeId>,
+    /// The other way.
+    pub(crate) backward: FxHashSet<AttributeId>,
+}
+
+impl Links {
+    fn all(&self) -> FxHashSet<AttributeId> {
+        self.forward.union(&self.backward).copied().collect()
+    }
 }
 
 /// What a walk must look at again.
@@ -76,14 +94,15 @@ pub(crate) struct Watch {
 
 impl Walks {
     /// Begins to watch for a walk along these links. At first it must look at everything.
-    pub(crate) fn watch(&self, tenant: TenantId, links: Vec<AttributeId>, newest: impl FnOnce() -> Arc<Arranged>) -> Watch {
+    pub(crate) fn watch(&self, tenant: TenantId, links: Links, newest: impl FnOnce() -> Arc<Arranged>) -> Watch {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // While nobody walked, nothing was kept; from here on nothing is missed.
         state.arranged.get_or_insert_with(newest);
         state.ids += 1;
         let (id, notify) = (state.ids, Arc::new(Notify::new()));
-        for link in &links {
-            *state.links.entry(*link).or_default() += 1;
+        let of_tenant = state.links.entry(tenant).or_default();
+        for link in links.all() {
+            *of_tenant.entry(link).or_default() += 1;
         }
         notify.notify_one();
         state.walks.insert(id, Walk { tenant, links, watched: FxHashSet::default(), waiting: Again::All, notify: notify.clone() });
@@ -98,13 +117,23 @@ impl Walks {
             state.arranged = None;
             return;
         }
-        state.arranged = Some(published.arranged.clone());
+        let before = state.arranged.replace(published.arranged.clone());
+        if published.delta.is_aside {
+            // Nobody is shown any of it.
+            return;
+        }
         for change in &published.delta.changes {
             state.tell(change);
         }
         if published.delta.schema_changed {
-            let of: FxHashSet<TenantId> = published.delta.newest.iter().map(|(tenant, _)| *tenant).collect();
-            for walk in state.walks.values_mut().filter(|walk| of.contains(&walk.tenant)) {
+            let tenants: FxHashSet<TenantId> = published.delta.newest.iter().map(|(tenant, _)| *tenant).collect();
+            let is_other = |tenant: &TenantId| {
+                let [before, after] = [before.as_ref(), Some(&published.arranged)]
+                    .map(|arranged| arranged.and_then(|arranged| arranged.catalog().tenant(*tenant)));
+                !before.zip(after).is_some_and(|(before, after)| shows_the_same(before, after))
+            };
+            let others: FxHashSet<TenantId> = tenants.into_iter().filter(is_other).collect();
+            for walk in state.walks.values_mut().filter(|walk| others.contains(&walk.tenant)) {
                 walk.waiting = Again::All;
                 walk.notify.notify_one();
             }
@@ -113,12 +142,13 @@ impl Walks {
 }
 
 impl State {
-    /// Tells the walks that a change concerns.
+    /// Tells the walks that a change concerns: those that have looked at the entity, for it is otherwise or leads elsewhere; and those
+    /// that have looked at what it links to and go there backwards.
     fn tell(&mut self, change: &Change) {
+        let Some(links) = self.links.get(&change.new.entity.tenant_id) else { return };
         let id = change.entity_id;
-        let mut heads = vec![id];
-        let mut ends = FxHashSet::default();
-        for link in self.links.keys() {
+        let mut ends: Vec<(AttributeId, EntityId)> = Vec::new();
+        for link in links.keys() {
             let targets = |row: Option<&Row>| -> FxHashSet<EntityId> {
                 let row = row.filter(|row| !row.entity.archived);
                 row.into_iter().flat_map(|row| row.entity.values.get(*link).targets()).copied().collect()
@@ -128,28 +158,47 @@ impl State {
                 before.entity.archived == after.entity.archived && before.entity.values.get(*link) == after.entity.values.get(*link)
             });
             if !is_same {
-                ends.extend(targets(before).symmetric_difference(&targets(Some(after))));
+                ends.extend(targets(before).symmetric_difference(&targets(Some(after))).map(|end| (*link, *end)));
             }
         }
-        heads.extend(&ends);
-        let concerned = std::iter::once(&id).chain(&ends).filter_map(|entity| self.by_entity.get(entity)).flatten();
-        let concerned: FxHashSet<u64> = concerned.copied().collect();
-        for walk in concerned {
-            if let Some(walk) = self.walks.get_mut(&walk) {
-                walk.waiting.add(heads.iter().copied());
+        for walk in self.by_entity.get(&id).into_iter().flatten() {
+            if let Some(walk) = self.walks.get_mut(walk) {
+                let forward = ends.iter().filter(|(link, _)| walk.links.forward.contains(link)).map(|(_, end)| *end);
+                walk.waiting.add(std::iter::once(id).chain(forward));
                 walk.notify.notify_one();
+            }
+        }
+        for (link, end) in &ends {
+            for walk in self.by_entity.get(end).into_iter().flatten() {
+                if let Some(walk) = self.walks.get_mut(walk).filter(|walk| walk.links.backward.contains(link)) {
+                    walk.waiting.add([id]);
+                    walk.notify.notify_one();
+                }
             }
         }
     }
 
     fn forget(&mut self, entity: EntityId, walk: u64) {
         if let Some(walks) = self.by_entity.get_mut(&entity) {
-            walks.retain(|other| *other != walk);
+            if let Ok(place) = walks.binary_search(&walk) {
+                walks.remove(place);
+            }
             if walks.is_empty() {
                 self.by_entity.remove(&entity);
             }
         }
     }
+}
+
+/// Whether two schemas have the same attributes, and show the same cells of them.
+fn shows_the_same(before: &TenantSchema, after: &TenantSchema) -> bool {
+    let shown = |schema: &TenantSchema, attribute: &Attribute| schema.shown_cell(attribute.id);
+    before.collections().count() == after.collections().count()
+        && before.collections().zip(after.collections()).all(|(one, other)| {
+            one.id() == other.id()
+                && one.attributes() == other.attributes()
+                && one.attributes().iter().all(|attribute| shown(before, attribute) == shown(after, attribute))
+        })
 }
 
 impl Watch {
@@ -169,14 +218,14 @@ impl Watch {
 
     /// Says for entities whether the walk looked at them, as they are in a state. Gives those that it did not look at before, if
     /// there is a newer state: they may have changed unheard.
-    pub(crate) fn update(&self, arranged: &Arc<Arranged>, entities: impl IntoIterator<Item = (EntityId, bool)>) -> Vec<EntityId> {
+    pub(crate) fn update(&self, arranged: &Arc<Arranged>, entities: &[(EntityId, bool)]) -> Vec<EntityId> {
         let Some(state) = self.state.upgrade() else { return Vec::new() };
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         let is_newest = state.arranged.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, arranged));
         let Some(walk) = state.walks.get_mut(&self.id) else { return Vec::new() };
         let (mut came, mut went) = (Vec::new(), Vec::new());
-        for (entity, is_watched) in entities {
+        for (entity, is_watched) in entities.iter().copied() {
             if is_watched {
                 if walk.watched.insert(entity) {
                     came.push(entity);
@@ -200,19 +249,27 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let Some(state) = self.state.upgrade() else { return };
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(registry) = self.state.upgrade() else { return };
+        let mut state = registry.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(walk) = state.walks.remove(&self.id) else { return };
-        for entity in walk.watched {
-            state.forget(entity, self.id);
-        }
-        for link in walk.links {
-            if let Some(count) = state.links.get_mut(&link) {
-                *count -= 1;
-                if *count == 0 {
-                    state.links.remove(&link);
+        if let Some(of_tenant) = state.links.get_mut(&walk.tenant) {
+            for link in walk.links.all() {
+                if let Some(count) = of_tenant.get_mut(&link) {
+                    *count -= 1;
                 }
             }
+            of_tenant.retain(|_, count| *count > 0);
+            if of_tenant.is_empty() {
+                state.links.remove(&walk.tenant);
+            }
+        }
+        for (n, entity) in walk.watched.into_iter().enumerate() {
+            if n % 1_000 == 999 {
+                // Whoever tells of changes need not wait for all.
+                drop(state);
+                state = registry.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+            state.forget(entity, self.id);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! or that may have come in sight or gone.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use decidr_domain::id::EntityId;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -35,17 +35,29 @@ pub(crate) struct Distances {
     start: EntityId,
     depth_max: u32,
     depths: FxHashMap<EntityId, u32>,
+    /// Nodes that would be looked at if they were in sight.
+    hidden: FxHashSet<EntityId>,
 }
 
 impl Distances {
     /// Of nothing but the start.
     pub(crate) fn new(start: EntityId, depth_max: u32) -> Self {
-        Self { start, depth_max, depths: FxHashMap::from_iter([(start, 0)]) }
+        Self { start, depth_max, depths: FxHashMap::from_iter([(start, 0)]), hidden: FxHashSet::default() }
+    }
+
+    /// Where it starts.
+    pub(crate) fn start(&self) -> EntityId {
+        self.start
     }
 
     /// How far a node is; nothing if it is not reached.
     pub(crate) fn depth(&self, node: EntityId) -> Option<u32> {
         self.depths.get(&node).copied()
+    }
+
+    /// Whether a node is reached, or may be as soon as it is in sight.
+    pub(crate) fn knows(&self, node: EntityId) -> bool {
+        self.depths.contains_key(&node) || self.hidden.contains(&node)
     }
 
     /// The nodes that are reached, the start among them.
@@ -55,15 +67,29 @@ impl Distances {
 
     /// Looks at everything again. Gives the nodes that were reached before or are now.
     pub(crate) fn begin<G: Graph>(&mut self, graph: &G) -> Result<FxHashSet<EntityId>, G::Error> {
-        let mut touched: FxHashSet<EntityId> = self.depths.keys().copied().collect();
+        let mut touched: FxHashSet<EntityId> = self.depths.keys().copied().chain(std::mem::take(&mut self.hidden)).collect();
         self.depths = FxHashMap::from_iter([(self.start, 0)]);
-        let heads = if self.depth_max == 0 { Vec::new() } else { graph.heads(self.start)? };
-        touched.extend(self.repair(graph, heads)?);
-        touched.insert(self.start);
+        let mut open = VecDeque::from([(self.start, 0)]);
+        while let Some((node, depth)) = open.pop_front().filter(|(_, depth)| *depth < self.depth_max) {
+            for head in graph.heads(node)? {
+                if self.depths.contains_key(&head) {
+                    continue;
+                }
+                if graph.is_in_sight(head) {
+                    self.depths.insert(head, depth + 1);
+                    open.push_back((head, depth + 1));
+                } else {
+                    self.hidden.insert(head);
+                }
+            }
+            graph.check_size(self.depths.len() + self.hidden.len())?;
+        }
+        touched.extend(self.depths.keys().chain(&self.hidden));
         Ok(touched)
     }
 
-    /// Takes in that these heads may be reached otherwise. Gives the nodes whose distance is another.
+    /// Takes in that these heads may be reached otherwise. Gives the nodes whose distance is another, or of which it is
+    /// known for the first time that they are not in sight.
     pub(crate) fn repair<G: Graph>(
         &mut self,
         graph: &G,
@@ -88,7 +114,11 @@ impl Distances {
         let mut nearest = BinaryHeap::new();
         for node in open {
             if !graph.is_in_sight(node) {
+                self.hide(node, &mut changed);
                 continue;
+            }
+            if self.hidden.remove(&node) {
+                changed.insert(node);
             }
             let before =
                 graph.tails(node)?.into_iter().filter_map(|tail| self.depth(tail).filter(|depth| self.leads_on(graph, tail, *depth)));
@@ -100,13 +130,24 @@ impl Distances {
             }
             self.depths.insert(node, depth);
             changed.insert(node);
-            graph.check_size(self.depths.len())?;
+            graph.check_size(self.depths.len() + self.hidden.len())?;
             if depth < self.depth_max {
-                let farther = graph.heads(node)?.into_iter().filter(|head| self.depth(*head).is_none_or(|known| known > depth + 1));
-                nearest.extend(farther.filter(|head| graph.is_in_sight(*head)).map(|head| Reverse((depth + 1, head))));
+                for head in graph.heads(node)? {
+                    if !graph.is_in_sight(head) {
+                        self.hide(head, &mut changed);
+                    } else if self.depth(head).is_none_or(|known| known > depth + 1) {
+                        nearest.push(Reverse((depth + 1, head)));
+                    }
+                }
             }
         }
         Ok(changed)
+    }
+
+    fn hide(&mut self, node: EntityId, changed: &mut FxHashSet<EntityId>) {
+        if self.hidden.insert(node) {
+            changed.insert(node);
+        }
     }
 
     /// Whether a node is so many steps away, and edges from it count.
@@ -119,17 +160,19 @@ impl Distances {
 pub(crate) struct Levels {
     start: EntityId,
     levels: Vec<FxHashSet<EntityId>>,
+    /// Nodes that would be looked at if they were in sight.
+    hidden: FxHashSet<EntityId>,
 }
 
 impl Levels {
     /// Of so many steps, of which nothing is known.
     pub(crate) fn new(start: EntityId, steps: usize) -> Self {
-        Self { start, levels: vec![FxHashSet::default(); steps] }
+        Self { start, levels: vec![FxHashSet::default(); steps], hidden: FxHashSet::default() }
     }
 
-    /// Whether a node is at the end of some step, or the start.
+    /// Whether a node is at the end of some step, may be as soon as it is in sight, or is the start.
     pub(crate) fn knows(&self, node: EntityId) -> bool {
-        node == self.start || self.levels.iter().any(|level| level.contains(&node))
+        node == self.start || self.hidden.contains(&node) || self.levels.iter().any(|level| level.contains(&node))
     }
 
     /// What is at the end of the last step.
@@ -141,13 +184,34 @@ impl Levels {
     /// Looks at everything again. Gives the nodes that were known before or are now.
     pub(crate) fn begin<G: Graph>(&mut self, steps: &[G]) -> Result<FxHashSet<EntityId>, G::Error> {
         let mut touched: FxHashSet<EntityId> = self.levels.iter_mut().flat_map(std::mem::take).collect();
-        let heads = steps.first().map(|step| step.heads(self.start)).transpose()?.unwrap_or_default();
-        touched.extend(self.repair(steps, &heads.into_iter().collect())?);
+        touched.extend(std::mem::take(&mut self.hidden));
+        let mut tails = FxHashSet::from_iter([self.start]);
+        for (n, step) in steps.iter().enumerate() {
+            let mut level = FxHashSet::default();
+            for tail in &tails {
+                for head in step.heads(*tail)? {
+                    if step.is_in_sight(head) {
+                        level.insert(head)
+                    } else {
+                        self.hidden.insert(head)
+                    };
+                }
+            }
+            self.levels[n].clone_from(&level);
+            tails = level;
+            self.check_size(step)?;
+        }
+        touched.extend(self.levels.iter().flatten().chain(&self.hidden));
         touched.insert(self.start);
         Ok(touched)
     }
 
-    /// Takes in that these heads may be reached otherwise. Gives the nodes that came to the end of a step or went from it.
+    fn check_size<G: Graph>(&self, step: &G) -> Result<(), G::Error> {
+        step.check_size(self.levels.iter().map(FxHashSet::len).sum::<usize>() + self.hidden.len())
+    }
+
+    /// Takes in that these heads may be reached otherwise. Gives the nodes that came to the end of a step or went from it, or of
+    /// which it is known for the first time that they are not in sight.
     pub(crate) fn repair<G: Graph>(&mut self, steps: &[G], heads: &FxHashSet<EntityId>) -> Result<FxHashSet<EntityId>, G::Error> {
         let (mut changed, mut moved) = (FxHashSet::default(), Vec::new());
         for (n, step) in steps.iter().enumerate() {
@@ -156,11 +220,15 @@ impl Levels {
                 suspects.extend(step.heads(node)?);
             }
             for node in suspects {
+                let is_in_sight = step.is_in_sight(node);
+                if is_in_sight && self.hidden.remove(&node) || !is_in_sight && self.hidden.insert(node) {
+                    changed.insert(node);
+                }
                 let comes_from = |tail| match n.checked_sub(1) {
                     None => tail == self.start,
                     Some(before) => self.levels[before].contains(&tail),
                 };
-                let is_there = step.is_in_sight(node) && step.tails(node)?.into_iter().any(comes_from);
+                let is_there = is_in_sight && step.tails(node)?.into_iter().any(comes_from);
                 let level = &mut self.levels[n];
                 if is_there != level.contains(&node) {
                     if is_there {
@@ -172,7 +240,7 @@ impl Levels {
                     changed.insert(node);
                 }
             }
-            step.check_size(self.levels.iter().map(FxHashSet::len).sum())?;
+            self.check_size(step)?;
         }
         Ok(changed)
     }
@@ -211,7 +279,6 @@ pub(crate) fn shortest<G: Graph>(graph: &G, from: &Distances, to: &Distances) ->
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::convert::Infallible;
 
     use proptest::prelude::*;

@@ -291,3 +291,38 @@ async fn nothing_is_missed_while_a_walk_begins_and_goes_on() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_in_sight_is_heard() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let network = Network::new(&tenant, 2, 0).await;
+    let [a, b] = &network.people[..] else { panic!("two people") };
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": a, "v": { "knows": [b] } })).await;
+    let way = format!("fromId: \"{a}\", toId: \"{b}\", links: [\"knows\"]");
+    let traverse = format!("entityId: \"{a}\", links: [\"knows\"]");
+    let follow = format!("entityId: \"{a}\", path: [\"knows\"]");
+    let start = || {
+        [
+            Listener::start(&api, &tenant, "traverse", &traverse, "ops { op id reached { depth } }"),
+            Listener::start(&api, &tenant, "follow", &follow, "ops { op id node { values(keys: [\"name\"]) } }"),
+            Listener::start(&api, &tenant, "shortestPath", &way, "path { id }"),
+        ]
+    };
+    let there = [vec![json!({ "depth": 1 })], vec![json!({ "values": { "name": "p1" } })], vec![json!({ "id": a }), json!({ "id": b })]];
+    let mut listeners = start();
+    for (listener, all) in listeners.iter_mut().zip(&there) {
+        listener.knows(all, "before").await;
+    }
+    tenant.ok("mutation($id: ID!) { archiveEntity(id: $id) { id } }", json!({ "id": b })).await;
+    // Those who begin while it is out of sight hear of it too.
+    let mut late = start();
+    for listener in listeners.iter_mut().chain(&mut late) {
+        listener.knows(&[], "out of sight").await;
+    }
+    tenant.ok("mutation($id: ID!) { restoreEntity(id: $id) { id } }", json!({ "id": b })).await;
+    for (listener, all) in listeners.iter_mut().zip(&there).chain(late.iter_mut().zip(&there)) {
+        listener.knows(all, "back").await;
+    }
+}

@@ -76,6 +76,18 @@ pub enum OpKind {
     Delete,
 }
 
+impl OpKind {
+    /// What it means for a result that something was in it, and is; nothing if neither.
+    pub fn of(was: bool, is: bool) -> Option<Self> {
+        match (was, is) {
+            (false, false) => None,
+            (false, true) => Some(Self::Insert),
+            (true, true) => Some(Self::Update),
+            (true, false) => Some(Self::Delete),
+        }
+    }
+}
+
 impl LiveQuery {
     /// Whether a row belongs to the result, given the filter's program and what time it is for the tenant's formulas.
     pub fn matches_at(row: &Row, filter: Option<&Program>, now: Option<Timestamp>) -> bool {

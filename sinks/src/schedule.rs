@@ -11,6 +11,8 @@ use decidr_domain::id::{EntityId, Position};
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
+use crate::interests::QueryId;
+
 /// How many rows may wait for their time in all queries of a tenant together.
 pub const SCHEDULED_MAX: usize = 500_000;
 
@@ -55,13 +57,61 @@ impl Schedule {
         rows
     }
 
-    /// When the first is due.
-    pub(crate) fn first(&self) -> Option<Timestamp> {
-        self.by_time.first().map(|(at, _)| *at)
-    }
-
+    /// How many rows wait.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+}
+
+/// Which queries of a tenant have rows that wait for their time.
+#[derive(Default)]
+pub(crate) struct Agenda {
+    by_time: BTreeSet<(Timestamp, QueryId)>,
+    /// By query, when its first row is due, and how many wait.
+    queries: FxHashMap<QueryId, (Option<Timestamp>, usize)>,
+    rows: usize,
+    /// When the first is due, as it was told last.
+    told: Option<Timestamp>,
+}
+
+impl Agenda {
+    /// Takes in the schedule of a query as it is now.
+    pub(crate) fn note(&mut self, query: QueryId, schedule: &Schedule) {
+        self.forget(query);
+        let first = schedule.by_time.first().map(|(at, _)| *at);
+        self.queries.insert(query, (first, schedule.len()));
+        self.rows += schedule.len();
+        self.by_time.extend(first.map(|at| (at, query)));
+    }
+
+    /// Lets go of a query.
+    pub(crate) fn forget(&mut self, query: QueryId) {
+        let Some((first, rows)) = self.queries.remove(&query) else { return };
+        self.rows -= rows;
+        if let Some(at) = first {
+            self.by_time.remove(&(at, query));
+        }
+    }
+
+    /// The queries of which some row's time has come.
+    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = QueryId> {
+        self.by_time.iter().take_while(move |(at, _)| *at <= now).map(|(_, query)| *query)
+    }
+
+    /// When the first row is due, if that is another moment than this told last; `None` in it if at none.
+    pub(crate) fn news(&mut self) -> Option<Option<Timestamp>> {
+        let first = self.by_time.first().map(|(at, _)| *at);
+        (std::mem::replace(&mut self.told, first) != first).then_some(first)
+    }
+
+    /// How many rows wait.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether it has no queries.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queries.is_empty()
     }
 }
 

@@ -109,27 +109,24 @@ impl Pending {
     }
 }
 
-/// Tells a tenant's formulas what time it is, if a live query begins to ask and they knew it longer ago than it may be late.
-/// Returns when they know.
-pub(crate) async fn wind(tenant: TenantId, platform: &Platform) -> Result<(), ExecuteError> {
-    let now = Timestamp::now();
-    let is_late = |clock: Timestamp| clock.duration_until(now) > INTERVAL.try_into().expect("it is short");
-    let arranged = platform.arranged();
-    let schema = arranged.catalog().tenant(tenant).filter(|schema| !schema.tenant.suspended);
-    if schema.is_some_and(|schema| schema.clock().is_none_or(is_late)) {
-        let answer = platform.execute(advance(tenant, now)).await?;
-        platform.reached(answer.position).await;
-    }
-    Ok(())
-}
-
 /// Tells a tenant's formulas what time it is, if they do not know it at all; so that the first that asks finds an answer.
 pub(crate) async fn start(tenant: TenantId, platform: &Platform) -> Result<(), ExecuteError> {
-    let knows = |platform: &Platform| {
-        platform.arranged().catalog().tenant(tenant).is_none_or(|schema| schema.tenant.suspended || schema.clock().is_some())
-    };
-    if !knows(platform) {
-        platform.execute(advance(tenant, Timestamp::now())).await?;
+    tell(tenant, platform, |clock| clock.is_none()).await
+}
+
+/// The same if they knew it longer ago than it may be late; so that a live query that asks does not begin with what is over.
+pub(crate) async fn catch_up(tenant: TenantId, platform: &Platform) -> Result<(), ExecuteError> {
+    let is_late = |clock: Timestamp| Duration::try_from(clock.duration_until(Timestamp::now())).is_ok_and(|late| late > INTERVAL);
+    tell(tenant, platform, |clock| clock.is_none_or(is_late)).await
+}
+
+/// Tells a tenant's formulas what time it is, if what they know needs it. Returns when they know.
+async fn tell(tenant: TenantId, platform: &Platform, needs_it: impl Fn(Option<Timestamp>) -> bool) -> Result<(), ExecuteError> {
+    let arranged = platform.arranged();
+    let schema = arranged.catalog().tenant(tenant).filter(|schema| !schema.tenant.suspended);
+    if schema.is_some_and(|schema| needs_it(schema.clock())) {
+        let answer = platform.execute(advance(tenant, Timestamp::now())).await?;
+        platform.reached(answer.position).await;
     }
     Ok(())
 }

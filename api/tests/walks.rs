@@ -326,3 +326,92 @@ async fn what_comes_back_in_sight_is_heard() {
         listener.knows(all, "back").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_computed_aside_is_told_when_it_is_shown() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let things = tenant.collection(&space, "things").await;
+    tenant.attribute(&things, "n", json!({ "number": {} })).await;
+    let to = json!({ "link": { "collectionId": things, "multiple": true, "backlinkKey": "from" } });
+    tenant.attribute(&things, "to", to).await;
+    let end = tenant.entity(&things, json!({ "n": 7 })).await;
+    let start = tenant.entity(&things, json!({ "to": [end] })).await;
+    // So many that a formula over them is computed aside.
+    for _ in 0..42 {
+        let many: String =
+            (0..100).map(|n| format!("e{n}: createEntity(collectionId: \"{things}\", values: {{ n: {n} }}) {{ id }} ")).collect();
+        tenant.ok(&format!("mutation {{ {many} }}"), json!({})).await;
+    }
+    let node = "node { values }";
+    let mut listeners = [
+        Listener::start(
+            &api,
+            &tenant,
+            "traverse",
+            &format!("entityId: \"{start}\", links: [\"to\"]"),
+            &format!("ops {{ op id reached {{ {node} }} }}"),
+        ),
+        Listener::start(&api, &tenant, "follow", &format!("entityId: \"{start}\", path: [\"to\"]"), &format!("ops {{ op id {node} }}")),
+        Listener::start(
+            &api,
+            &tenant,
+            "follow",
+            &format!("entityId: \"{start}\", path: [\"to\"], first: 5"),
+            &format!("ops {{ op id index {node} }}"),
+        ),
+        Listener::start(
+            &api,
+            &tenant,
+            "shortestPath",
+            &format!("fromId: \"{end}\", toId: \"{end}\", links: [\"to\"]"),
+            "path { id values }",
+        ),
+    ];
+    for listener in &mut listeners {
+        while listener.all.is_empty() && listener.list.is_empty() {
+            listener.hear().await;
+        }
+    }
+    tenant.attribute(&things, "twice", json!({ "formula": { "expression": "{n} * 2" } })).await;
+    for listener in &mut listeners {
+        let twice = |listener: &Listener<'_>| {
+            let shown = listener.all.values().chain(&listener.list).next().unwrap();
+            let values = [&shown["node"]["values"], &shown["values"]].into_iter().find(|values| values.is_object()).unwrap().clone();
+            assert_eq!(values["n"], json!(7));
+            values["twice"].clone()
+        };
+        while twice(listener) != json!(14) {
+            listener.hear().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_nothing_hears_how_far_it_is() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let network = Network::new(&tenant, 2, 0).await;
+    let [a, b] = &network.people[..] else { panic!("two people") };
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": a, "v": { "knows": [b] } })).await;
+    // What it looks at changes all the while, and nothing of it passes.
+    let none = format!("entityId: \"{a}\", links: [\"knows\"], filter: \"{{n}} < 0\"");
+    let mut listener = Listener::start(&api, &tenant, "traverse", &none, "position ops { op id }");
+    let first = listener.body().await["data"]["traverse"]["position"].clone();
+    let end = listener.body().await;
+    assert_eq!((&end["data"]["traverse"]["kind"], &end["data"]["traverse"]["position"]), (&json!("PROGRESS"), &first));
+    let edits = async {
+        for n in 0.. {
+            tenant.ok(set, json!({ "id": b, "v": { "n": n } })).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let heard = tokio::select! {
+        heard = listener.body() => heard,
+        () = edits => unreachable!("edits go on"),
+    };
+    assert_eq!(heard["data"]["traverse"]["kind"], "PROGRESS");
+    assert_ne!(heard["data"]["traverse"]["position"], first);
+}

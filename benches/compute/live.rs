@@ -90,17 +90,23 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
     while let Some(answers) = senders.join_next().await {
         answers?.into_iter().collect::<Result<Vec<_>, _>>().context("an update was refused")?;
     }
-    let all = received.acquire_many(u32::try_from(total)?);
-    if tokio::time::timeout(Duration::from_secs(60), all).await.is_err() {
-        let failed =
-            std::iter::from_fn(|| listeners.try_join_next()).find_map(|ended| ended.map_err(Into::into).and_then(|ended| ended).err());
-        let message = format!("{} of {total} changes came", received.available_permits());
-        return Err(failed.unwrap_or_else(|| anyhow!("the others did not end")).context(message));
-    }
+    all_came(&received, total, &mut listeners).await?;
     listeners.abort_all();
     let times = times.lock().unwrap_or_else(PoisonError::into_inner);
     lines.push(latency("live", format!("{queries} live queries, each changing once a second, from when it was due"), &times));
     Ok(())
+}
+
+/// Waits until so many changes were received; if they are not, says why.
+pub(crate) async fn all_came(received: &Semaphore, total: usize, listeners: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    let all = received.acquire_many(u32::try_from(total)?);
+    if tokio::time::timeout(Duration::from_secs(60), all).await.is_ok() {
+        return Ok(());
+    }
+    let ended = std::iter::from_fn(|| listeners.try_join_next());
+    let failed = ended.map(|ended| ended.map_err(Into::into).and_then(|ended| ended)).find_map(Result::err);
+    let message = format!("{} of {total} changes came", received.available_permits());
+    Err(failed.unwrap_or_else(|| anyhow!("the others did not end")).context(message))
 }
 
 struct Client {

@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::live::field;
+use crate::live::{all_came, field};
 use crate::{Line, latency};
 
 /// How many others each knows.
@@ -218,13 +218,7 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
     while let Some(answers) = senders.join_next().await {
         answers?.into_iter().collect::<Result<Vec<_>, _>>().context("a change was refused")?;
     }
-    let all = received.acquire_many(u32::try_from(probed)?);
-    if tokio::time::timeout(Duration::from_secs(60), all).await.is_err() {
-        let failed =
-            std::iter::from_fn(|| listeners.try_join_next()).find_map(|ended| ended.map_err(Into::into).and_then(|ended| ended).err());
-        let message = format!("{} of {probed} messages came", received.available_permits());
-        return Err(failed.unwrap_or_else(|| anyhow!("the others did not end")).context(message));
-    }
+    all_came(&received, probed, &mut listeners).await?;
     bench.settle().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     listeners.abort_all();

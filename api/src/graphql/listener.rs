@@ -87,7 +87,7 @@ impl Listener {
         let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
         let tenant = request.tenant()?;
         if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
-            clocks::wind(tenant, request.platform).await?;
+            clocks::catch_up(tenant, request.platform).await?;
         }
         let query = LiveQuery { tenant, collection, filter: filter.map(|(expression, _)| expression) };
         let (platform, actor) = (request.platform.clone(), request.caller.actor.as_str().into());

@@ -26,6 +26,22 @@ pub(super) type Message<Op> = (PositionToken, ChangesKind, Vec<Op>);
 /// How many changes one message of a snapshot holds.
 const SNAPSHOT_PAGE: usize = 500;
 
+/// The messages of a snapshot, and its end.
+pub(super) fn snapshot<Op>(position: PositionToken, mut ops: Vec<Op>) -> Vec<Message<Op>> {
+    let mut messages = Vec::new();
+    // An empty result is told too, by an empty page.
+    loop {
+        let rest = ops.split_off(ops.len().min(SNAPSHOT_PAGE));
+        messages.push((position.clone(), ChangesKind::Snapshot, ops));
+        if rest.is_empty() {
+            break;
+        }
+        ops = rest;
+    }
+    messages.push((position, ChangesKind::Progress, vec![]));
+    messages
+}
+
 /// One subscriber's feed.
 pub(super) struct Feed<R: Maintained> {
     listener: Listener,
@@ -43,17 +59,8 @@ impl<R: Maintained> Feed<R> {
     }
 
     fn begin(&mut self, beginning: &Beginning) -> Result<(), Refusal> {
-        let mut ops = tokio::task::block_in_place(|| self.result.begin(&self.listener, beginning))?;
-        // An empty result is told too, by an empty page.
-        loop {
-            let rest = ops.split_off(ops.len().min(SNAPSHOT_PAGE));
-            self.waiting.push_back((self.listener.position(), ChangesKind::Snapshot, ops));
-            if rest.is_empty() {
-                break;
-            }
-            ops = rest;
-        }
-        self.waiting.push_back((self.listener.position(), ChangesKind::Progress, vec![]));
+        let ops = tokio::task::block_in_place(|| self.result.begin(&self.listener, beginning))?;
+        self.waiting.extend(snapshot(self.listener.position(), ops));
         Ok(())
     }
 

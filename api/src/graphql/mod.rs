@@ -21,6 +21,8 @@ pub mod scalars;
 mod schema_types;
 mod subscription;
 mod traverse;
+mod walk_feed;
+mod walk_steps;
 mod window;
 
 use std::sync::Arc;

@@ -10,10 +10,11 @@ use super::changes::{Changes, ChangesKind, GroupChanges, Op, OpKind, PathChanges
 use super::groups::{self, SummaryInput};
 use super::listener::{Beginning, Heard, Listener};
 use super::live_groups::LiveGroups;
-use super::live_walks::{Followed, Traversed, WalkFeed, Way};
+use super::live_walks::{Followed, Traversed, Way};
 use super::maintained;
 use super::page::{FIRST_MAX, OrderBy};
 use super::query::parse;
+use super::walk_feed::WalkFeed;
 use super::window::Window;
 use super::{Refusal, Request};
 

@@ -19,7 +19,7 @@ use super::scalars::PositionToken;
 use super::{Refusal, ScanBudget, TenantView};
 
 /// The most links that a walk may choose from, the longest path of links, and the most entities that are shown.
-pub(super) const LINKS_MAX: usize = 20;
+const LINKS_MAX: usize = 20;
 const FIRST_MAX: i32 = 1000;
 
 /// What can be reached from an entity. It is not among it itself.
@@ -127,19 +127,14 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
     if !(0..=FIRST_MAX).contains(&first) {
         return Err(Refusal::new("INVALID_INPUT", format!("first lies between 0 and {FIRST_MAX}, and this is {first}")));
     }
-    if path.is_empty() || path.len() > LINKS_MAX {
-        return Err(Refusal::new("INVALID_INPUT", format!("path has 1 to {LINKS_MAX} links")));
-    }
     let start = own_row(view, start)?;
-    let (mut collection, mut level) = (start.entity.collection_id, vec![start]);
-    for key in path {
-        let links = links_of(view, collection, std::slice::from_ref(key))?;
-        let schema = view.schema.collection(collection).ok_or_else(|| Refusal::internal("the collection is gone"))?;
-        collection = schema.attribute_or_refuse(key)?.definition.leads_to().unwrap_or(collection);
+    let (steps, collection) = steps_of(view, start.entity.collection_id, path)?;
+    let mut level = vec![start];
+    for links in &steps {
         let mut seen = FxHashSet::default();
         let mut next = Vec::new();
         for row in &level {
-            next.extend(neighbours(view, row, &links)?.into_iter().filter(|id| seen.insert(*id)));
+            next.extend(neighbours(view, row, links)?.into_iter().filter(|id| seen.insert(*id)));
         }
         next.sort_unstable();
         level = next.into_iter().filter_map(|id| in_sight(view, id)).collect();
@@ -150,6 +145,20 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
     let node = |row: &Row| Reached { depth, node: Entity { view: view.clone(), row: row.clone() } };
     let nodes = found.iter().take(first as usize).map(node).collect();
     Ok(Traversal { count: found.len() as i64, depth: if found.is_empty() { 0 } else { depth }, nodes, position: view.position() })
+}
+
+/// The links of each step of a path from a collection, and the collection at its end.
+pub(super) fn steps_of(view: &TenantView, start: CollectionId, path: &[String]) -> Result<(Vec<Links>, CollectionId), Refusal> {
+    if path.is_empty() || path.len() > LINKS_MAX {
+        return Err(Refusal::new("INVALID_INPUT", format!("path has 1 to {LINKS_MAX} links")));
+    }
+    let (mut steps, mut collection) = (Vec::new(), start);
+    for key in path {
+        steps.push(links_of(view, collection, std::slice::from_ref(key))?);
+        let schema = view.schema.collection(collection).ok_or_else(|| Refusal::internal("the collection is gone"))?;
+        collection = schema.attribute_or_refuse(key)?.definition.leads_to().unwrap_or(collection);
+    }
+    Ok((steps, collection))
 }
 
 /// By each of these keys, the link or backlink of every collection that can be got to. Refused if the first has none of it

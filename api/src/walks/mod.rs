@@ -38,7 +38,7 @@ struct State {
 
 struct Walk {
     tenant: TenantId,
-    links: Links,
+    links: WalkedLinks,
     /// What it has looked at.
     watched: FxHashSet<EntityId>,
     waiting: Again,
@@ -47,15 +47,23 @@ struct Walk {
 
 /// The links that a walk goes along.
 #[derive(Default)]
-pub(crate) struct Links {
+pub(crate) struct WalkedLinks {
     /// From who holds one to whom it leads.
     pub(crate) forward: FxHashSet<AttributeId>,
     /// The other way.
     pub(crate) backward: FxHashSet<AttributeId>,
 }
 
-impl Links {
-    fn all(&self) -> FxHashSet<AttributeId> {
+impl WalkedLinks {
+    /// These and others.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.forward.extend(others.forward);
+        self.backward.extend(others.backward);
+        self
+    }
+
+    /// Whichever way it goes along them.
+    pub(crate) fn all(&self) -> FxHashSet<AttributeId> {
         self.forward.union(&self.backward).copied().collect()
     }
 }
@@ -94,7 +102,7 @@ pub(crate) struct Watch {
 
 impl Walks {
     /// Begins to watch for a walk along these links. At first it must look at everything.
-    pub(crate) fn watch(&self, tenant: TenantId, links: Links, newest: impl FnOnce() -> Arc<Arranged>) -> Watch {
+    pub(crate) fn watch(&self, tenant: TenantId, links: WalkedLinks, newest: impl FnOnce() -> Arc<Arranged>) -> Watch {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // While nobody walked, nothing was kept; from here on nothing is missed.
         state.arranged.get_or_insert_with(newest);

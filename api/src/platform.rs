@@ -7,6 +7,7 @@
 //! ```
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +28,9 @@ use uuid::Uuid;
 use crate::clocks::{self, Asker};
 use crate::walks::Walks;
 
-/// How many events are read from the log at a time when it is replayed, and computed at once: nobody waits for any of them.
-const REPLAY_PAGE: usize = 32_768;
+/// How many events are read from the log at a time when it is replayed, and computed at once, for nobody waits for any of them: few
+/// at first, so that there is something to compute while more are read, then ever more.
+const REPLAY_PAGES: RangeInclusive<usize> = 2_048..=32_768;
 
 /// How many events may be read from the log and not be computed yet.
 const REPLAY_AHEAD: Position = 65_536;
@@ -254,10 +256,10 @@ async fn complete_computations(mut computed: mpsc::UnboundedReceiver<(TenantId, 
 /// Feeds the log up to `last` into a dataflow that has seen nothing yet; returns the position reached, when it is computed.
 pub async fn replay(log: &dyn EventLog, engine: &Engine, last: Position) -> Result<Position, LogError> {
     let head = (*log.head().borrow()).min(last);
-    let mut position = 0;
+    let (mut position, mut page) = (0, *REPLAY_PAGES.start());
     while position < head {
-        let page = REPLAY_PAGE.min((head - position) as usize);
-        let events = log.read_all(position, page).await?;
+        let events = log.read_all(position, page.min((head - position) as usize)).await?;
+        page = (2 * page).min(*REPLAY_PAGES.end());
         let Some(newest) = events.last().map(|event| event.position) else {
             return Err(LogError::Damaged(format!("there is no event after position {position}, and the newest is {head}")));
         };

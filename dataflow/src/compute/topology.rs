@@ -1,11 +1,11 @@
 //! Which entities depend on themselves, along the links of one [`Component`](decidr_domain::schema::Component), and in which
 //! order the others are computed.
 //!
-//! A cycle can only come about by an edge that comes, and then consists of what lies both behind and before that edge; so a new edge is
-//! searched from both ends, in turn, and the search ends with the smaller side. Where that is more work, the whole graph is
-//! searched instead (Tarjan 1972). An edge that goes is only looked at if both its ends are in a cycle, and then
-//! what that cycle held is searched again; other cycles cost nothing. Where nothing depends on itself, an edge from one that
-//! is ranked before the other needs no search.
+//! A cycle can only come about by an edge that comes, and then consists of what lies both behind and before that edge; so a
+//! new edge is searched from both ends, in turn, until the smaller side is through: a way round lies in that side. Where that
+//! is more work, the whole graph is searched instead (Tarjan 1972). An edge that goes is only looked at if both its ends are
+//! in a cycle, and then what that cycle held is searched again; other cycles cost nothing. Where nothing depends on itself, an
+//! edge from one that is ranked before the other needs no search.
 
 use std::rc::Rc;
 
@@ -120,15 +120,14 @@ impl Topology {
             return 1;
         }
         let (mut before, mut behind) = (Search::from(source), Search::from(host));
-        // One step on each side in turn: the smaller side decides.
-        while behind.step(&self.graph.hosts).is_some_and(|at| at != source) && before.step(&self.graph.sources).is_some_and(|at| at != host)
-        {
-        }
-        let met = behind.seen.contains(&source) || before.seen.contains(&host);
-        if met || !(behind.open.is_empty() || before.open.is_empty()) {
-            while behind.step(&self.graph.hosts).is_some() {}
-            while before.step(&self.graph.sources).is_some() {}
-            found.extend(behind.seen.intersection(&before.seen));
+        // One step on each side in turn, until one is through: the smaller one. Only in it can a way round be.
+        while behind.step(&self.graph.hosts, None) && before.step(&self.graph.sources, None) {}
+        if behind.open.is_empty() {
+            if behind.seen.contains(&source) {
+                found.extend(Search::all(source, &self.graph.sources, &behind.seen));
+            }
+        } else if before.seen.contains(&host) {
+            found.extend(Search::all(host, &self.graph.hosts, &before.seen));
         }
         behind.seen.len() + before.seen.len()
     }
@@ -145,15 +144,22 @@ impl Search {
         Self { seen: FxHashSet::from_iter([start]), open: vec![start] }
     }
 
-    /// Looks at one more entity, and says which.
-    fn step(&mut self, edges: &FxHashMap<EntityId, Vec<EntityId>>) -> Option<EntityId> {
-        let at = self.open.pop()?;
+    /// What can be reached from somewhere within some entities.
+    fn all(start: EntityId, edges: &FxHashMap<EntityId, Vec<EntityId>>, within: &FxHashSet<EntityId>) -> FxHashSet<EntityId> {
+        let mut search = Self::from(start);
+        while search.step(edges, Some(within)) {}
+        search.seen
+    }
+
+    /// Looks at one more entity; says whether there was one.
+    fn step(&mut self, edges: &FxHashMap<EntityId, Vec<EntityId>>, within: Option<&FxHashSet<EntityId>>) -> bool {
+        let Some(at) = self.open.pop() else { return false };
         for next in edges.get(&at).into_iter().flatten() {
-            if self.seen.insert(*next) {
+            if within.is_none_or(|within| within.contains(next)) && self.seen.insert(*next) {
                 self.open.push(*next);
             }
         }
-        Some(at)
+        true
     }
 }
 

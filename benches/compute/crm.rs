@@ -45,6 +45,18 @@ pub(crate) async fn run(smaller: usize, workers: usize) -> anyhow::Result<(Strin
         }
     }
     harness.settle()?;
+    let check = async |harness: &Harness, names: &[i64], of: &[(usize, i64, i64, bool)]| {
+        let mut sql = Sql::new("CREATE TABLE company (n, name, tier); CREATE TABLE contact (n, company, amount, quantity)").await?;
+        sql.fill("company", names.iter().enumerate().map(|(n, name)| vec![n as i64, *name, n as i64 % 4])).await?;
+        let row =
+            |(n, (company, amount, quantity, _)): (usize, &(usize, i64, i64, bool))| vec![n as i64, *company as i64, *amount, *quantity];
+        sql.fill("contact", of.iter().enumerate().map(row)).await?;
+        let query = "SELECT contact.n, CAST(amount * quantity AS TEXT), CAST(name AS TEXT), name || '/' || tier \
+                     FROM contact JOIN company ON contact.company = company.n";
+        let attributes = [("total", total), ("company_name", company_name), ("label", label)];
+        sql.compare(&harness.arranged(), CONTACTS, &attributes, query).await
+    };
+    check(&harness, &names, &of).await?;
     let figures = harness.measure(&BATCHES, &mut |harness| {
         let contact = harness.random.below(of.len());
         match harness.random.below(100) {
@@ -70,13 +82,6 @@ pub(crate) async fn run(smaller: usize, workers: usize) -> anyhow::Result<(Strin
             _ => add(harness, &mut of),
         }
     })?;
-    let mut sql = Sql::new("CREATE TABLE company (n, name, tier); CREATE TABLE contact (n, company, amount, quantity)").await?;
-    sql.fill("company", names.iter().enumerate().map(|(n, name)| vec![n as i64, *name, n as i64 % 4])).await?;
-    let row = |(n, (company, amount, quantity, _)): (usize, &(usize, i64, i64, bool))| vec![n as i64, *company as i64, *amount, *quantity];
-    sql.fill("contact", of.iter().enumerate().map(row)).await?;
-    let query = "SELECT contact.n, CAST(amount * quantity AS TEXT), CAST(name AS TEXT), name || '/' || tier \
-                 FROM contact JOIN company ON contact.company = company.n";
-    let attributes = [("total", total), ("company_name", company_name), ("label", label)];
-    let compared = sql.compare(&harness.arranged(), CONTACTS, &attributes, query).await?;
+    let compared = check(&harness, &names, &of).await?;
     Ok((format!("{contact_count} contacts of {company_count} companies; {compared} compared"), figures))
 }

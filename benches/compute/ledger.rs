@@ -55,6 +55,14 @@ pub(crate) async fn run(smaller: usize, workers: usize, spread: Spread) -> anyho
         }
     }
     harness.settle()?;
+    let check = async |harness: &Harness, of: &[(usize, i64, bool)]| {
+        let mut sql = Sql::new("CREATE TABLE line (account, amount)").await?;
+        sql.fill("line", of.iter().filter(|(.., there)| *there).map(|(account, amount, _)| vec![*account as i64, *amount])).await?;
+        let query = "SELECT account, CAST(SUM(amount) AS TEXT), CAST(COUNT(*) AS TEXT), CAST(MIN(amount) AS TEXT), CAST(MAX(amount) AS TEXT), \
+                     CAST(COUNT(DISTINCT amount) AS TEXT), CAST(SUM(CASE WHEN amount > 500 THEN amount ELSE 0 END) AS TEXT) FROM line GROUP BY account";
+        sql.compare(&harness.arranged(), ACCOUNTS, &summaries, query).await
+    };
+    check(&harness, &of).await?;
     // The largest first: what is taken away are extremes.
     let mut by_size: Vec<usize> = (0..line_count).collect();
     by_size.sort_unstable_by_key(|n| of[*n].1);
@@ -71,10 +79,6 @@ pub(crate) async fn run(smaller: usize, workers: usize, spread: Spread) -> anyho
         of[line].1 = 1 + harness.random.below(1_000_000) as i64;
         harness.recorder.set(id(LINES, line), amount, of[line].1);
     })?;
-    let mut sql = Sql::new("CREATE TABLE line (account, amount)").await?;
-    sql.fill("line", of.iter().filter(|(.., there)| *there).map(|(account, amount, _)| vec![*account as i64, *amount])).await?;
-    let query = "SELECT account, CAST(SUM(amount) AS TEXT), CAST(COUNT(*) AS TEXT), CAST(MIN(amount) AS TEXT), CAST(MAX(amount) AS TEXT), \
-                 CAST(COUNT(DISTINCT amount) AS TEXT), CAST(SUM(CASE WHEN amount > 500 THEN amount ELSE 0 END) AS TEXT) FROM line GROUP BY account";
-    let compared = sql.compare(&harness.arranged(), ACCOUNTS, &summaries, query).await?;
+    let compared = check(&harness, &of).await?;
     Ok((format!("{line_count} lines of {account_count} accounts, the largest lines taken away; {compared} compared"), figures))
 }

@@ -148,6 +148,9 @@ async fn run_workloads(options: &Options, drawn: &mut Drawn) -> anyhow::Result<V
     if wanted("W3ii") {
         told("W3ii", hierarchy::tree(smaller, workers).await?);
     }
+    if wanted("W3iii") {
+        told("W3iii", hierarchy::circles(smaller, workers).await?);
+    }
     if wanted("W4") {
         told("W4", social::run(smaller, workers).await?);
     }

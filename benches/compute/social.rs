@@ -65,6 +65,21 @@ pub(crate) async fn run(smaller: usize, workers: usize) -> anyhow::Result<(Strin
         }
     }
     harness.settle()?;
+    let check = async |harness: &Harness, circles: &[BTreeSet<usize>], written: &[(usize, i64)]| {
+        let mut sql = Sql::new("CREATE TABLE knows (n, other); CREATE TABLE post (author, at); CREATE INDEX by_author ON post (author, at); CREATE INDEX by_person ON knows (n)").await?;
+        let pairs = circles.iter().enumerate().flat_map(|(n, circle)| circle.iter().map(move |other| vec![n as i64, *other as i64]));
+        sql.fill("knows", pairs).await?;
+        sql.fill("post", written.iter().map(|(by, when)| vec![*by as i64, *when])).await?;
+        // Of some: a feed is a sort of all that those one knows wrote.
+        let some = (people_count / 200).max(1);
+        let query = format!(
+            "SELECT p.n, (SELECT CAST(COUNT(*) AS TEXT) FROM knows k JOIN post ON post.author = k.other WHERE k.n = p.n), \
+             (SELECT group_concat(at, ', ') FROM (SELECT at FROM knows k JOIN post ON post.author = k.other WHERE k.n = p.n ORDER BY at DESC LIMIT 20)) \
+             FROM (SELECT DISTINCT n FROM knows WHERE n % {some} = 0) p"
+        );
+        sql.compare(&harness.arranged(), PEOPLE, &[("read", read), ("feed", feed)], &query).await
+    };
+    check(&harness, &circles, &written).await?;
     let figures = harness.measure(&[1, 100, 1_000], &mut |harness| {
         if harness.random.below(2) == 0 {
             return write(harness, &mut written);
@@ -78,17 +93,6 @@ pub(crate) async fn run(smaller: usize, workers: usize) -> anyhow::Result<(Strin
             harness.recorder.unlink(id(PEOPLE, n), knows, id(PEOPLE, old));
         }
     })?;
-    let mut sql = Sql::new("CREATE TABLE knows (n, other); CREATE TABLE post (author, at); CREATE INDEX by_author ON post (author, at); CREATE INDEX by_person ON knows (n)").await?;
-    let pairs = circles.iter().enumerate().flat_map(|(n, circle)| circle.iter().map(move |other| vec![n as i64, *other as i64]));
-    sql.fill("knows", pairs).await?;
-    sql.fill("post", written.iter().map(|(by, when)| vec![*by as i64, *when])).await?;
-    // Of some: a feed is a sort of all that those one knows wrote.
-    let some = (people_count / 200).max(1);
-    let query = format!(
-        "SELECT p.n, (SELECT CAST(COUNT(*) AS TEXT) FROM knows k JOIN post ON post.author = k.other WHERE k.n = p.n), \
-         (SELECT group_concat(at, ', ') FROM (SELECT at FROM knows k JOIN post ON post.author = k.other WHERE k.n = p.n ORDER BY at DESC LIMIT 20)) \
-         FROM (SELECT DISTINCT n FROM knows WHERE n % {some} = 0) p"
-    );
-    let compared = sql.compare(&harness.arranged(), PEOPLE, &[("read", read), ("feed", feed)], &query).await?;
+    let compared = check(&harness, &circles, &written).await?;
     Ok((format!("{people_count} people who know {known} others, {post_count} posts; {compared} feeds compared"), figures))
 }

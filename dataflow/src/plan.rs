@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use decidr_domain::aggregate::link_order::order_id;
 use decidr_domain::formula::Type;
 use decidr_domain::formula::eval::Expr;
 use decidr_domain::formula::{Cells, Program};
@@ -187,15 +188,20 @@ impl CrossingPlan {
         matches!(self.crossing.direction, Direction::Reach { .. })
     }
 
-    /// Whether the host's own link gives the order of what it lists.
-    pub(crate) fn is_list_in_link_order(&self) -> bool {
+    /// Under which id the host stores what gives the order of what it lists, if that has one: its own link, or how it has put
+    /// those in order that link to it.
+    pub(crate) fn order(&self) -> Option<AttributeId> {
         let in_order = match &self.crossing.summary {
             Summary::List => true,
             // Also what is sorted: those that are alike keep the link's order.
             Summary::Collect(_) => true,
             Summary::Only | Summary::Count | Summary::Rollup(..) => false,
         };
-        in_order && matches!(self.crossing.direction, Direction::Forward(_))
+        match self.crossing.direction {
+            Direction::Forward(link) => in_order.then_some(link),
+            Direction::Backward(link) => in_order.then(|| order_id(link)),
+            Direction::Reach { .. } | Direction::Match(_) => None,
+        }
     }
 }
 
@@ -400,8 +406,8 @@ impl CollectionPlan {
             if crossing.is_reach() {
                 note(&mut self.through_graph, crossing.link(), crossing.round);
             }
-            if crossing.is_list_in_link_order() {
-                note(&mut self.through, crossing.link(), crossing.round);
+            if let Some(order) = crossing.order() {
+                note(&mut self.through, order, crossing.round);
             }
         }
         let formulas = self.formulas.iter().filter(|formula| formula.program.is_timed).map(|formula| formula.round);

@@ -225,7 +225,11 @@ impl Walk<'_> {
 pub(crate) fn sources(view: &TenantView, host: &Row, crossing: &Crossing, limit: usize) -> Vec<Row> {
     let ids = match crossing.direction {
         Direction::Forward(link) => host.entity.values.get(link).targets().to_vec(),
-        Direction::Backward(link) => view.arranged.holders(link, host.entity.id, None, usize::MAX),
+        Direction::Backward(link) => {
+            let mut holders = view.arranged.holders(link, host.entity.id, None, usize::MAX);
+            host.entity.put_in_order(link, &mut holders, |holder| *holder);
+            holders
+        }
         // As far as the budget goes.
         Direction::Reach { .. } | Direction::Match(_) => joined(view, host, crossing).unwrap_or_default(),
     };
@@ -261,7 +265,7 @@ fn sets(recorded: &Recorded, stored: &Stored, stored_as: &[AttributeId]) -> bool
         EntityEvent::AttributeValueSet { attribute_id, .. } | EntityEvent::EntitiesUnlinked { attribute_id, .. } => {
             *attribute_id == stored.attribute && stored.target.is_none()
         }
-        EntityEvent::EntityArchived { .. } | EntityEvent::EntityRestored { .. } => false,
+        EntityEvent::BacklinkReordered { .. } | EntityEvent::EntityArchived { .. } | EntityEvent::EntityRestored { .. } => false,
     }
 }
 

@@ -266,6 +266,21 @@ impl Mutation {
         execute(ctx, command_id, Command::Entity(command)).await
     }
 
+    /// Puts what a link or backlink leads to in another order: these first, as they come here, the others behind them as they
+    /// were. What a backlink leads to is in the order in which it was made, until it is put in another one; one that is taken
+    /// away and comes back has its place again. Lists, FIRST, LAST and JOIN of lookups and rollups have this order.
+    async fn reorder_links(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        attribute: String,
+        target_ids: Vec<ID>,
+        command_id: Option<ID>,
+    ) -> Result<Payload, Refusal> {
+        let command = EntityCommand::ReorderLinks { id: parse("entity", &id)?, attribute, target_ids: targets(&target_ids)? };
+        execute(ctx, command_id, Command::Entity(command)).await
+    }
+
     async fn archive_entity(&self, ctx: &Context<'_>, id: ID, command_id: Option<ID>) -> Result<Payload, Refusal> {
         execute(ctx, command_id, Command::Entity(EntityCommand::ArchiveEntity { id: parse("entity", &id)? })).await
     }

@@ -6,6 +6,7 @@ use async_graphql::{Enum, InputObject, SimpleObject};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
+use decidr_domain::aggregate::link_order::order_id;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
 use decidr_domain::id::{CollectionId, EntityId};
@@ -172,6 +173,12 @@ impl Page {
             row.filter(|row| self.view.matches(row, self.filter.as_ref()))
         };
         let rows: Vec<_> = match link.definition {
+            // In the order that the host gives it.
+            Definition::Backlink { link_id, .. } if self.order.is_empty() && !host.entity.values.get(order_id(link_id)).is_blank() => {
+                let mut holders = arranged.holders(link_id, host.entity.id, None, usize::MAX);
+                host.entity.put_in_order(link_id, &mut holders, |holder| *holder);
+                return self.in_order_of_link(&holders);
+            }
             // Without a filter or an order a page of a backlink needs no more than the page.
             Definition::Backlink { link_id, .. } if self.filter.is_none() && self.order.is_empty() => {
                 let (mut rows, mut after) = (Vec::new(), self.after.as_ref().map(|cursor| cursor.id));
@@ -201,26 +208,34 @@ impl Page {
                 let joined = crossing.map_or(Ok(Vec::new()), |crossing| joined(&self.view, host, crossing))?;
                 joined.iter().filter_map(in_sight).collect()
             }
-            _ if self.order.is_empty() => {
-                // In the link's own order, in which the cursor's entity has a place whether it is in sight or not.
-                let targets = host.entity.values.get(link.id).targets();
-                let start = match &self.after {
-                    Some(cursor) => targets.iter().position(|target| *target == cursor.id).map(|at| at + 1),
-                    None => Some(0),
-                };
-                let start = start.ok_or_else(|| Refusal::new("INVALID_INPUT", "the link does not lead to the cursor's entity any more"))?;
-                let before = targets[..start].iter().filter_map(&mut in_sight).count();
-                let mut rows: Vec<_> = targets[start..].iter().filter_map(&mut in_sight).collect();
-                if !affordable {
-                    return Err(ScanBudget::exhausted());
-                }
-                let (total, more) = (before + rows.len(), rows.len() > self.first);
-                rows.truncate(self.first);
-                return Ok(self.connection(rows, more, total));
-            }
+            _ if self.order.is_empty() => return self.in_order_of_link(host.entity.values.get(link.id).targets()),
             _ => host.entity.values.get(link.id).targets().iter().filter_map(in_sight).collect(),
         };
         if affordable { Ok(self.sorted(rows)) } else { Err(ScanBudget::exhausted()) }
+    }
+
+    /// The page of the entities that a link leads to, in the link's own order, in which the cursor's entity has a place whether it
+    /// is in sight or not.
+    fn in_order_of_link(&self, targets: &[EntityId]) -> Result<EntityConnection, Refusal> {
+        let start = match &self.after {
+            Some(cursor) => targets.iter().position(|target| *target == cursor.id).map(|at| at + 1),
+            None => Some(0),
+        };
+        let start = start.ok_or_else(|| Refusal::new("INVALID_INPUT", "the link does not lead to the cursor's entity any more"))?;
+        let (mut before, mut rows) = (0, Vec::new());
+        for (place, id) in targets.iter().enumerate() {
+            if !self.view.budget.take() {
+                return Err(ScanBudget::exhausted());
+            }
+            match self.view.arranged.row(*id).filter(|row| self.view.matches(row, self.filter.as_ref())) {
+                Some(_) if place < start => before += 1,
+                Some(row) => rows.push(row),
+                None => {}
+            }
+        }
+        let (total, more) = (before + rows.len(), rows.len() > self.first);
+        rows.truncate(self.first);
+        Ok(self.connection(rows, more, total))
     }
 
     fn sorted(self, rows: Vec<Row>) -> EntityConnection {

@@ -10,7 +10,7 @@ use decidr_domain::formula::Cells;
 use decidr_domain::id::{AttributeId, EntityId};
 use decidr_domain::layout::Layout;
 use decidr_domain::rollup::list_of;
-use decidr_domain::schema::{Crossing, Summary};
+use decidr_domain::schema::{Crossing, Direction, Summary};
 use decidr_domain::value::Value;
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -357,7 +357,7 @@ impl Held {
             Held::Count(count) => Value::number((*count).into()),
             Held::List(list) => list_of(list.values()),
             Held::Group(group) => group.summary(),
-            Held::Sequence(sequence) => sequence.summary(&|_| Value::Blank),
+            Held::Sequence(sequence) => sequence.summary(&Value::Blank, &|_| Value::Blank),
         }
     }
 
@@ -372,20 +372,26 @@ impl Held {
                 }
             }
             Held::Only(None) if crossing.crossing.keys.is_some() => Held::new(&crossing.crossing).summary(crossing, host),
-            Held::Sequence(sequence) => sequence.summary(host),
+            Held::Sequence(sequence) => {
+                let order = crossing.order().map_or(&Value::Blank, |order| host.entity.values.get(order));
+                sequence.summary(order, host)
+            }
             Held::List(list) => {
-                let in_link_order: Vec<&Value>;
-                let values: &mut dyn Iterator<Item = &Value> = if crossing.is_list_in_link_order() {
-                    in_link_order =
-                        host.entity.values.get(crossing.link()).targets().iter().filter_map(|source| list.get(source)).collect();
-                    &mut in_link_order.into_iter()
-                } else {
-                    &mut list.values()
+                let values: Vec<&Value> = match crossing.crossing.direction {
+                    Direction::Forward(link) => {
+                        host.entity.values.get(link).targets().iter().filter_map(|source| list.get(source)).collect()
+                    }
+                    Direction::Backward(link) => {
+                        let mut sources: Vec<(&EntityId, &Value)> = list.iter().collect();
+                        host.entity.put_in_order(link, &mut sources, |(source, _)| **source);
+                        sources.into_iter().map(|(_, value)| value).collect()
+                    }
+                    Direction::Reach { .. } | Direction::Match(_) => list.values().collect(),
                 };
                 if let Summary::Collect(collect) = &crossing.crossing.summary {
-                    return collect.summary(values, host);
+                    return collect.summary(values.into_iter(), host);
                 }
-                list_of(values)
+                list_of(values.into_iter())
             }
             held => held.in_order_of_sources(),
         }

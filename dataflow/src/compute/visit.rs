@@ -176,7 +176,7 @@ impl Visit<'_, '_> {
             if taken == Taken::NotYet {
                 continue;
             }
-            let reordered = crossing.is_list_in_link_order() && touched.changed.contains(&crossing.link());
+            let reordered = crossing.order().is_some_and(|order| touched.changed.contains(&order));
             let host_changed = crossing.host_reads.iter().any(|read| touched.changed.contains(read));
             let cycle_changed = || crossing.component.is_some_and(|component| touched.cycle_changed(component).is_some());
             if touched.is_new()

@@ -156,7 +156,10 @@ impl Computation<'_> {
             Direction::Forward(link) => host.values.get(link).targets().iter().filter_map(|id| self.oracle.entities.get(id)).collect(),
             Direction::Backward(link) => {
                 let all = self.oracle.entities.values();
-                all.filter(|holder| holder.collection_id == source && holder.values.get(link).targets().contains(&host.id)).collect()
+                let links_here = |holder: &&Entity| holder.collection_id == source && holder.values.get(link).targets().contains(&host.id);
+                let mut holders: Vec<&Entity> = all.filter(links_here).collect();
+                host.put_in_order(link, &mut holders, |holder| holder.id);
+                holders
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use decidr_domain::aggregate::Facts;
-use decidr_domain::aggregate::attribute::{AttributeCommand, DefinitionInput};
+use decidr_domain::aggregate::attribute::{AttributeCommand, Definition, DefinitionInput};
 use decidr_domain::aggregate::collection::CollectionCommand;
-use decidr_domain::aggregate::entity::EntityCommand;
+use decidr_domain::aggregate::entity::{Entity, EntityCommand};
 use decidr_domain::aggregate::space::SpaceCommand;
 use decidr_domain::aggregate::tenant::TenantCommand;
 use decidr_domain::command::{Authority, Command, Request, decide};
@@ -151,8 +151,20 @@ impl World {
                 let link = self.pick(&links)?;
                 let mut targets: Vec<_> =
                     self.oracle.entities.values().filter(|e| Some(e.collection_id) == link.definition.leads_to()).map(|e| e.id).collect();
-                let held = self.oracle.entities[&id].values.get(link.id).targets().to_vec();
-                if held.len() > 1 && self.word()? % 2 == 0 {
+                let held = match link.definition {
+                    Definition::Backlink { link_id, .. } => {
+                        let holds = |e: &&Entity| e.values.get(link_id).targets().contains(&id);
+                        self.oracle.entities.values().filter(holds).map(|e| e.id).collect()
+                    }
+                    _ => self.oracle.entities[&id].values.get(link.id).targets().to_vec(),
+                };
+                let word = if held.len() > 1 { self.word()? % 4 } else { 0 };
+                if word == 1 {
+                    let target_ids = vec![self.pick(&held)?, self.pick(&held)?];
+                    let command = EntityCommand::ReorderLinks { id, attribute: link.key.to_string(), target_ids };
+                    return Some(self.execute(Authority::Tenant(self.tenant), Command::Entity(command)));
+                }
+                if word == 2 && !matches!(link.definition, Definition::Backlink { .. }) {
                     let reordered: Vec<_> = held.iter().rev().map(ToString::to_string).collect();
                     let values = Map::from_iter([(link.key.to_string(), json!(reordered))]);
                     let set = EntityCommand::SetValues { id, values, expected_version: None };

@@ -1,5 +1,5 @@
 //! Contributions that are looked at one by one, in the order in which they count: by what they are sorted by, and those that
-//! are alike by their source.
+//! are alike in the order that the host gives their sources, or else by their source.
 //!
 //! A filter that looks at the host is asked about what came since the last time, and about all when the host changed. What
 //! is admitted goes into a kernel where the order does not matter; else it is kept in order, so that the first few, or the
@@ -8,17 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use decidr_domain::aggregate::link_order::places;
 use decidr_domain::formula::Cells;
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::EntityId;
 use decidr_domain::rollup::{each_item, list_of};
 use decidr_domain::schema::{Collect, Finish, SortPlace};
 use decidr_domain::value::Value;
+use rustc_hash::FxHashMap;
 
 use super::{Group, decrement};
 
-/// Where a contribution stands.
-type Standing = (SortPlace, EntityId);
+/// Where a contribution stands: by what it is sorted by, by the place that the host gives its source, and by its source.
+type Standing = (SortPlace, u32, EntityId);
 
 /// A value and its columns.
 type Row = Arc<[Value]>;
@@ -26,11 +28,31 @@ type Row = Arc<[Value]>;
 /// The state of one cell whose contributions stand in an order.
 pub(crate) struct Sequence {
     collect: Arc<Collect>,
+    order: Order,
     /// What was contributed, by source, where a filter looks at the host.
     asked: Option<Asked>,
     counted: Counted,
     /// Contributions that are errors, and those for which the filter is one.
     errors: BTreeMap<Value, u32>,
+}
+
+/// The order that the host gives sources.
+#[derive(Default)]
+struct Order {
+    /// As the host stores it.
+    stored: Value,
+    places: FxHashMap<EntityId, u32>,
+}
+
+impl Order {
+    /// Where a contribution of this source stands.
+    fn standing(&self, collect: &Collect, source: EntityId, row: &Row) -> Standing {
+        (collect.place(row), self.place(source), source)
+    }
+
+    fn place(&self, source: EntityId) -> u32 {
+        self.places.get(&source).copied().unwrap_or(u32::MAX)
+    }
 }
 
 /// Contributions of which the host decides whether they count.
@@ -104,14 +126,14 @@ impl Counted {
         }
     }
 
-    fn add(&mut self, collect: &Collect, source: EntityId, row: &Row) {
+    fn add(&mut self, collect: &Collect, order: &Order, source: EntityId, row: &Row) {
         match self {
             Counted::Group(group) => group.add(&collect.summarised(row)),
-            Counted::InOrder(rows) => drop(rows.insert((collect.place(row), source), row.clone())),
+            Counted::InOrder(rows) => drop(rows.insert(order.standing(collect, source, row), row.clone())),
             Counted::AtAnEnd { end, rows, errors } => {
                 // What is blank is passed over, however much of it there is.
                 if end_of(&row[0], *end).is_some() {
-                    rows.insert((collect.place(row), source), row.clone());
+                    rows.insert(order.standing(collect, source, row), row.clone());
                 }
                 each_item(&row[0], &mut |item| {
                     if item.is_error() {
@@ -119,7 +141,7 @@ impl Counted {
                     }
                 });
             }
-            Counted::Distinct { places, errors } => each_placed(collect, source, row, &mut |item, place| match item {
+            Counted::Distinct { places, errors } => each_placed(order.standing(collect, source, row), row, &mut |item, place| match item {
                 Value::Error(_) => *errors.entry(item.clone()).or_default() += 1,
                 item if item.is_blank() => {}
                 item => drop(places.entry(item.clone()).or_default().insert(place)),
@@ -127,19 +149,19 @@ impl Counted {
         }
     }
 
-    fn remove(&mut self, collect: &Collect, source: EntityId, row: &Row) {
+    fn remove(&mut self, collect: &Collect, order: &Order, source: EntityId, row: &Row) {
         match self {
             Counted::Group(group) => group.remove(&collect.summarised(row)),
-            Counted::InOrder(rows) => drop(rows.remove(&(collect.place(row), source))),
+            Counted::InOrder(rows) => drop(rows.remove(&order.standing(collect, source, row))),
             Counted::AtAnEnd { rows, errors, .. } => {
-                rows.remove(&(collect.place(row), source));
+                rows.remove(&order.standing(collect, source, row));
                 each_item(&row[0], &mut |item| {
                     if item.is_error() {
                         decrement(errors, item);
                     }
                 });
             }
-            Counted::Distinct { places, errors } => each_placed(collect, source, row, &mut |item, place| match item {
+            Counted::Distinct { places, errors } => each_placed(order.standing(collect, source, row), row, &mut |item, place| match item {
                 Value::Error(_) => decrement(errors, item),
                 item if item.is_blank() => {}
                 item => {
@@ -150,6 +172,22 @@ impl Counted {
                     }
                 }
             }),
+        }
+    }
+
+    /// Gives all of them the places that the host gives their sources now.
+    fn put_in_order(&mut self, order: &Order) {
+        let stands = |(sorted, _, source): Standing| (sorted, order.place(source), source);
+        match self {
+            Counted::Group(_) => {}
+            Counted::InOrder(rows) | Counted::AtAnEnd { rows, .. } => {
+                *rows = std::mem::take(rows).into_iter().map(|(standing, row)| (stands(standing), row)).collect();
+            }
+            Counted::Distinct { places, .. } => {
+                for at in places.values_mut() {
+                    *at = std::mem::take(at).into_iter().map(|(standing, item)| (stands(standing), item)).collect();
+                }
+            }
         }
     }
 
@@ -174,8 +212,8 @@ impl Counted {
 }
 
 /// Calls `visit` with each item of a row's value and where it stands.
-fn each_placed<'a>(collect: &Collect, source: EntityId, row: &'a Row, visit: &mut impl FnMut(&'a Value, (Standing, u32))) {
-    let (standing, mut items) = ((collect.place(row), source), 0);
+fn each_placed<'a>(standing: Standing, row: &'a Row, visit: &mut impl FnMut(&'a Value, (Standing, u32))) {
+    let mut items = 0;
     each_item(&row[0], &mut |item| {
         visit(item, (standing.clone(), items));
         items += 1;
@@ -202,6 +240,7 @@ impl Sequence {
     pub(crate) fn new(collect: &Arc<Collect>) -> Self {
         Self {
             collect: collect.clone(),
+            order: Order::default(),
             asked: collect.filter.as_ref().map(|_| Asked::default()),
             counted: Counted::new(collect),
             errors: BTreeMap::new(),
@@ -226,7 +265,7 @@ impl Sequence {
         };
         asked.open.remove(&source);
         match asked.all.remove(&source) {
-            Some((Value::List(row), Verdict::Counts)) => self.counted.remove(&self.collect, source, &row),
+            Some((Value::List(row), Verdict::Counts)) => self.counted.remove(&self.collect, &self.order, source, &row),
             Some((_, Verdict::Fails(error))) => decrement(&mut self.errors, &error),
             _ => {}
         }
@@ -238,14 +277,14 @@ impl Sequence {
 
     fn add(&mut self, source: EntityId, contribution: &Value) {
         match contribution {
-            Value::List(row) => self.counted.add(&self.collect, source, row),
+            Value::List(row) => self.counted.add(&self.collect, &self.order, source, row),
             error => *self.errors.entry(error.clone()).or_default() += 1,
         }
     }
 
     fn remove(&mut self, source: EntityId, contribution: &Value) {
         match contribution {
-            Value::List(row) => self.counted.remove(&self.collect, source, row),
+            Value::List(row) => self.counted.remove(&self.collect, &self.order, source, row),
             error => decrement(&mut self.errors, error),
         }
     }
@@ -259,8 +298,22 @@ impl Sequence {
         asked.open = asked.all.keys().copied().collect();
     }
 
-    /// The cell that it makes, of a host with these cells.
-    pub(crate) fn summary(&mut self, host: &dyn Cells) -> Value {
+    /// Takes in the order that the host gives sources now. Where none matters it costs nothing.
+    fn put_in_order(&mut self, order: &Value) {
+        let is_same = match (&self.order.stored, order) {
+            (Value::List(one), Value::List(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_blank() && other.is_blank(),
+        };
+        if is_same || matches!(self.counted, Counted::Group(_)) {
+            return;
+        }
+        self.order = Order { stored: order.clone(), places: places(order) };
+        self.counted.put_in_order(&self.order);
+    }
+
+    /// The cell that it makes, of a host with these cells, which stores this order of sources.
+    pub(crate) fn summary(&mut self, order: &Value, host: &dyn Cells) -> Value {
+        self.put_in_order(order);
         if let Some(asked) = &mut self.asked {
             for source in std::mem::take(&mut asked.open) {
                 let Some((contribution, verdict)) = asked.all.get_mut(&source) else { continue };
@@ -268,7 +321,7 @@ impl Sequence {
                     Value::List(row) => match self.collect.admits(row, host) {
                         error @ Value::Error(_) => Verdict::Fails(error),
                         value if truth(&value) => {
-                            self.counted.add(&self.collect, source, row);
+                            self.counted.add(&self.collect, &self.order, source, row);
                             Verdict::Counts
                         }
                         _ => Verdict::LeftOut,
@@ -321,7 +374,7 @@ mod tests {
             finish in 0..ROLLUPS.len() + 1,
             sort in prop::collection::vec((0usize..2, any::<bool>()), 0..3),
             limit in prop::option::of(1usize..5),
-            steps in prop::collection::vec((0u128..12, contribution()), 1..60),
+            steps in prop::collection::vec((0u128..12, contribution(), prop::option::weighted(0.2, prop::collection::vec(0u128..12, 0..6))), 1..60),
         ) {
             let finish = ROLLUPS.get(finish).map_or(Finish::List, |rollup| {
                 let argument = match rollup.argument {
@@ -335,15 +388,24 @@ mod tests {
             let collect = Arc::new(Collect { columns: Vec::new(), filter: None, sort, limit, finish });
             let mut sequence = Sequence::new(&collect);
             let mut all: BTreeMap<EntityId, Value> = BTreeMap::new();
-            let host = |_| Value::Blank;
-            for (source, new) in steps {
+            let (mut order, host) = (Vec::new(), |_| Value::Blank);
+            let mut stored = Value::Blank;
+            for (source, new, reordered) in steps {
+                if let Some(mut reordered) = reordered {
+                    let mut seen = BTreeSet::new();
+                    reordered.retain(|source| seen.insert(*source));
+                    order = reordered.into_iter().map(|source| EntityId(Uuid::from_u128(source))).collect();
+                    stored = Value::list(order.iter().map(|source| Value::Link(*source)));
+                }
                 let source = EntityId(Uuid::from_u128(source));
                 let old = match &new {
                     Some(new) => all.insert(source, new.clone()),
                     None => all.remove(&source),
                 };
                 sequence.take_in(source, &old, &new);
-                prop_assert_eq!(sequence.summary(&host), collect.summary(all.values(), &host));
+                let others = all.keys().filter(|source| !order.contains(source));
+                let in_order: Vec<&Value> = order.iter().chain(others).filter_map(|source| all.get(source)).collect();
+                prop_assert_eq!(sequence.summary(&stored, &host), collect.summary(in_order.into_iter(), &host));
             }
         }
     }

@@ -173,6 +173,11 @@ fn unlink(entity: u128, attribute: &str, targets: &[u128]) -> Command {
     Command::Entity(EntityCommand::UnlinkEntities { id: id(entity), attribute: attribute.into(), target_ids })
 }
 
+fn reorder(entity: u128, attribute: &str, targets: &[u128]) -> Command {
+    let target_ids = targets.iter().map(|target| id(*target)).collect();
+    Command::Entity(EntityCommand::ReorderLinks { id: id(entity), attribute: attribute.into(), target_ids })
+}
+
 fn uuid(n: u128) -> String {
     Uuid::from_u128(n).to_string()
 }
@@ -234,6 +239,15 @@ fn links_lead_to_entities_of_their_collection() {
     world.accepts(link_to(60, "edited", &[50]), &["EntitiesLinked"]);
     world.accepts(link_to(61, "edited", &[50]), &["EntitiesUnlinked", "EntitiesLinked"]);
     world.accepts(unlink(61, "edited", &[50]), &["EntitiesUnlinked"]);
+    // Those that are named come first, the others as they were.
+    world.accepts(reorder(50, "authors", &[60]), &["EntitiesUnlinked", "EntitiesLinked"]);
+    world.accepts(reorder(50, "authors", &[60]), &[]);
+    world.accepts(reorder(50, "authors", &[61, 60]), &["EntitiesUnlinked", "EntitiesLinked"]);
+    world.refuses(reorder(50, "authors", &[50]), "LINK_TARGET_NOT_FOUND", "authors");
+    world.accepts(reorder(60, "books", &[50]), &["BacklinkReordered"]);
+    world.accepts(reorder(60, "books", &[50]), &[]);
+    world.accepts(reorder(60, "books", &[]), &[]);
+    world.refuses(reorder(61, "edited", &[50]), "LINK_TARGET_NOT_FOUND", "edited");
     let book = world.entities.borrow()[&id(50)].clone();
     assert_eq!(book.values.get(id(22)).targets(), [id::<EntityId>(61), id(60)]);
     assert!(book.values.get(id(23)).is_blank());

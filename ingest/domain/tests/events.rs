@@ -241,6 +241,15 @@ fn examples() -> Vec<(&'static str, Event)> {
             "EntitiesUnlinked",
             Event::Entity(EntityEvent::EntitiesUnlinked { id: entity, attribute_id: attribute, target_ids: vec![id(20)] }),
         ),
+        (
+            "BacklinkReordered",
+            Event::Entity(EntityEvent::BacklinkReordered {
+                id: entity,
+                attribute_id: attribute,
+                link_id: AttributeId(Uuid::from_u128(98)),
+                holder_ids: vec![id(21), id(20)],
+            }),
+        ),
         ("EntityArchived", Event::Entity(EntityEvent::EntityArchived { id: entity })),
         ("EntityRestored", Event::Entity(EntityEvent::EntityRestored { id: entity })),
     ]

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Facts;
 use super::attribute::{Attribute, Definition};
+use super::link_order::reordered;
 use crate::id::{AttributeId, CollectionId, EntityId, TenantId, Version};
 use crate::layout::Layout;
 use crate::rejection::Rejection;
@@ -135,6 +136,8 @@ pub enum EntityCommand {
     LinkEntities { id: EntityId, attribute: String, target_ids: Vec<EntityId> },
     /// Takes targets from a link.
     UnlinkEntities { id: EntityId, attribute: String, target_ids: Vec<EntityId> },
+    /// Puts what a link leads to in another order: these first, the others behind them as they were.
+    ReorderLinks { id: EntityId, attribute: String, target_ids: Vec<EntityId> },
     /// Takes it out of sight.
     ArchiveEntity { id: EntityId },
     /// Brings it back.
@@ -161,6 +164,8 @@ pub enum EntityEvent {
     EntitiesLinked { id: EntityId, attribute_id: AttributeId, target_ids: Vec<EntityId> },
     /// A link does not lead to these any more.
     EntitiesUnlinked { id: EntityId, attribute_id: AttributeId, target_ids: Vec<EntityId> },
+    /// The holders of a link to it are listed in this order, those that are not named behind them by id.
+    BacklinkReordered { id: EntityId, attribute_id: AttributeId, link_id: AttributeId, holder_ids: Vec<EntityId> },
     /// It is out of sight.
     EntityArchived { id: EntityId },
     /// It is back.
@@ -175,6 +180,7 @@ impl EntityCommand {
             | Self::SetValues { id, .. }
             | Self::LinkEntities { id, .. }
             | Self::UnlinkEntities { id, .. }
+            | Self::ReorderLinks { id, .. }
             | Self::ArchiveEntity { id }
             | Self::RestoreEntity { id } => *id,
         }
@@ -189,6 +195,7 @@ impl EntityEvent {
             | Self::AttributeValueSet { id, .. }
             | Self::EntitiesLinked { id, .. }
             | Self::EntitiesUnlinked { id, .. }
+            | Self::BacklinkReordered { id, .. }
             | Self::EntityArchived { id }
             | Self::EntityRestored { id } => *id,
         }
@@ -307,6 +314,10 @@ pub fn decide(
                 }
             }
         }
+        EntityCommand::ReorderLinks { attribute, target_ids, .. } => {
+            active()?;
+            reordered(entity, link(collection, attribute)?, target_ids, facts)
+        }
         EntityCommand::ArchiveEntity { .. } => Ok(if entity.archived { vec![] } else { vec![EntityEvent::EntityArchived { id }] }),
         EntityCommand::RestoreEntity { .. } => Ok(if entity.archived { vec![EntityEvent::EntityRestored { id }] } else { vec![] }),
     }
@@ -335,7 +346,7 @@ fn link<'a>(collection: &'a CollectionSchema, key: &str) -> Result<&'a Attribute
     Ok(attribute)
 }
 
-fn distinct(targets: &[EntityId]) -> Result<Vec<EntityId>, Rejection> {
+pub(super) fn distinct(targets: &[EntityId]) -> Result<Vec<EntityId>, Rejection> {
     if targets.len() > TARGETS_MAX {
         return Err(Rejection::TooLarge(format!("one command links {TARGETS_MAX} entities at most, and this one {}", targets.len())));
     }
@@ -390,7 +401,7 @@ fn linked(id: EntityId, attribute: &Attribute, before: &[EntityId], targets: &[E
 }
 
 /// The events that make a link lead to `after` in place of `before`, in that order.
-fn relink(id: EntityId, attribute_id: AttributeId, before: &[EntityId], after: &[EntityId]) -> Vec<EntityEvent> {
+pub(super) fn relink(id: EntityId, attribute_id: AttributeId, before: &[EntityId], after: &[EntityId]) -> Vec<EntityEvent> {
     // What stays must stay in front, in its order, for a link adds at the end; everything behind the first difference moves.
     let kept = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let mut events = Vec::new();
@@ -439,6 +450,10 @@ pub fn evolve(state: Option<Entity>, event: &EntityEvent, stamp: &Stamp) -> Opti
             let gone: std::collections::BTreeSet<_> = target_ids.iter().collect();
             targets.retain(|target| !gone.contains(target));
             entity.values.set(*attribute_id, link_value(&targets));
+            entity.change(*attribute_id, stamp);
+        }
+        EntityEvent::BacklinkReordered { attribute_id, link_id, holder_ids, .. } => {
+            entity.set_order(*link_id, holder_ids);
             entity.change(*attribute_id, stamp);
         }
         EntityEvent::EntityArchived { .. } => entity.archived = true,

@@ -10,6 +10,7 @@ pub mod collection;
 pub mod definition;
 pub mod entity;
 pub mod format;
+pub mod link_order;
 pub mod space;
 pub mod tenant;
 pub mod user;

@@ -29,6 +29,8 @@ mod types;
 mod worker;
 
 pub use compute::Progress;
+#[cfg(feature = "test-util")]
+pub use compute::kernels;
 pub use engine::{Engine, EngineConfig, EngineError, Published};
 pub use rollup::{Group as RollupGroup, strategy};
 pub use snapshot::{Arranged, Selection};

@@ -37,6 +37,8 @@ mod clock;
 mod closure;
 mod fold;
 mod graph;
+#[cfg(feature = "test-util")]
+pub mod kernels;
 mod ranks;
 mod record;
 mod records;

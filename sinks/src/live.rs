@@ -165,6 +165,18 @@ impl State {
         self.tell_due(query.tenant);
     }
 
+    /// A query that is the same, to which one may listen.
+    fn ready(&self, query: &LiveQuery, program: Option<&Program>) -> Option<QueryId> {
+        let is_same = |shared: &Shared| shared.program.as_ref() == program && shared.is_ready();
+        self.alike.get(query)?.iter().copied().find(|id| self.queries.get(id).is_some_and(is_same))
+    }
+
+    /// Another query like this one, to which one may listen.
+    fn ready_alike(&self, id: QueryId) -> Option<QueryId> {
+        let own = self.queries.get(&id)?;
+        self.ready(&own.query, own.program.as_ref())
+    }
+
     /// Takes in another schema: ends what it makes meaningless. Gives the collections whose attributes are others.
     fn change_schema(&mut self, before: &Catalog, catalog: &Catalog) -> Vec<(TenantId, CollectionId)> {
         let is_changed = |tenant| match (before.tenant(tenant), catalog.tenant(tenant)) {
@@ -281,9 +293,7 @@ impl Live {
     pub fn subscribe(&self, query: LiveQuery, program: Option<Program>, hears: Hears) -> Result<Subscription, Unscheduled> {
         let required = program.as_ref().map(Program::equalities).unwrap_or_default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |shared: &Shared| shared.program == program && shared.is_ready();
-        let alike = state.alike.get(&query).into_iter().flatten().copied();
-        let same = alike.clone().find(|id| state.queries.get(id).is_some_and(is_same));
+        let same = state.ready(&query, program.as_ref());
         let id = same.unwrap_or_else(|| state.register(query, program, required));
         let registry = Arc::downgrade(&self.state);
         if state.queries.get(&id).is_some_and(|shared| !shared.is_ready()) {

@@ -109,12 +109,7 @@ impl LiveQuery {
 
     /// The cells of the collection that are computed aside. Sorted.
     pub(crate) fn computing(&self, catalog: &Catalog) -> Vec<AttributeId> {
-        let Some(schema) = catalog.tenant(self.tenant) else { return Vec::new() };
-        let Some(collection) = schema.collection(self.collection) else { return Vec::new() };
-        let attributes = collection.attributes().iter().filter(|attribute| schema.is_computing(attribute.id));
-        let mut cells: Vec<_> = attributes.map(|attribute| schema.newest_cell(attribute.id)).collect();
-        cells.sort_unstable();
-        cells
+        catalog.tenant(self.tenant).map(|schema| schema.computing_cells(self.collection)).unwrap_or_default()
     }
 
     /// The filter's program under this schema; `Err` if the collection or an attribute that it needs is gone.

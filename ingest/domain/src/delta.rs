@@ -50,6 +50,12 @@ impl Row {
         std::ptr::eq(&*self.0, &*other.0)
     }
 
+    /// Whether the other shows the same of the same entity, computed cells left aside that are not shown.
+    pub fn shows_the_same(&self, other: &Row, is_shown: impl Fn(AttributeId) -> bool) -> bool {
+        let [one, another] = [self, other].map(|row| row.cells().filter(|(cell, _)| is_shown(*cell)));
+        self.entity == other.entity && one.eq(another)
+    }
+
     /// How much memory it takes with the entity in it, in bytes.
     pub fn bytes(&self) -> usize {
         let counts = 4 * size_of::<usize>();

@@ -55,8 +55,7 @@ impl Shared {
     /// Whether nothing changed but what is not shown.
     fn is_the_same<'a>(&'a self, change: &'a Change) -> bool {
         let Some(old) = change.old.as_ref().filter(|_| !self.computing.is_empty()) else { return false };
-        let shown = |row: &'a Row| row.cells().filter(|(cell, _)| self.computing.binary_search(cell).is_err());
-        old.entity == change.new.entity && shown(old).eq(shown(&change.new))
+        old.shows_the_same(&change.new, |cell| self.computing.binary_search(&cell).is_err())
     }
 
     /// What changes mean for its result, and that time passed.

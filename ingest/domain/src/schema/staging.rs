@@ -124,6 +124,15 @@ impl TenantSchema {
         self.cells.staging.as_deref()
     }
 
+    /// The cells of a collection that are computed aside, and not shown. Sorted.
+    pub fn computing_cells(&self, collection: CollectionId) -> Vec<AttributeId> {
+        let attributes = self.collection(collection).into_iter().flat_map(|collection| collection.attributes());
+        let computing = attributes.filter(|attribute| self.is_computing(attribute.id));
+        let mut cells: Vec<_> = computing.map(|attribute| self.newest_cell(attribute.id)).collect();
+        cells.sort_unstable();
+        cells
+    }
+
     /// Whether the cells of an attribute that follow from its definition are not shown yet.
     pub fn is_computing(&self, id: AttributeId) -> bool {
         self.staging().is_some_and(|staging| staging.shown.contains_key(&id))

@@ -327,6 +327,62 @@ async fn what_comes_back_in_sight_is_heard() {
     }
 }
 
+/// What is archived can lose its links from their other ends. Where a walk starts there, they count all the time; where one ends
+/// there, they must be gone when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_what_is_archived_go() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let network = Network::new(&tenant, 3, 0).await;
+    let [a, b, c] = &network.people[..] else { panic!("three people") };
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": a, "v": { "knows": [b, c] } })).await;
+    tenant.ok(set, json!({ "id": c, "v": { "knows": [b] } })).await;
+    let traverse = format!("entityId: \"{a}\", links: [\"knows\"], depthMax: 1");
+    let follow = format!("entityId: \"{a}\", path: [\"knows\"]");
+    let way = format!("fromId: \"{b}\", toId: \"{a}\", links: [\"known_by\"]");
+    let mut traverse = Listener::start(&api, &tenant, "traverse", &traverse, "ops { op id reached { node { id } } }");
+    let mut follow = Listener::start(&api, &tenant, "follow", &follow, "ops { op id node { id } }");
+    let mut way = Listener::start(&api, &tenant, "shortestPath", &way, "path { id }");
+    let known = |id: &String| json!({ "id": id });
+    let reached = |id: &String| json!({ "node": { "id": id } });
+    traverse.knows(&[reached(b), reached(c)], "before").await;
+    follow.knows(&[known(b), known(c)], "before").await;
+    way.knows(&[known(b), known(a)], "before").await;
+    tenant.ok("mutation($id: ID!) { archiveEntity(id: $id) { id } }", json!({ "id": a })).await;
+    way.knows(&[], "the end is out of sight").await;
+    let unlink = "mutation($id: ID!, $t: [ID!]!) { unlinkEntities(id: $id, attribute: \"known_by\", targetIds: $t) { id } }";
+    tenant.ok(unlink, json!({ "id": b, "t": [a] })).await;
+    traverse.knows(&[reached(c)], "the start is out of sight").await;
+    follow.knows(&[known(c)], "the start is out of sight").await;
+    tenant.ok("mutation($id: ID!) { restoreEntity(id: $id) { id } }", json!({ "id": a })).await;
+    way.knows(&[known(b), known(c), known(a)], "the end is back").await;
+}
+
+/// Of what has nothing to do with what a walk shows, nothing is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_attributes_elsewhere_are_no_news() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let network = Network::new(&tenant, 2, 0).await;
+    let [a, b] = &network.people[..] else { panic!("two people") };
+    let space = tenant.id("mutation { createSpace(key: \"t\", name: \"T\") { id } }", json!({})).await;
+    let elsewhere = tenant.collection(&space, "elsewhere").await;
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": a, "v": { "knows": [b] } })).await;
+    let follow = format!("entityId: \"{a}\", path: [\"knows\"]");
+    let mut follow = Listener::start(&api, &tenant, "follow", &follow, "ops { op id node { values(keys: [\"n\"]) } }");
+    follow.knows(&[json!({ "values": { "n": 1 } })], "before").await;
+    tenant.attribute(&elsewhere, "other", json!({ "text": {} })).await;
+    tenant.ok(set, json!({ "id": b, "v": { "n": 5 } })).await;
+    let mut told = Vec::new();
+    while told.last() != Some(&json!({ "values": { "n": 5 } })) {
+        let body = follow.body().await;
+        told.extend(body["data"]["follow"]["ops"].as_array().into_iter().flatten().map(|op| op["node"].clone()));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_computed_aside_is_told_when_it_is_shown() {
     let api = Api::start().await;

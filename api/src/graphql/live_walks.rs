@@ -5,7 +5,7 @@
 
 use decidr_domain::delta::Row;
 use decidr_domain::formula::{Expression, Program};
-use decidr_domain::id::{CollectionId, EntityId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::schema::resolve;
 use decidr_sinks::OpKind;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -51,6 +51,23 @@ impl Filter {
     }
 }
 
+/// Says of two rows whether the second shows what the first does, whatever cells are computed aside.
+fn sameness(view: &TenantView) -> impl Fn(&Row, &Row) -> bool {
+    let computing: FxHashMap<CollectionId, Vec<AttributeId>> = view
+        .schema
+        .collections()
+        .map(|collection| (collection.id(), view.schema.computing_cells(collection.id())))
+        .filter(|(_, cells)| !cells.is_empty())
+        .collect();
+    move |one, other| {
+        let is_shown = |cell: AttributeId| {
+            let aside = computing.get(&other.entity.collection_id);
+            aside.is_none_or(|cells| cells.binary_search(&cell).is_err())
+        };
+        one.is_copy_of(other) || !computing.is_empty() && one.shows_the_same(other, is_shown)
+    }
+}
+
 /// Everything that can be reached from an entity, and how far away it is.
 pub(super) struct Traversed {
     start: EntityId,
@@ -87,9 +104,9 @@ impl Walk for Traversed {
     fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<ReachedOp>, FxHashSet<EntityId>), Refusal> {
         let graph = self.steps.along(view);
         // Of the same row other cells may be shown.
-        let may_show_others = matches!(again, Again::All);
+        let may_show_others = matches!(again, Again::All { shows_others: true });
         let touched = match again {
-            Again::All => {
+            Again::All { .. } => {
                 self.steps.check(view)?;
                 self.filter.as_mut().map(|filter| filter.renew(view)).transpose()?;
                 self.distances.begin(&graph)?
@@ -100,7 +117,7 @@ impl Walk for Traversed {
                 touched
             }
         };
-        let mut changes = Vec::new();
+        let (mut changes, shows_the_same) = (Vec::new(), sameness(view));
         for id in touched.iter().copied().filter(|id| *id != self.start) {
             let depth = self.distances.depth(id);
             let row = depth.and_then(|depth| Some((depth, in_sight(view, id)?)));
@@ -109,7 +126,7 @@ impl Walk for Traversed {
                 Some(now) => self.told.insert(id, now.clone()),
                 None => self.told.remove(&id),
             };
-            let is_same = |((depth, row), (now, newest)): (&(u32, Row), &(u32, Row))| depth == now && row.is_copy_of(newest);
+            let is_same = |((depth, row), (now, newest)): (&(u32, Row), &(u32, Row))| depth == now && shows_the_same(row, newest);
             let stays = !may_show_others && before.as_ref().zip(now.as_ref()).is_some_and(is_same);
             let Some(op) = OpKind::of(before.is_some(), now.is_some()).filter(|_| !stays) else { continue };
             changes.push((now.as_ref().or(before.as_ref()).map_or(0, |(depth, _)| *depth), id, op, now));
@@ -165,9 +182,9 @@ impl Walk for Followed {
 
     fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<Op>, FxHashSet<EntityId>), Refusal> {
         let steps: Vec<Along<'_>> = self.steps.iter().map(|steps| steps.along(view)).collect();
-        let (mut is_in_order, may_show_others) = (true, matches!(again, Again::All));
+        let (mut is_in_order, may_show_others) = (true, matches!(again, Again::All { shows_others: true }));
         let touched = match again {
-            Again::All => {
+            Again::All { .. } => {
                 self.steps.iter().try_for_each(|steps| steps.check(view))?;
                 self.filter.as_mut().map(|filter| filter.renew(view)).transpose()?;
                 is_in_order = self.window.as_mut().map_or(Ok(true), |window| window.is_of(view))?;
@@ -179,7 +196,7 @@ impl Walk for Followed {
                 touched
             }
         };
-        let mut changes = Vec::new();
+        let (mut changes, shows_the_same) = (Vec::new(), sameness(view));
         for id in touched.iter().copied() {
             let row = if self.levels.is_end(id) { in_sight(view, id) } else { None };
             let now = row.filter(|row| self.filter.as_ref().is_none_or(|filter| filter.passes(view, row)));
@@ -187,7 +204,7 @@ impl Walk for Followed {
                 Some(now) => self.told.insert(id, now.clone()),
                 None => self.told.remove(&id),
             };
-            let is_same = |(row, newest): (&Row, &Row)| row.is_copy_of(newest);
+            let is_same = |(row, newest): (&Row, &Row)| shows_the_same(row, newest);
             let stays = !may_show_others && before.as_ref().zip(now.as_ref()).is_some_and(is_same);
             let Some(op) = OpKind::of(before.is_some(), now.is_some()).filter(|_| !stays) else { continue };
             changes.push((id, op, now));
@@ -247,15 +264,16 @@ impl Walk for Way {
 
     fn links(&self) -> WalkedLinks {
         // Seen from the end, everything is backwards.
-        let all = self.steps.links().all();
-        WalkedLinks { forward: all.clone(), backward: all }
+        let links = self.steps.links();
+        let all = links.all();
+        WalkedLinks { forward: all.clone(), backward: all, ..links }
     }
 
     fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<Self::Op>, FxHashSet<EntityId>), Refusal> {
         let (along, against) = (self.steps.along(view), self.steps.against(view));
-        let may_show_others = matches!(again, Again::All);
+        let may_show_others = matches!(again, Again::All { shows_others: true });
         let touched = match again {
-            Again::All => {
+            Again::All { .. } => {
                 self.steps.check(view)?;
                 let mut touched = self.from.begin(&along)?;
                 touched.extend(self.to.begin(&against)?);
@@ -271,9 +289,10 @@ impl Walk for Way {
         let has_end = self.from.start() == self.to.start() || along.is_in_sight(self.to.start());
         let way = if has_end { shortest(&along, &self.from, &self.to)? } else { None };
         let way: Option<Vec<Row>> = way.and_then(|way| way.into_iter().map(|id| view.arranged.row(id)).collect());
+        let shows_the_same = sameness(view);
         let is_same = match (&self.told, &way) {
             (Some(Some(_)), Some(_)) if may_show_others => false,
-            (Some(Some(told)), Some(way)) => told.len() == way.len() && told.iter().zip(way).all(|(told, row)| told.is_copy_of(row)),
+            (Some(Some(told)), Some(way)) => told.len() == way.len() && told.iter().zip(way).all(|(told, row)| shows_the_same(told, row)),
             (Some(None), None) => true,
             _ => false,
         };

@@ -44,7 +44,7 @@ pub(super) struct WalkFeed<W: Walk> {
     watch: Watch,
     walk: W,
     /// What it looked at for the first time, in a state that was not the newest any more.
-    late: Option<(TenantView, Vec<EntityId>)>,
+    late: Option<(Arc<Arranged>, Vec<EntityId>)>,
     waiting: VecDeque<Message<W::Op>>,
     is_begun: bool,
     /// The position that was told last, and when.
@@ -72,21 +72,21 @@ impl<W: Walk> WalkFeed<W> {
     /// Looks at what changed, if anything did, and leaves what is told of it.
     fn look(&mut self) -> Result<(), Refusal> {
         let Some((arranged, mut again)) = self.watch.take() else { return Err(Refusal::internal("the platform ends")) };
-        let view = self.view(arranged)?;
         if let (Some((before, late)), Again::Heads(heads)) = (self.late.take(), &mut again) {
-            for entity in late {
-                heads.insert(entity);
-                heads.extend(self.walk.leads_to(&before, entity)?);
-                heads.extend(self.walk.leads_to(&view, entity)?);
-            }
+            tokio::task::block_in_place(|| self.unheard(before, &arranged, &late, heads))?;
         }
         if again.is_empty() {
             return Ok(());
         }
+        let view = self.view(arranged)?;
         let (ops, touched) = tokio::task::block_in_place(|| self.walk.look(&view, again))?;
         let watched: Vec<(EntityId, bool)> = touched.into_iter().map(|entity| (entity, self.walk.watches(entity))).collect();
+        let mut late = Vec::new();
         // A few at a time: meanwhile whoever tells of changes waits.
-        let late: Vec<EntityId> = watched.chunks(1_000).flat_map(|some| self.watch.update(&view.arranged, some)).collect();
+        for some in watched.chunks(1_000) {
+            let too_many = |_| Refusal::new("TOO_LARGE", "the live walks of this tenant look at too many entities together; end some");
+            late.extend(self.watch.update(&view.arranged, some).map_err(too_many)?);
+        }
         let position = view.arranged.newest(self.tenant);
         if !self.is_begun {
             self.is_begun = true;
@@ -96,7 +96,29 @@ impl<W: Walk> WalkFeed<W> {
             self.waiting.push_back((self.seal.position(self.tenant, position), ChangesKind::Delta, ops));
             self.sent = position;
         }
-        self.late = (!late.is_empty()).then_some((view, late));
+        self.late = (!late.is_empty()).then_some((view.arranged, late));
+        Ok(())
+    }
+
+    /// Adds what may be reached otherwise because of entities that may have changed unheard between two states.
+    fn unheard(
+        &self,
+        before: Arc<Arranged>,
+        after: &Arc<Arranged>,
+        late: &[EntityId],
+        heads: &mut FxHashSet<EntityId>,
+    ) -> Result<(), Refusal> {
+        // Each has rows enough to look at.
+        let (before, after) = (self.view(before)?, self.view(after.clone())?);
+        for entity in late.iter().copied() {
+            let [old, new] = [&before, &after].map(|view| view.arranged.row(entity));
+            if !old.zip(new).is_some_and(|(old, new)| old.is_copy_of(&new)) {
+                heads.insert(entity);
+            }
+            let [old, new] = [&before, &after].map(|view| self.walk.leads_to(view, entity));
+            let (old, new): (FxHashSet<EntityId>, FxHashSet<EntityId>) = (old?.into_iter().collect(), new?.into_iter().collect());
+            heads.extend(old.symmetric_difference(&new));
+        }
         Ok(())
     }
 

@@ -39,7 +39,8 @@ impl Steps {
 
     /// The links that it takes.
     pub(super) fn links(&self) -> WalkedLinks {
-        let mut links = WalkedLinks::default();
+        let collections = self.out.keys().chain(self.into.keys()).copied().collect();
+        let mut links = WalkedLinks { collections, ..WalkedLinks::default() };
         for direction in self.out.values().flatten() {
             match direction {
                 Direction::Forward(link) => links.forward.insert(*link),
@@ -110,6 +111,7 @@ impl Graph for Along<'_> {
         if nodes <= REACHED_MAX {
             return Ok(());
         }
-        Err(Refusal::new("TOO_LARGE", format!("a live walk reaches {REACHED_MAX} entities at most; bound its depth")))
+        let message = format!("a live walk reaches {REACHED_MAX} entities at most, and as many that are archived; bound its depth");
+        Err(Refusal::new("TOO_LARGE", message))
     }
 }

@@ -12,13 +12,16 @@ use decidr_dataflow::{Arranged, Published};
 use decidr_domain::aggregate::attribute::Attribute;
 use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::delta::{Change, Row};
-use decidr_domain::id::{AttributeId, EntityId, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
 use decidr_domain::schema::TenantSchema;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 /// How many entities may wait to be looked at again by one walk; if there are more, it looks at all.
 const WAITING_MAX: usize = 100_000;
+
+/// How many entities the walks of one tenant may look at together, each of them counted for each walk.
+const WATCHED_MAX: usize = 5_000_000;
 
 /// All walks.
 #[derive(Default)]
@@ -33,6 +36,8 @@ struct State {
     by_entity: FxHashMap<EntityId, Vec<u64>>,
     /// How many walks of a tenant go along a link.
     links: FxHashMap<TenantId, FxHashMap<AttributeId, usize>>,
+    /// How many entities the walks of a tenant look at.
+    watched: FxHashMap<TenantId, usize>,
     ids: u64,
 }
 
@@ -45,13 +50,14 @@ struct Walk {
     notify: Arc<Notify>,
 }
 
-/// The links that a walk goes along.
+/// The links that a walk goes along, and the collections that they lead through.
 #[derive(Default)]
 pub(crate) struct WalkedLinks {
     /// From who holds one to whom it leads.
     pub(crate) forward: FxHashSet<AttributeId>,
     /// The other way.
     pub(crate) backward: FxHashSet<AttributeId>,
+    pub(crate) collections: FxHashSet<CollectionId>,
 }
 
 impl WalkedLinks {
@@ -59,6 +65,7 @@ impl WalkedLinks {
     pub(crate) fn and(mut self, others: Self) -> Self {
         self.forward.extend(others.forward);
         self.backward.extend(others.backward);
+        self.collections.extend(others.collections);
         self
     }
 
@@ -73,8 +80,8 @@ impl WalkedLinks {
 pub(crate) enum Again {
     /// These entities: what leads to them or what they are may be otherwise.
     Heads(FxHashSet<EntityId>),
-    /// Everything.
-    All,
+    /// Everything; of the same rows other cells may be shown than before.
+    All { shows_others: bool },
 }
 
 impl Again {
@@ -82,7 +89,7 @@ impl Again {
         if let Again::Heads(waiting) = self {
             waiting.extend(heads);
             if waiting.len() > WAITING_MAX {
-                *self = Again::All;
+                *self = Again::All { shows_others: false };
             }
         }
     }
@@ -113,7 +120,10 @@ impl Walks {
             *of_tenant.entry(link).or_default() += 1;
         }
         notify.notify_one();
-        state.walks.insert(id, Walk { tenant, links, watched: FxHashSet::default(), waiting: Again::All, notify: notify.clone() });
+        state.walks.insert(
+            id,
+            Walk { tenant, links, watched: FxHashSet::default(), waiting: Again::All { shows_others: false }, notify: notify.clone() },
+        );
         Watch { state: Arc::downgrade(&self.0), id, notify }
     }
 
@@ -135,15 +145,23 @@ impl Walks {
         }
         if published.delta.schema_changed {
             let tenants: FxHashSet<TenantId> = published.delta.newest.iter().map(|(tenant, _)| *tenant).collect();
-            let is_other = |tenant: &TenantId| {
-                let [before, after] = [before.as_ref(), Some(&published.arranged)]
-                    .map(|arranged| arranged.and_then(|arranged| arranged.catalog().tenant(*tenant)));
-                !before.zip(after).is_some_and(|(before, after)| shows_the_same(before, after))
-            };
-            let others: FxHashSet<TenantId> = tenants.into_iter().filter(is_other).collect();
-            for walk in state.walks.values_mut().filter(|walk| others.contains(&walk.tenant)) {
-                walk.waiting = Again::All;
-                walk.notify.notify_one();
+            let others: FxHashMap<TenantId, FxHashSet<CollectionId>> = tenants
+                .into_iter()
+                .map(|tenant| {
+                    let [before, after] = [before.as_ref(), Some(&published.arranged)]
+                        .map(|arranged| arranged.and_then(|arranged| arranged.catalog().tenant(tenant)));
+                    (tenant, shown_otherwise(before.map(|schema| &**schema), after.map(|schema| &**schema)))
+                })
+                .filter(|(_, collections)| !collections.is_empty())
+                .collect();
+            for walk in state.walks.values_mut() {
+                if let Some(collections) = others.get(&walk.tenant) {
+                    // What a filter means may depend on the attributes of other collections.
+                    let shows_others =
+                        !walk.links.collections.is_disjoint(collections) || matches!(walk.waiting, Again::All { shows_others: true });
+                    walk.waiting = Again::All { shows_others };
+                    walk.notify.notify_one();
+                }
             }
         }
     }
@@ -157,16 +175,16 @@ impl State {
         let id = change.entity_id;
         let mut ends: Vec<(AttributeId, EntityId)> = Vec::new();
         for link in links.keys() {
-            let targets = |row: Option<&Row>| -> FxHashSet<EntityId> {
-                let row = row.filter(|row| !row.entity.archived);
-                row.into_iter().flat_map(|row| row.entity.values.get(*link).targets()).copied().collect()
-            };
-            let (before, after) = (change.old.as_ref(), &change.new);
-            let is_same = before.is_some_and(|before| {
-                before.entity.archived == after.entity.archived && before.entity.values.get(*link) == after.entity.values.get(*link)
-            });
-            if !is_same {
-                ends.extend(targets(before).symmetric_difference(&targets(Some(after))).map(|end| (*link, *end)));
+            let targets = |row: &Row| -> FxHashSet<EntityId> { row.entity.values.get(*link).targets().iter().copied().collect() };
+            let after = targets(&change.new);
+            match &change.old {
+                // All its edges come or go, but for those that count whether it is in sight or not.
+                Some(before) if before.entity.archived != change.new.entity.archived => {
+                    ends.extend(targets(before).union(&after).map(|end| (*link, *end)));
+                }
+                Some(before) if before.entity.values.get(*link) == change.new.entity.values.get(*link) => {}
+                Some(before) => ends.extend(targets(before).symmetric_difference(&after).map(|end| (*link, *end))),
+                None => ends.extend(after.into_iter().map(|end| (*link, end))),
             }
         }
         for walk in self.by_entity.get(&id).into_iter().flatten() {
@@ -198,16 +216,22 @@ impl State {
     }
 }
 
-/// Whether two schemas have the same attributes, and show the same cells of them.
-fn shows_the_same(before: &TenantSchema, after: &TenantSchema) -> bool {
-    let shown = |schema: &TenantSchema, attribute: &Attribute| schema.shown_cell(attribute.id);
-    before.collections().count() == after.collections().count()
-        && before.collections().zip(after.collections()).all(|(one, other)| {
-            one.id() == other.id()
-                && one.attributes() == other.attributes()
+/// The collections that have other attributes in one schema than in another, or show other cells of them.
+fn shown_otherwise(before: Option<&TenantSchema>, after: Option<&TenantSchema>) -> FxHashSet<CollectionId> {
+    let shown = |schema: Option<&TenantSchema>, attribute: &Attribute| schema.and_then(|schema| schema.shown_cell(attribute.id));
+    let all = before.into_iter().chain(after).flat_map(|schema| schema.collections()).map(|collection| collection.id());
+    let is_same = |id: &CollectionId| {
+        let [one, other] = [before, after].map(|schema| schema.and_then(|schema| schema.collection(*id)));
+        one.zip(other).is_some_and(|(one, other)| {
+            one.attributes() == other.attributes()
                 && one.attributes().iter().all(|attribute| shown(before, attribute) == shown(after, attribute))
         })
+    };
+    all.filter(|id| !is_same(id)).collect()
 }
+
+/// The walks of a tenant look at more entities together than there is room for.
+pub(crate) struct TooManyWatched;
 
 impl Watch {
     /// Returns when there may be something to look at again.
@@ -226,12 +250,16 @@ impl Watch {
 
     /// Says for entities whether the walk looked at them, as they are in a state. Gives those that it did not look at before, if
     /// there is a newer state: they may have changed unheard.
-    pub(crate) fn update(&self, arranged: &Arc<Arranged>, entities: &[(EntityId, bool)]) -> Vec<EntityId> {
-        let Some(state) = self.state.upgrade() else { return Vec::new() };
+    ///
+    /// # Errors
+    ///
+    /// If the tenant's walks look at too many; then the walk must end.
+    pub(crate) fn update(&self, arranged: &Arc<Arranged>, entities: &[(EntityId, bool)]) -> Result<Vec<EntityId>, TooManyWatched> {
+        let Some(state) = self.state.upgrade() else { return Ok(Vec::new()) };
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         let is_newest = state.arranged.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, arranged));
-        let Some(walk) = state.walks.get_mut(&self.id) else { return Vec::new() };
+        let Some(walk) = state.walks.get_mut(&self.id) else { return Ok(Vec::new()) };
         let (mut came, mut went) = (Vec::new(), Vec::new());
         for (entity, is_watched) in entities.iter().copied() {
             if is_watched {
@@ -248,10 +276,17 @@ impl Watch {
                 walks.insert(place, self.id);
             }
         }
+        let watched = state.watched.entry(walk.tenant).or_default();
+        *watched = (*watched + came.len()).saturating_sub(went.len());
+        let is_too_many = *watched > WATCHED_MAX;
         for entity in went {
             state.forget(entity, self.id);
         }
-        if is_newest { Vec::new() } else { came }
+        match (is_too_many, is_newest) {
+            (true, _) => Err(TooManyWatched),
+            (false, true) => Ok(Vec::new()),
+            (false, false) => Ok(came),
+        }
     }
 }
 
@@ -269,6 +304,12 @@ impl Drop for Watch {
             of_tenant.retain(|_, count| *count > 0);
             if of_tenant.is_empty() {
                 state.links.remove(&walk.tenant);
+            }
+        }
+        if let Some(watched) = state.watched.get_mut(&walk.tenant) {
+            *watched = watched.saturating_sub(walk.watched.len());
+            if *watched == 0 {
+                state.watched.remove(&walk.tenant);
             }
         }
         for (n, entity) in walk.watched.into_iter().enumerate() {

@@ -82,14 +82,19 @@ impl Distances {
                     self.hidden.insert(head);
                 }
             }
-            graph.check_size(self.depths.len() + self.hidden.len())?;
+            self.check_size(graph)?;
         }
         touched.extend(self.depths.keys().chain(&self.hidden));
         Ok(touched)
     }
 
-    /// Takes in that these heads may be reached otherwise. Gives the nodes whose distance is another, or of which it is
-    /// known for the first time that they are not in sight.
+    fn check_size<G: Graph>(&self, graph: &G) -> Result<(), G::Error> {
+        graph.check_size(self.depths.len())?;
+        graph.check_size(self.hidden.len())
+    }
+
+    /// Takes in that these heads may be reached otherwise. Gives the nodes whose distance is another, and those that would be
+    /// looked at if they were in sight and would not before, or the other way round.
     pub(crate) fn repair<G: Graph>(
         &mut self,
         graph: &G,
@@ -99,7 +104,7 @@ impl Distances {
         let mut changed = FxHashSet::default();
         // Those that nothing leads to any more from one step nearer, the nearest first.
         let mut suspects: BTreeSet<(u32, EntityId)> = heads.iter().filter_map(|head| Some((self.depth(*head)?, *head))).collect();
-        let mut open = heads;
+        let (mut open, mut unseen) = (heads, FxHashSet::default());
         while let Some((depth, node)) = suspects.pop_first() {
             if graph.is_in_sight(node) && graph.tails(node)?.into_iter().any(|tail| self.leads_on(graph, tail, depth - 1)) {
                 continue;
@@ -107,14 +112,19 @@ impl Distances {
             self.depths.remove(&node);
             changed.insert(node);
             open.insert(node);
-            suspects
-                .extend(graph.heads(node)?.into_iter().filter(|head| self.depth(*head) == Some(depth + 1)).map(|head| (depth + 1, head)));
+            for head in graph.heads(node)? {
+                if self.depth(head) == Some(depth + 1) {
+                    suspects.insert((depth + 1, head));
+                } else if self.hidden.contains(&head) {
+                    unseen.insert(head);
+                }
+            }
         }
         // Those that come nearer or back, by what is known for certain.
         let mut nearest = BinaryHeap::new();
         for node in open {
             if !graph.is_in_sight(node) {
-                self.hide(node, &mut changed);
+                unseen.insert(node);
                 continue;
             }
             if self.hidden.remove(&node) {
@@ -130,24 +140,27 @@ impl Distances {
             }
             self.depths.insert(node, depth);
             changed.insert(node);
-            graph.check_size(self.depths.len() + self.hidden.len())?;
+            self.check_size(graph)?;
             if depth < self.depth_max {
-                for head in graph.heads(node)? {
+                for head in graph.heads(node)?.into_iter().filter(|head| *head != self.start) {
                     if !graph.is_in_sight(head) {
-                        self.hide(head, &mut changed);
+                        unseen.insert(head);
                     } else if self.depth(head).is_none_or(|known| known > depth + 1) {
                         nearest.push(Reverse((depth + 1, head)));
                     }
                 }
             }
         }
-        Ok(changed)
-    }
-
-    fn hide(&mut self, node: EntityId, changed: &mut FxHashSet<EntityId>) {
-        if self.hidden.insert(node) {
-            changed.insert(node);
+        for node in unseen {
+            let leads_there =
+                |tail: EntityId| self.depth(tail).is_some_and(|depth| depth < self.depth_max && self.leads_on(graph, tail, depth));
+            let is_met = !graph.is_in_sight(node) && graph.tails(node)?.into_iter().any(leads_there);
+            if put(&mut self.hidden, node, is_met) {
+                changed.insert(node);
+            }
         }
+        self.check_size(graph)?;
+        Ok(changed)
     }
 
     /// Whether a node is so many steps away, and edges from it count.
@@ -160,19 +173,19 @@ impl Distances {
 pub(crate) struct Levels {
     start: EntityId,
     levels: Vec<FxHashSet<EntityId>>,
-    /// Nodes that would be looked at if they were in sight.
-    hidden: FxHashSet<EntityId>,
+    /// Nodes that would be at the end of a step if they were in sight.
+    hidden: Vec<FxHashSet<EntityId>>,
 }
 
 impl Levels {
     /// Of so many steps, of which nothing is known.
     pub(crate) fn new(start: EntityId, steps: usize) -> Self {
-        Self { start, levels: vec![FxHashSet::default(); steps], hidden: FxHashSet::default() }
+        Self { start, levels: vec![FxHashSet::default(); steps], hidden: vec![FxHashSet::default(); steps] }
     }
 
     /// Whether a node is at the end of some step, may be as soon as it is in sight, or is the start.
     pub(crate) fn knows(&self, node: EntityId) -> bool {
-        node == self.start || self.hidden.contains(&node) || self.levels.iter().any(|level| level.contains(&node))
+        node == self.start || self.levels.iter().chain(&self.hidden).any(|level| level.contains(&node))
     }
 
     /// Whether a node is at the end of the last step.
@@ -182,8 +195,7 @@ impl Levels {
 
     /// Looks at everything again. Gives the nodes that were known before or are now.
     pub(crate) fn begin<G: Graph>(&mut self, steps: &[G]) -> Result<FxHashSet<EntityId>, G::Error> {
-        let mut touched: FxHashSet<EntityId> = self.levels.iter_mut().flat_map(std::mem::take).collect();
-        touched.extend(std::mem::take(&mut self.hidden));
+        let mut touched: FxHashSet<EntityId> = self.levels.iter_mut().chain(&mut self.hidden).flat_map(std::mem::take).collect();
         let mut tails = FxHashSet::from_iter([self.start]);
         for (n, step) in steps.iter().enumerate() {
             let mut level = FxHashSet::default();
@@ -192,7 +204,7 @@ impl Levels {
                     if step.is_in_sight(head) {
                         level.insert(head)
                     } else {
-                        self.hidden.insert(head)
+                        self.hidden[n].insert(head)
                     };
                 }
             }
@@ -200,17 +212,18 @@ impl Levels {
             tails = level;
             self.check_size(step)?;
         }
-        touched.extend(self.levels.iter().flatten().chain(&self.hidden));
+        touched.extend(self.levels.iter().chain(&self.hidden).flatten());
         touched.insert(self.start);
         Ok(touched)
     }
 
     fn check_size<G: Graph>(&self, step: &G) -> Result<(), G::Error> {
-        step.check_size(self.levels.iter().map(FxHashSet::len).sum::<usize>() + self.hidden.len())
+        step.check_size(self.levels.iter().map(FxHashSet::len).sum())?;
+        step.check_size(self.hidden.iter().map(FxHashSet::len).sum())
     }
 
-    /// Takes in that these heads may be reached otherwise. Gives the nodes that came to the end of a step or went from it, or of
-    /// which it is known for the first time that they are not in sight.
+    /// Takes in that these heads may be reached otherwise. Gives the nodes that came to the end of a step or went from it, in sight
+    /// or not.
     pub(crate) fn repair<G: Graph>(&mut self, steps: &[G], heads: &FxHashSet<EntityId>) -> Result<FxHashSet<EntityId>, G::Error> {
         let (mut changed, mut moved) = (FxHashSet::default(), Vec::new());
         for (n, step) in steps.iter().enumerate() {
@@ -219,23 +232,17 @@ impl Levels {
                 suspects.extend(step.heads(node)?);
             }
             for node in suspects {
-                let is_in_sight = step.is_in_sight(node);
-                if is_in_sight && self.hidden.remove(&node) || !is_in_sight && self.hidden.insert(node) {
-                    changed.insert(node);
-                }
                 let comes_from = |tail| match n.checked_sub(1) {
                     None => tail == self.start,
                     Some(before) => self.levels[before].contains(&tail),
                 };
-                let is_there = is_in_sight && step.tails(node)?.into_iter().any(comes_from);
-                let level = &mut self.levels[n];
-                if is_there != level.contains(&node) {
-                    if is_there {
-                        level.insert(node)
-                    } else {
-                        level.remove(&node)
-                    };
+                let is_met = step.tails(node)?.into_iter().any(comes_from);
+                let (is_there, is_hidden) = if step.is_in_sight(node) { (is_met, false) } else { (false, is_met) };
+                if put(&mut self.levels[n], node, is_there) {
                     moved.push(node);
+                    changed.insert(node);
+                }
+                if put(&mut self.hidden[n], node, is_hidden) {
                     changed.insert(node);
                 }
             }
@@ -243,6 +250,11 @@ impl Levels {
         }
         Ok(changed)
     }
+}
+
+/// Puts a node into a set, or takes it out; says whether that changes it.
+fn put(set: &mut FxHashSet<EntityId>, node: EntityId, is_in: bool) -> bool {
+    if is_in { set.insert(node) } else { set.remove(&node) }
 }
 
 /// A shortest way from one node to another, of those whose lengths are at most the sum of both balls' radii: the nodes on it, both
@@ -393,8 +405,9 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let edge = (0..9u8, 0..9u8);
-        // The ends are in sight.
-        prop::collection::vec((prop::collection::vec(edge, 0..6), prop::collection::vec(2..9u8, 0..2)), 1..12)
+        // The end of ways is in sight; what they start from counts whether it is or not.
+        let node = prop_oneof![1 => Just(0u8), 8 => 2..9u8];
+        prop::collection::vec((prop::collection::vec(edge, 0..6), prop::collection::vec(node, 0..2)), 1..12)
     }
 
     proptest! {
@@ -419,11 +432,15 @@ mod tests {
                 let mut anew = Distances::new(id(0), u32::MAX);
                 anew.begin(&graph).unwrap();
                 prop_assert_eq!(anew.nodes().collect::<BTreeSet<_>>(), all);
+                prop_assert_eq!(anew.hidden, unlimited.hidden.clone());
+                let mut anew = Distances::new(id(0), most);
+                anew.begin(&graph).unwrap();
+                prop_assert_eq!(anew.hidden, limited.hidden.clone());
             }
         }
 
         #[test]
-        fn ways_are_those_of_a_search(steps in steps(), radii in (0..4u32, 0..4u32)) {
+        fn ways_are_those_of_a_search(steps in steps(), radii in (1..4u32, 0..4u32)) {
             let mut graph = Small::default();
             let (mut from, mut to) = (Distances::new(id(0), radii.0), Distances::new(id(1), radii.1));
             for (edges, nodes) in &steps {
@@ -465,6 +482,7 @@ mod tests {
                 let mut anew = Levels::new(id(0), length);
                 anew.begin(&path).unwrap();
                 prop_assert_eq!(anew.levels, levels.levels.clone());
+                prop_assert_eq!(anew.hidden, levels.hidden.clone());
             }
         }
     }

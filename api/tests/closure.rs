@@ -100,6 +100,42 @@ async fn live_queries_ask_who_is_reached_and_how_far_away_it_is() {
     assert_eq!(next().await, [delete.clone(), delete, said("UPDATE", "left", 1)]);
 }
 
+/// How far below the host something lies follows from how deep both lie: so a rollup may take only what is near, or list it
+/// by its depth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_below_is_taken_by_how_deep_it_lies() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let nodes = tenant.collection(&space, "nodes").await;
+    tenant.attribute(&nodes, "name", json!({ "text": {} })).await;
+    let link = json!({ "collectionId": nodes, "multiple": false, "backlinkKey": "children", "hierarchical": true });
+    tenant.attribute(&nodes, "parent", json!({ "link": link })).await;
+    let depth = tenant.attribute(&nodes, "depth", json!({ "formula": { "expression": "0" } })).await;
+    tenant.attribute(&nodes, "above", json!({ "lookup": { "link": "parent", "attribute": "depth" } })).await;
+    let redefine = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    tenant.ok(redefine, json!({ "i": depth, "d": { "formula": { "expression": "IF(ISBLANK({above}), 0, {above} + 1)" } } })).await;
+    tenant.attribute(&nodes, "below", json!({ "closure": { "link": "children" } })).await;
+    let near = json!({ "link": "below", "function": "COUNTALL", "filter": "{depth} <= HOST({depth}) + 2" });
+    tenant.attribute(&nodes, "near", json!({ "rollup": near })).await;
+    let by_depth = json!({ "link": "below", "attribute": "name", "sort": [{ "attribute": "depth", "direction": "DESC" }] });
+    tenant.attribute(&nodes, "by_depth", json!({ "lookup": by_depth })).await;
+    let mut path = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        path.push(tenant.entity(&nodes, json!({ "name": name, "parent": path.last() })).await);
+    }
+    let values = async |id: &str| {
+        let query = "query($id: ID!) { entity(id: $id) { values(keys: [\"depth\", \"near\", \"by_depth\"]) } }";
+        tenant.ok(query, json!({ "id": id })).await["entity"]["values"].clone()
+    };
+    assert_eq!(values(&path[0]).await, json!({ "depth": 0, "near": 2, "by_depth": ["e", "d", "c", "b"] }));
+    assert_eq!(values(&path[3]).await, json!({ "depth": 3, "near": 1, "by_depth": ["e"] }));
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": path[3], "v": { "parent": path[0] } })).await;
+    assert_eq!(values(&path[0]).await, json!({ "depth": 0, "near": 4, "by_depth": ["c", "e", "b", "d"] }));
+    assert_eq!(values(&path[4]).await, json!({ "depth": 2, "near": 0, "by_depth": null }));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closure_is_read_and_never_written() {
     let api = Api::start().await;

@@ -203,10 +203,10 @@ async fn groups_are_what_a_query_gives() {
     let api = Api::start().await;
     let mut things = Things::new(&api, 5).await;
     let subscription = format!(
-        "subscription($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [\"kind\", \"state\"], summaries: {SUMMARIES}) {{ kind ops {{ op path count summaries }} }} }}"
+        "subscription($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [\"kind\", \"state\", \"n\"], summaries: {SUMMARIES}) {{ kind ops {{ op path count summaries }} }} }}"
     );
     let query = format!(
-        "query($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [{{ attribute: \"kind\" }}, {{ attribute: \"state\" }}], summaries: {SUMMARIES}) {{ count summaries groups {{ key count summaries groups {{ key count summaries }} }} }} }}"
+        "query($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [{{ attribute: \"kind\" }}, {{ attribute: \"state\" }}, {{ attribute: \"n\" }}], summaries: {SUMMARIES}) {{ count summaries groups {{ key count summaries groups {{ key count summaries groups {{ key count summaries }} }} }} }} }}"
     );
     let tenant = Tenant { api: &api, authority: things.tenant.authority };
     let (mut messages, mut mirror) = (Messages::of(&tenant, &subscription, json!({ "c": things.collection })), BTreeMap::new());

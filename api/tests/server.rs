@@ -105,6 +105,16 @@ async fn the_demo_is_imported_served_killed_and_served_again() {
     let (ok, _, err) = run(&["demo", "--data-dir", data_dir, "--once"]);
     assert!(ok, "{err}");
 
+    let check = ["formula", "check", "--data-dir", data_dir, "--tenant", "demo", "--collection", "flights"];
+    let (ok, out, err) = run(&[&check[..], &["{dep_delay} > 15", "{dep_delai} + 1"]].concat());
+    assert!(!ok && err.contains("1 of the formulas"), "{err}");
+    let answers: Vec<Json> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers[0], json!({ "expr": "{dep_delay} > 15", "type": "checkbox", "reads": ["flights.dep_delay"] }));
+    assert_eq!((&answers[1]["error"]["kind"], &answers[1]["error"]["span"]), (&json!("unknown_attribute"), &json!([0, 11])));
+    assert!(answers[1]["error"]["message"].as_str().unwrap().contains("dep_delay"), "{out}");
+    let (ok, out, err) = run(&["formula", "check", "--data-dir", data_dir, "--tenant", "demo", "--collection", "nothing", "1"]);
+    assert!(!ok && out.is_empty() && err.contains("nothing"), "{err}");
+
     let server = Server::start(&data);
     let (ok, token, err) = run(&["token", "--data-dir", data_dir, "--tenant", "demo"]);
     assert!(ok, "{err}");

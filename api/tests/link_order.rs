@@ -94,6 +94,31 @@ async fn what_a_backlink_leads_to_is_put_in_order() {
     assert_eq!(entities, [&b, &c, &d]);
 }
 
+/// A page may ask for more than there is, whatever else was linked before and since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_a_backlink_ends() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (invoices, lines, invoice, [a, b, c]) = invoice(&tenant).await;
+    let page = "query($id: ID!, $n: Int!) { entity(id: $id) { linked(attribute: \"lines\", first: $n) { totalCount pageInfo { hasNextPage } nodes { id } } } }";
+    let mut all = vec![a, b, c];
+    for n in 0..40 {
+        for first in 0..6 {
+            let linked = tenant.ok(page, json!({ "id": invoice, "n": first })).await["entity"]["linked"].clone();
+            let shown: Vec<Json> = all.iter().take(first).map(|id| json!({ "id": id })).collect();
+            assert_eq!(linked, json!({ "totalCount": all.len(), "pageInfo": { "hasNextPage": first < all.len() }, "nodes": shown }));
+        }
+        // Others get links, of smaller ids and larger ones.
+        let other = tenant.entity(&invoices, json!({})).await;
+        let only = tenant.entity(&lines, json!({ "name": "z", "invoice": other })).await;
+        let linked = tenant.ok(page, json!({ "id": other, "n": 5 })).await["entity"]["linked"].clone();
+        assert_eq!(linked, json!({ "totalCount": 1, "pageInfo": { "hasNextPage": false }, "nodes": [{ "id": only }] }));
+        if n % 10 == 9 {
+            all.push(tenant.entity(&lines, json!({ "name": "y", "invoice": invoice })).await);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_to_many_is_put_in_order() {
     let api = Api::start().await;

@@ -146,7 +146,10 @@ impl<C: Cursor> Cursor for SharedCursor<C> {
         self.0.step_val(&s.0);
     }
     fn seek_val(&mut self, s: &Self::Storage, val: Self::Val<'_>) {
-        self.0.seek_val(&s.0, val);
+        // A list of cursors seeks in all of them, also in those that are behind their last key, where there are no values.
+        if self.0.key_valid(&s.0) {
+            self.0.seek_val(&s.0, val);
+        }
     }
     fn rewind_keys(&mut self, s: &Self::Storage) {
         self.0.rewind_keys(&s.0);

@@ -14,6 +14,7 @@ use axum::routing::get;
 use decidr_domain::arrangements::Snapshot;
 use decidr_domain::command::Authority;
 use decidr_sinks::Sink;
+use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
@@ -144,12 +145,22 @@ async fn graphql(
         Ok(request) => request,
         Err(message) => return refuse(StatusCode::BAD_REQUEST, "INVALID_INPUT", &message),
     };
-    let response = with_codes(schema.execute(request.data(caller)).await);
+    let Some(response) = caught(schema.execute(request.data(caller))).await.map(with_codes) else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", BROKEN);
+    };
     metrics::histogram!("decidr_http_request_seconds").record(started.elapsed());
     match serde_json::to_string(&response) {
         Ok(body) => json(StatusCode::OK, body),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", &error.to_string()),
     }
+}
+
+/// What is said to whom a defect was met for.
+pub(crate) const BROKEN: &str = "the server met a defect of its own, and says what in its log";
+
+/// What comes of it; nothing if it panics, so that whoever asked is answered.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    std::panic::AssertUnwindSafe(future).catch_unwind().await.ok()
 }
 
 /// A GraphQL request from its JSON form.
@@ -226,4 +237,16 @@ async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
         all.push_str(&sizes.await.unwrap_or_default());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], all).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        assert_eq!(caught(async { 7 }).await, Some(7));
+        let breaks = async || -> u8 { [1, 2, 3][std::hint::black_box(3)] };
+        assert_eq!(caught(breaks()).await, None);
+    }
 }

@@ -13,8 +13,8 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::graphql::{Caller, with_codes};
-use crate::http::{Server, request};
+use crate::graphql::{Caller, refusal_json, with_codes};
+use crate::http::{BROKEN, Server, caught, request};
 
 /// The name of the protocol.
 pub const PROTOCOL: &str = "graphql-transport-ws";
@@ -170,7 +170,15 @@ impl Connection {
                 }
             };
             let mut responses = std::pin::pin!(schema.execute_stream(request));
-            while let Some(response) = responses.next().await.map(with_codes) {
+            loop {
+                let Some(next) = caught(responses.next()).await else {
+                    let payload = refusal_json("INTERNAL", BROKEN)["errors"].clone();
+                    let message = json!({ "id": id, "type": "error", "payload": payload });
+                    // Who is gone need not hear of it.
+                    let _ = outbox.send(Message::Text(message.to_string().into())).await;
+                    return done();
+                };
+                let Some(response) = next.map(with_codes) else { break };
                 // An answer without data is an error of the operation itself, and ends it.
                 let failed = response.is_err() && response.data == async_graphql::Value::Null;
                 let message = if failed {

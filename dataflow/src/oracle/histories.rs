@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use decidr_domain::aggregate::attribute::Definition;
 use decidr_domain::arrangements::Arrangements;
 use decidr_domain::delta::{Change, Delta, Row};
 use decidr_domain::event::Recorded;
@@ -144,6 +145,22 @@ impl Mirror {
             let members: Vec<_> = here().filter(|(_, e)| e.collection_id == collection.id() && !e.archived).map(|(id, _)| *id).collect();
             assert_eq!(arranged.members(collection.id(), None, usize::MAX), members);
             assert_eq!(arranged.count(collection.id()), members.len() as u64);
+            for link in collection.attributes().iter().filter(|a| matches!(a.definition, Definition::Link { .. })) {
+                let mut holders: BTreeMap<EntityId, Vec<EntityId>> = BTreeMap::new();
+                for (id, entity) in &oracle.entities {
+                    entity.values.get(link.id).targets().iter().for_each(|target| holders.entry(*target).or_default().push(*id));
+                }
+                for (target, _) in here().filter(|(_, e)| Some(e.collection_id) == link.definition.leads_to()) {
+                    let (mut pages, mut after) = (Vec::new(), None);
+                    loop {
+                        let page = arranged.holders(link.id, *target, after, 2);
+                        let Some(last) = page.last() else { break };
+                        after = Some(*last);
+                        pages.extend(page);
+                    }
+                    assert_eq!(pages, holders.remove(target).unwrap_or_default(), "at {position}, who links to {target} by {}", link.key);
+                }
+            }
         }
     }
 }

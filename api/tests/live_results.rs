@@ -244,6 +244,66 @@ fn follow(mirror: &mut BTreeMap<String, Json>, message: &Json) {
     }
 }
 
+/// By what keys cells are shown is part of what is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_keys_begin_anew() {
+    let api = Api::start().await;
+    let things = Things::new(&api, 1).await;
+    let tenant = Tenant { api: &api, authority: things.tenant.authority };
+    let x = tenant.attribute(&things.collection, "x", json!({ "number": {} })).await;
+    tenant.entity(&things.collection, json!({ "x": 7 })).await;
+    let all = "subscription($c: ID!) { entities(collectionId: $c) { kind ops { node { values } } } }";
+    let window = "subscription($c: ID!) { entities(collectionId: $c, first: 10) { kind ops { node { values } } } }";
+    for query in [all, window] {
+        let mut messages = Messages::of(&tenant, query, json!({ "c": things.collection }));
+        let mut shown = async || loop {
+            let message = messages.next().await;
+            if message["kind"] == "SNAPSHOT" {
+                return message["ops"][0]["node"]["values"].clone();
+            }
+        };
+        assert_eq!(shown().await["x"], 7);
+        let rename = "mutation($i: ID!, $k: String!) { updateAttribute(id: $i, key: $k) { id } }";
+        tenant.ok(rename, json!({ "i": x, "k": "y" })).await;
+        let values = shown().await;
+        assert_eq!((&values["y"], values.get("x")), (&json!(7), None));
+        tenant.ok(rename, json!({ "i": x, "k": "x" })).await;
+        assert_eq!(shown().await["x"], 7);
+    }
+    // A filter that cannot look at what it looked at any more says so.
+    let mut messages = Messages::of(
+        &tenant,
+        "subscription($c: ID!) { entities(collectionId: $c, filter: \"{x} > 3\") { kind } }",
+        json!({ "c": things.collection }),
+    );
+    assert_eq!(messages.next().await["kind"], "SNAPSHOT");
+    let update = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";
+    tenant.ok(update, json!({ "i": x, "d": { "text": {} } })).await;
+    let error = messages.end().await;
+    assert_eq!(error["extensions"]["code"], "FORMULA_TYPE", "{error}");
+}
+
+/// Footers and groups of a link take what it leads to, and not how many; those of files take none as nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_empty_is_blank_to_groups() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let rows = tenant.collection(&space, "rows").await;
+    tenant.attribute(&rows, "peer", json!({ "link": { "collectionId": rows, "backlinkKey": "peers" } })).await;
+    tenant.attribute(&rows, "files", json!({ "attachments": {} })).await;
+    let first = tenant.entity(&rows, json!({ "files": [] })).await;
+    tenant.entity(&rows, json!({ "peer": [first], "files": [{ "name": "a", "url": "https://a.b" }] })).await;
+    let query = "query($c: ID!) { groups(collectionId: $c, groupBy: [{ attribute: \"peer\" }], summaries: [{ function: COUNT, attribute: \"peer\" }, \
+                 { function: COUNT_EMPTY, attribute: \"peer\" }, { function: JOIN, attribute: \"peer\" }, { function: PERCENT_FILLED, attribute: \"files\" }]) \
+                 { summaries groups { key count } } }";
+    let groups = tenant.ok(query, json!({ "c": rows })).await["groups"].clone();
+    assert_eq!(groups["summaries"], json!([1, 1, first, 0.5]));
+    assert_eq!(groups["groups"], json!([{ "key": null, "count": 1 }, { "key": first, "count": 1 }]));
+    let sum = "query($c: ID!) { groups(collectionId: $c, summaries: [{ function: SUM, attribute: \"peer\" }]) { count } }";
+    tenant.refused("FORMULA_TYPE", sum, json!({ "c": rows })).await;
+}
+
 /// Rows that were counted in when a cell was a date are counted out when it may be anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_follow_a_formula_that_gets_another_type() {

@@ -76,6 +76,57 @@ async fn what_is_stored_is_converted_or_reported() {
     assert_eq!(explained["setBy"]["eventType"], "AttributeValueSet");
 }
 
+/// What stays is no change in the preview; what a narrower type cannot hold is reported, and then shown by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn narrower_types_are_types_too() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let things = tenant.collection(&space, "things").await;
+    let n = tenant.attribute(&things, "n", json!({ "number": {} })).await;
+    let t = tenant.attribute(&things, "t", json!({ "text": {} })).await;
+    tenant.attribute(&things, "double", json!({ "formula": { "expression": "{n} * 2" } })).await;
+    let mut ids = Vec::new();
+    for (number, text) in [(json!(10.126), "123456"), (json!(-2.345), "1:30"), (json!(5), "ab")] {
+        ids.push(tenant.entity(&things, json!({ "n": number, "t": text })).await);
+    }
+    let preview = "query($i: ID!, $d: AttributeDefinition!) { previewAttribute(id: $i, definition: $d) { changed unchanged newErrors sample { before after } } }";
+    let seen = async |id: &str, definition: Json| tenant.ok(preview, json!({ "i": id, "d": definition })).await["previewAttribute"].clone();
+    let none = json!({ "changed": 0, "unchanged": 3, "newErrors": 0, "sample": [] });
+    assert_eq!(seen(&n, json!({ "percent": {} })).await, none);
+    assert_eq!(seen(&t, json!({ "longText": {} })).await, none);
+    let narrower = seen(&n, json!({ "number": { "scale": 2 } })).await;
+    assert_eq!(narrower["sample"], json!([{ "before": 10.126, "after": 10.13 }, { "before": -2.345, "after": -2.34 }]));
+    tenant.ok(UPDATE, json!({ "i": n, "d": { "number": { "scale": 2 } } })).await;
+    assert_eq!(cells(&tenant, &ids, "n").await, [json!(10.13), json!(-2.34), json!(5)]);
+    assert_eq!(cells(&tenant, &ids, "double").await, [json!(20.26), json!(-4.68), json!(10)]);
+    tenant.ok(UPDATE, json!({ "i": n, "d": { "number": {} } })).await;
+    assert_eq!(cells(&tenant, &ids, "n").await, [json!(10.126), json!(-2.345), json!(5)], "nothing was lost");
+    let refused = tenant.refused("VALUE_TYPE_MISMATCH", UPDATE, json!({ "i": t, "d": { "text": { "maxLength": 4 } } })).await;
+    assert!(refused["message"].as_str().unwrap().contains("1 of 3 values"), "{refused}");
+    tenant.ok(UPDATE, json!({ "i": t, "d": { "text": { "maxLength": 4 } }, "f": true })).await;
+    assert_eq!(cells(&tenant, &ids, "t").await[0]["error"]["kind"], "value");
+    tenant.ok(UPDATE, json!({ "i": t, "d": { "duration": {} }, "f": true })).await;
+    assert_eq!(cells(&tenant, &ids[1..2], "t").await, [json!(5_400)]);
+}
+
+/// An option that was taken away comes back by its id, and with it what was chosen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_option_comes_back() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let things = tenant.collection(&space, "things").await;
+    let state = tenant.attribute(&things, "state", json!({ "singleSelect": { "options": ["red", "green"] } })).await;
+    let ids = [tenant.entity(&things, json!({ "state": "red" })).await];
+    tenant.ok(UPDATE, json!({ "i": state, "d": { "singleSelect": { "options": ["green"] } }, "f": true })).await;
+    assert_eq!(cells(&tenant, &ids, "state").await[0]["error"]["kind"], "value");
+    let with = |id: &str| json!({ "singleSelect": { "choices": [{ "name": "green" }, { "id": id, "name": "crimson" }] } });
+    tenant.refused("INVALID_INPUT", UPDATE, json!({ "i": state, "d": with("blue") })).await;
+    tenant.ok(UPDATE, json!({ "i": state, "d": with("red") })).await;
+    assert_eq!(cells(&tenant, &ids, "state").await, [json!("crimson")]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn options_are_renamed_reordered_and_taken_away() {
     let api = Api::start().await;

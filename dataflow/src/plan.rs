@@ -179,7 +179,8 @@ impl CrossingPlan {
             _ => false,
         };
         let (one, two) = (&self.crossing, &other.crossing);
-        let is_same = (one.direction, one.source, one.value, &one.filter) == (two.direction, two.source, two.value, &two.filter);
+        let taken = |crossing: &'_ Crossing| (crossing.direction, crossing.source, crossing.value, crossing.is_of_ranges);
+        let is_same = taken(one) == taken(two) && one.filter == two.filter;
         is_same && self.export_round == other.export_round && contributed(self) && contributed(other)
     }
 
@@ -371,7 +372,7 @@ impl CollectionPlan {
         // Those that are alike come in a row, but for filters, which have no order.
         exports.sort_by_key(|export| {
             let crossing = &export.crossing;
-            (export.export_round, crossing.direction, crossing.value, crossing.filter.is_some(), export.attribute)
+            (export.export_round, crossing.direction, crossing.value, crossing.is_of_ranges, crossing.filter.is_some(), export.attribute)
         });
         self.exports = exports.chunk_by(|one, two| one.is_alike(two)).map(Into::into).collect();
         self.joins.extend(self.crossings.iter().filter(|crossing| crossing.crossing.keys.is_some()).cloned());
@@ -394,9 +395,6 @@ impl CollectionPlan {
                 note(&mut self.readers, *read, export.export_round);
             }
             note(&mut self.through, export.link(), export.export_round);
-            if export.is_reach() {
-                note(&mut self.through_graph, export.link(), export.export_round);
-            }
         }
         for crossing in &self.crossings {
             self.rounds.push(crossing.round);

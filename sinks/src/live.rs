@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use decidr_domain::aggregate::attribute::Attribute;
 use decidr_domain::delta::{Change, Delta};
 use decidr_domain::formula::{Equality, Program};
-use decidr_domain::id::{CollectionId, Position, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, Key, Position, TenantId};
 use decidr_domain::schema::Catalog;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
@@ -190,9 +190,11 @@ impl State {
                 redefined.push(collection);
             }
             let queries: HashSet<QueryId> = self.interests.get(&collection).into_iter().flat_map(Interests::all).collect();
+            // Entities show their cells by other keys, though none of them changed.
+            let shows_otherwise = keys(before, collection).ne(keys(catalog, collection));
             for id in queries {
                 let Some(shared) = self.queries.get_mut(&id) else { continue };
-                if let Some(end) = shared.change_schema(catalog) {
+                if let Some(end) = shared.change_schema(catalog).or(shows_otherwise.then_some(End::Lagged)) {
                     self.end(id, end);
                 }
             }
@@ -337,6 +339,11 @@ impl Sink for Live {
         state.position = delta.position;
         metrics::gauge!("decidr_live_subscribers").set(state.subscribers as f64);
     }
+}
+
+/// The attributes of a collection by what they are called.
+fn keys(catalog: &Catalog, collection: (TenantId, CollectionId)) -> impl Iterator<Item = (AttributeId, &Key)> {
+    attributes(catalog, collection).unwrap_or_default().iter().map(|attribute| (attribute.id, &attribute.key))
 }
 
 /// The attributes of a collection.

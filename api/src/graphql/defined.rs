@@ -136,7 +136,8 @@ impl Defined {
             Definition::Match { on, .. } => (out.multiple, out.on) = (Some(true), Some(names.on(on))),
             Definition::Formula { expression } => out.expression = Some(names.expression(expression, None)),
             Definition::ModifiedTime { attribute_ids } | Definition::ModifiedBy { attribute_ids } => {
-                out.attributes = Some(names.keys(attribute_ids)).filter(|keys| !keys.is_empty());
+                // If all of them are gone none counts, and not any.
+                out.attributes = (!attribute_ids.is_empty()).then(|| names.keys(attribute_ids));
             }
             Definition::Lookup { link_id, attribute_id, filter, sort, limit } => {
                 (out.link, out.attribute) = (names.key(*link_id), names.key(*attribute_id));

@@ -123,14 +123,17 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
             (None, true) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} needs an attribute to summarise"))),
             (_, false) => None,
         };
-        if let Some(analyzed) = attribute.and_then(|attribute| view.schema.shown_analyzed(attribute.id)) {
-            let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {}", analyzed.ty));
-            (rollup.result)(&analyzed.ty).map_err(wants)?;
+        let read = attribute.and_then(|attribute| {
+            let analyzed = view.schema.shown_analyzed(attribute.id)?;
+            Some(Reading::type_of(attribute, &analyzed.ty))
+        });
+        if let Some(read) = &read {
+            let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {read}"));
+            (rollup.result)(read).map_err(wants)?;
         }
         resolve::summary_parts(rollup, input.weight.is_some(), input.expression.is_some())?;
         let weight = input.weight.as_ref().map(|key| view.reading(schema.attribute_or_refuse(key)?.id)).transpose()?;
-        let analyzed = attribute.and_then(|attribute| view.schema.shown_analyzed(attribute.id));
-        let item = analyzed.map_or(Type::Any, |analyzed| analyzed.ty.item().clone());
+        let item = read.map_or(Type::Any, |read| read.item().clone());
         let formula = input.expression.as_ref().map(|text| resolve::summary_formula(text, item)).transpose()?;
         let reading = attribute.map(|attribute| view.reading(attribute.id)).transpose()?;
         Ok(Summary { rollup, reading, weight, argument, formula })

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decidr_domain::arrangements::Snapshot as _;
-use decidr_domain::formula::Program;
+use decidr_domain::formula::{FormulaErrorKind, Program};
 use decidr_domain::id::{CollectionId, Position};
+use decidr_domain::rejection::Rejection;
+use decidr_domain::schema::resolve;
 use decidr_sinks::LiveQuery;
 use decidr_sinks::live::{Changes, Hears, Next, SCHEDULED_MAX, Unschedulable, Unscheduled};
 
@@ -55,11 +57,18 @@ pub(super) enum Heard {
     Lost(Beginning),
 }
 
-fn gone() -> Refusal {
-    Refusal::new("NOT_FOUND", "the collection, or an attribute that the query refers to, is gone")
-}
-
 impl Ear {
+    /// Why the query means nothing any more.
+    fn gone(&self) -> Refusal {
+        let (arranged, filter) = (self.platform.arranged(), self.query.filter.as_ref());
+        let schema = arranged.catalog().tenant(self.query.tenant).filter(|schema| schema.collection(self.query.collection).is_some());
+        let mistake = schema.zip(filter).and_then(|(schema, filter)| resolve::stored_formula(schema, self.query.collection, filter).err());
+        match mistake.filter(|error| error.kind == FormulaErrorKind::Type) {
+            Some(error) => Rejection::Formula { what: "the filter".into(), error }.into(),
+            None => Refusal::new("NOT_FOUND", "the collection, or an attribute that the query refers to, is gone"),
+        }
+    }
+
     /// Listens to a query whose filter asks what time it is, after looking at what it may let in when.
     fn schedule(&self, unscheduled: Unscheduled, filter: Option<&Program>) -> Result<decidr_sinks::Subscription, Unschedulable> {
         let filter = filter.ok_or(Unschedulable::Outdated)?;
@@ -98,7 +107,7 @@ impl Listener {
         let mut tries = 0;
         loop {
             // Listen first, look then: what comes in between is in both, and passed over.
-            let program = ear.query.program(ear.platform.arranged().catalog()).map_err(|_| gone())?;
+            let program = ear.query.program(ear.platform.arranged().catalog()).map_err(|_| ear.gone())?;
             let subscribed = ear.platform.live().subscribe(ear.query.clone(), program.clone(), ear.hears);
             let scheduled = subscribed.or_else(|unscheduled| ear.schedule(unscheduled, program.as_ref()));
             tries += 1;
@@ -128,7 +137,7 @@ impl Listener {
     /// The newest state, and the filter as of then. What is heard from now on is not in it.
     pub(super) fn newest(&mut self) -> Result<(TenantView, Option<Program>), Refusal> {
         let view = self.view()?;
-        let filter = self.ear.query.program(view.arranged.catalog()).map_err(|_| gone())?;
+        let filter = self.ear.query.program(view.arranged.catalog()).map_err(|_| self.ear.gone())?;
         self.sent = view.arranged.newest(self.ear.query.tenant);
         Ok((view, filter))
     }
@@ -179,7 +188,7 @@ impl Listener {
                     *self = listener;
                     return Ok(Heard::Lost(beginning));
                 }
-                Next::Gone => return Err(gone()),
+                Next::Gone => return Err(self.ear.gone()),
             }
         }
     }

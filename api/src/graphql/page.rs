@@ -12,6 +12,7 @@ use decidr_domain::formula::Program;
 use decidr_domain::id::{CollectionId, EntityId};
 use decidr_domain::value::Value;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::entity::Entity;
 use super::reading::Reading;
@@ -73,6 +74,8 @@ pub(crate) struct Page {
     collection: CollectionId,
     filter: Option<Program>,
     order: Vec<(Reading, Direction)>,
+    /// Something that is the same for the same order, and another for others.
+    order_name: String,
     first: usize,
     after: Option<Cursor>,
 }
@@ -82,6 +85,8 @@ pub(crate) struct Page {
 struct Cursor {
     keys: Vec<Value>,
     id: EntityId,
+    /// Of which order, as [`Page::order_name`] has it.
+    order: String,
 }
 
 impl Cursor {
@@ -107,6 +112,16 @@ pub(crate) fn checked_order(
     order_by.iter().map(|order| Ok((view.reading(schema.attribute_or_refuse(&order.attribute)?.id)?, order.direction))).collect()
 }
 
+/// Something that is the same for the same order of the same collection, and another for others.
+fn order_name(collection: CollectionId, order: &[(Reading, Direction)]) -> String {
+    let mut name = Vec::new();
+    for (reading, direction) in order {
+        name.extend(reading.attribute().0.as_bytes());
+        name.push(u8::from(*direction == Direction::Desc));
+    }
+    Uuid::new_v5(&collection.0, &name).simple().to_string()[..8].to_owned()
+}
+
 impl Page {
     pub(crate) fn new(
         view: &TenantView,
@@ -121,7 +136,8 @@ impl Page {
         }
         let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
         let order = checked_order(view, collection, order_by.unwrap_or_default())?;
-        let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len());
+        let order_name = order_name(collection, &order);
+        let cursor = |text| Cursor::decode(text).filter(|cursor| cursor.keys.len() == order.len() && cursor.order == order_name);
         let after = match after {
             Some(text) => Some(cursor(text).ok_or_else(|| Refusal::new("INVALID_INPUT", "after is not a cursor of this order"))?),
             None => None,
@@ -131,6 +147,7 @@ impl Page {
             collection,
             filter: filter.map(|(_, program)| view.schema.shown_program(program)),
             order,
+            order_name,
             first: first as usize,
             after,
         })
@@ -256,7 +273,8 @@ impl Page {
     }
 
     fn cursor(&self, row: &Row) -> Cursor {
-        Cursor { keys: self.order.iter().map(|(reading, _)| reading.place(row)).collect(), id: row.entity.id }
+        let keys = self.order.iter().map(|(reading, _)| reading.place(row)).collect();
+        Cursor { keys, id: row.entity.id, order: self.order_name.clone() }
     }
 
     /// Blank comes first when ascending; those alike in all keys are ordered by id.

@@ -45,7 +45,7 @@ pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &Definitio
     let attribute = view.schema.attribute(id).ok_or_else(not_found)?;
     let collection = view.schema.collection(attribute.collection_id).ok_or_else(not_found)?;
     let analyzed = view.schema.shown_over_cells(&resolve::preview(&view.schema, collection, attribute, definition)?);
-    let cell = view.schema.shown_cell(id);
+    let (cell, stored_as) = (view.schema.shown_cell(id), attribute.stored_as());
     let mut out = Preview { changed: 0, unchanged: 0, new_errors: 0, sample: Vec::new() };
     let mut affordable = true;
     view.arranged.scan(collection.id(), None, |row| {
@@ -53,7 +53,11 @@ pub(crate) fn preview(view: &TenantView, id: AttributeId, definition: &Definitio
         if !affordable {
             return false;
         }
-        let (before, after) = (cell.map_or(Value::Blank, |cell| row.cell(cell)), computed(view, row, &analyzed.compute));
+        let after = match &analyzed.compute {
+            Compute::Stored => row.entity.values.get(stored_as).clone(),
+            compute => computed(view, row, compute),
+        };
+        let before = cell.map_or(Value::Blank, |cell| row.cell(cell));
         if before == after {
             out.unchanged += 1;
         } else {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decidr_domain::aggregate::attribute::Attribute;
+use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::aggregate::choice::{Choice, place_among};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::{Cells, Type, coerce};
@@ -20,7 +20,7 @@ pub(crate) struct Reading {
     attribute: Arc<Attribute>,
     /// Nothing if none are shown yet.
     cell: Option<AttributeId>,
-    /// Of a link to many it is how many it leads to.
+    /// Of a backlink and of what is computed it is how many it leads to.
     is_count: bool,
     /// Whether one cell may hold a text, and another a date.
     may_be_anything: bool,
@@ -43,7 +43,8 @@ impl Reading {
         Some(Self {
             attribute: attribute.clone(),
             cell: schema.shown_cell(id),
-            is_count: crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
+            is_count: !matches!(attribute.definition, Definition::Link { .. })
+                && crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
             may_be_anything: analyzed.is_some_and(|analyzed| *analyzed.ty.item() == Type::Any),
         })
     }
@@ -52,6 +53,20 @@ impl Reading {
     pub(crate) fn renewed(&self, schema: &TenantSchema) -> Result<Self, Refusal> {
         let gone = || Refusal::new("NOT_FOUND", "an attribute is gone by which the query sorts, groups or summarises");
         Self::of(schema, self.attribute.id).ok_or_else(gone)
+    }
+
+    /// Of which attribute.
+    pub(crate) fn attribute(&self) -> AttributeId {
+        self.attribute.id
+    }
+
+    /// The type of what it reads, `analyzed` that of the cells.
+    pub(crate) fn type_of(attribute: &Attribute, analyzed: &Type) -> Type {
+        match attribute.definition {
+            // What it leads to, and not how many.
+            Definition::Link { .. } => Type::List(Box::new(Type::Text)),
+            _ => analyzed.clone(),
+        }
     }
 
     fn options(&self) -> &[Choice] {

@@ -4,12 +4,13 @@
 //! source and for what lies below that; for these, and no others, they are made anew from those of the hosts next to them,
 //! the upper ones first. Entities that reach one another have theirs in common (the condensation, Purdom 1970).
 //!
-//! An entity that is reached from more than [`ABOVE_MAX`] is too deep, and so is all below it. Of such a one it is not kept
-//! from where it is reached, but only who must hear that something below is too deep: the hosts next to it that are not too
-//! deep themselves, and all that reach these.
+//! Of an entity that is reached from more than [`REACH_MAX`] they are not kept, as of the root of a tree to which all below it
+//! lead. As long as there is such a one, what each entity reaches is kept in the same way, and its pairs are found there. A
+//! host is too deep only if it reaches more than [`REACH_MAX`], and some of these are reached from more than that.
 
+use decidr_domain::graph::strong_components;
 use decidr_domain::id::EntityId;
-use decidr_domain::schema::{ABOVE_MAX, depth_error};
+use decidr_domain::schema::{REACH_MAX, depth_error};
 use decidr_domain::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -19,16 +20,39 @@ use super::graph::Graph;
 #[derive(Default)]
 pub(super) struct Closure {
     pub(super) graph: Graph,
-    /// For each entity that is reached from others.
-    above: FxHashMap<EntityId, Above>,
+    /// The hosts of each source.
+    hosts: Side,
+    /// The sources of each host; kept while some source has too many hosts.
+    sources: Side,
+    /// How many sources have too many hosts.
+    crowded: usize,
 }
 
-/// From where an entity is reached.
+/// For each entity what is at the other ends of its pairs.
+#[derive(Default)]
+struct Side(FxHashMap<EntityId, Others>);
+
+/// The other ends of an entity's pairs.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Above {
-    /// The hosts; of what is too deep those that must hear of it. Sorted.
-    hosts: Box<[EntityId]>,
-    is_too_deep: bool,
+struct Others {
+    /// Sorted; none if there are too many.
+    ids: Box<[EntityId]>,
+    are_too_many: bool,
+    /// Whether one of them has too many on its other side.
+    is_one_crowded: bool,
+}
+
+static NONE: std::sync::LazyLock<Others> = std::sync::LazyLock::new(Others::default);
+
+impl Others {
+    fn has(&self, id: EntityId) -> bool {
+        self.ids.binary_search(&id).is_ok()
+    }
+
+    /// Whether there are more than can be told.
+    fn is_too_deep(&self) -> bool {
+        self.are_too_many && self.is_one_crowded
+    }
 }
 
 /// What changed.
@@ -36,95 +60,171 @@ struct Above {
 pub(super) struct ClosureChanges {
     /// Sources and hosts that came together (`true`) or parted.
     pub(super) pairs: Vec<(EntityId, EntityId, bool)>,
-    /// Entities that are too deep now, with the error that says so, or are not any more.
+    /// Hosts that are too deep now, with the error that says so, or are not any more.
     pub(super) depths: Vec<(EntityId, Option<Value>)>,
 }
+
+/// What entities had at the other ends of their pairs, of those for which that is something else now.
+type Before = FxHashMap<EntityId, Others>;
+
+type Edges = FxHashMap<EntityId, Vec<EntityId>>;
 
 impl Closure {
     /// What the edges change that came and went since the last look.
     pub(super) fn changes(&mut self) -> ClosureChanges {
-        let changed = std::mem::take(&mut self.graph.come).into_iter().chain(std::mem::take(&mut self.graph.gone));
-        let mut seen: FxHashSet<EntityId> = FxHashSet::default();
-        let mut open: Vec<EntityId> = changed.map(|(source, _)| source).filter(|source| seen.insert(*source)).collect();
-        let mut nodes = Vec::new();
-        while let Some(node) = open.pop() {
-            nodes.push(node);
-            open.extend(self.graph.sources.get(&node).into_iter().flatten().copied().filter(|source| seen.insert(*source)));
-        }
-        nodes.sort_unstable();
-        let mut changes = ClosureChanges::default();
-        for members in self.graph.components(&nodes) {
-            for (node, new) in self.above(members) {
-                let old = if new == Above::default() { self.above.remove(&node) } else { self.above.insert(node, new.clone()) };
-                note(node, &old.unwrap_or_default(), &new, &mut changes);
+        let (come, gone) = (std::mem::take(&mut self.graph.come), std::mem::take(&mut self.graph.gone));
+        let changed = || come.iter().chain(&gone).copied();
+        let (to_hosts, to_sources) = (&self.graph.hosts, &self.graph.sources);
+        let hosts_before = self.hosts.renew(changed().map(|(source, _)| source), to_hosts, to_sources, None);
+        let (mut turned, was_crowded) = (Vec::new(), self.crowded > 0);
+        for (source, before) in &hosts_before {
+            let are_too_many = self.hosts.get(*source).are_too_many;
+            if before.are_too_many != are_too_many {
+                turned.push(*source);
+                self.crowded = if are_too_many { self.crowded + 1 } else { self.crowded - 1 };
             }
+        }
+        let is_crowded = |source| self.hosts.get(source).are_too_many;
+        let sources_before = match (was_crowded, self.crowded > 0) {
+            (false, false) => Before::default(),
+            (false, true) => self.sources.renew(to_sources.keys().copied(), to_sources, to_hosts, Some(&is_crowded)),
+            (true, _) => {
+                let next = turned.iter().filter_map(|source| to_hosts.get(source)).flatten().copied();
+                self.sources.renew(changed().map(|(_, host)| host).chain(next), to_sources, to_hosts, Some(&is_crowded))
+            }
+        };
+        let mut changes = ClosureChanges { pairs: self.changed_pairs(&hosts_before, &sources_before), depths: Vec::new() };
+        for (host, before) in &sources_before {
+            let is_too_deep = self.sources.get(*host).is_too_deep();
+            if before.is_too_deep() != is_too_deep {
+                changes.depths.push((*host, is_too_deep.then(depth_error)));
+            }
+        }
+        changes.pairs.sort_unstable();
+        changes.depths.sort_unstable_by_key(|(host, _)| *host);
+        if self.crowded == 0 {
+            // All pairs are found at their sources.
+            self.sources = Side::default();
         }
         changes
     }
 
-    /// From where entities are reached that reach one another, or one that need not reach itself.
-    fn above(&self, mut members: Vec<EntityId>) -> Vec<(EntityId, Above)> {
+    /// The pairs that are there now and were not before, or the other way round.
+    fn changed_pairs(&self, hosts_before: &Before, sources_before: &Before) -> Vec<(EntityId, EntityId, bool)> {
+        let mut pairs = Vec::new();
+        let mut compare = |source: EntityId, host: EntityId| {
+            let (hosts, sources) = (self.hosts.get(source), self.sources.get(host));
+            let was = hosts_before.get(&source).unwrap_or(hosts).has(host) || sources_before.get(&host).unwrap_or(sources).has(source);
+            let is = hosts.has(host) || sources.has(source);
+            if was != is {
+                pairs.push((source, host, is));
+            }
+        };
+        for (source, before) in hosts_before {
+            differing(&before.ids, &self.hosts.get(*source).ids, &mut |host| compare(*source, host));
+        }
+        for (host, before) in sources_before {
+            differing(&before.ids, &self.sources.get(*host).ids, &mut |source| {
+                let is_compared = hosts_before.get(&source).is_some_and(|before| before.has(*host) != self.hosts.get(source).has(*host));
+                if !is_compared {
+                    compare(source, *host);
+                }
+            });
+        }
+        pairs
+    }
+}
+
+impl Side {
+    fn get(&self, id: EntityId) -> &Others {
+        self.0.get(&id).unwrap_or(&NONE)
+    }
+
+    /// Makes anew what these entities have at the other ends of their pairs, and all that have them there: where edges lead to
+    /// from each, and back. Gives what was otherwise.
+    fn renew(
+        &mut self,
+        seeds: impl Iterator<Item = EntityId>,
+        edges: &Edges,
+        back: &Edges,
+        is_crowded: Option<&dyn Fn(EntityId) -> bool>,
+    ) -> Before {
+        let mut seen: FxHashSet<EntityId> = FxHashSet::default();
+        let mut open: Vec<EntityId> = seeds.filter(|seed| seen.insert(*seed)).collect();
+        let mut nodes = Vec::new();
+        while let Some(node) = open.pop() {
+            nodes.push(node);
+            open.extend(back.get(&node).into_iter().flatten().copied().filter(|next| seen.insert(*next)));
+        }
+        nodes.sort_unstable();
+        let mut before = Before::default();
+        for members in strong_components(&nodes, |node| edges.get(&node).into_iter().flatten().copied()) {
+            for (node, new) in self.made(members, edges, is_crowded) {
+                let old = if new == *NONE { self.0.remove(&node) } else { self.0.insert(node, new) };
+                let old = old.unwrap_or_default();
+                if old != *self.get(node) {
+                    before.insert(node, old);
+                }
+            }
+        }
+        before
+    }
+
+    /// What entities have at the other ends of their pairs that reach one another, or one that need not reach itself.
+    fn made(&self, mut members: Vec<EntityId>, edges: &Edges, is_crowded: Option<&dyn Fn(EntityId) -> bool>) -> Vec<(EntityId, Others)> {
+        /// How many are gathered before those that are there twice are dropped.
+        const GATHERED: usize = 8 * REACH_MAX;
         members.sort_unstable();
-        let hosts_of = |member: &EntityId| self.graph.hosts.get(member).map_or(&[][..], Vec::as_slice);
-        let is_member = |host: &EntityId| members.binary_search(host).is_ok();
-        let (mut all, mut is_too_deep) = (Vec::new(), false);
-        for host in members.iter().flat_map(hosts_of) {
-            all.push(*host);
-            if let Some(above) = self.above.get(host).filter(|_| !is_member(host)) {
-                is_too_deep |= above.is_too_deep;
-                all.extend(&above.hosts);
+        let is_member = |other: &EntityId| members.binary_search(other).is_ok();
+        let (mut all, mut are_too_many, mut is_one_crowded) = (Vec::new(), false, false);
+        for other in members.iter().filter_map(|member| edges.get(member)).flatten() {
+            is_one_crowded |= is_crowded.is_some_and(|is_crowded| is_crowded(*other));
+            all.push(*other);
+            if let Some(others) = self.0.get(other).filter(|_| !is_member(other)) {
+                are_too_many |= others.are_too_many;
+                is_one_crowded |= others.is_one_crowded;
+                all.extend(&others.ids);
+            }
+            if all.len() > GATHERED {
+                all.sort_unstable();
+                all.dedup();
+                are_too_many |= all.len() > REACH_MAX + 1;
+            }
+            if are_too_many {
+                all.clear();
+                if is_one_crowded || is_crowded.is_none() {
+                    break;
+                }
             }
         }
         all.sort_unstable();
         all.dedup();
         // Nobody counts as reached from itself.
-        is_too_deep |= all.len() - usize::from(all.binary_search(&members[0]).is_ok()) > ABOVE_MAX;
-        if members.len() == 1 && !is_too_deep {
-            all.retain(|host| *host != members[0]);
-            return vec![(members[0], Above { hosts: all.into(), is_too_deep })];
+        are_too_many |= all.len() - usize::from(all.binary_search(&members[0]).is_ok()) > REACH_MAX;
+        if are_too_many {
+            all.clear();
         }
         let of = |member: EntityId| {
-            let mut hosts = if is_too_deep { self.hear(hosts_of(&member), &is_member) } else { all.clone() };
-            hosts.retain(|host| *host != member);
-            (member, Above { hosts: hosts.into(), is_too_deep })
+            let ids = all.iter().copied().filter(|other| *other != member).collect();
+            (member, Others { ids, are_too_many, is_one_crowded })
         };
         members.iter().copied().map(of).collect()
     }
-
-    /// Who hears of an entity that is too deep, of the hosts next to it and what reaches them.
-    fn hear(&self, next: &[EntityId], is_member: &dyn Fn(&EntityId) -> bool) -> Vec<EntityId> {
-        let mut out = Vec::new();
-        for host in next.iter().filter(|host| !is_member(host)) {
-            match self.above.get(host) {
-                Some(above) if above.is_too_deep => {}
-                above => {
-                    out.push(*host);
-                    out.extend(above.into_iter().flat_map(|above| &above.hosts));
-                }
-            }
-        }
-        out.sort_unstable();
-        out.dedup();
-        out
-    }
 }
 
-/// Notes the difference for one entity.
-fn note(node: EntityId, old: &Above, new: &Above, changes: &mut ClosureChanges) {
-    let (mut old_hosts, mut new_hosts) = (old.hosts.iter().peekable(), new.hosts.iter().peekable());
+/// Calls `visit` with what is in one of two sorted lists alone.
+fn differing(one: &[EntityId], other: &[EntityId], visit: &mut dyn FnMut(EntityId)) {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
     loop {
-        match (old_hosts.peek(), new_hosts.peek()) {
+        match (one.peek(), other.peek()) {
             (None, None) => break,
             (Some(a), Some(b)) if a == b => {
-                old_hosts.next();
-                new_hosts.next();
+                one.next();
+                other.next();
             }
-            (Some(a), b) if b.is_none_or(|b| a < b) => changes.pairs.extend(old_hosts.next().map(|host| (node, *host, false))),
-            _ => changes.pairs.extend(new_hosts.next().map(|host| (node, *host, true))),
+            (Some(a), b) if b.is_none_or(|b| a < b) => one.next().into_iter().for_each(|id| visit(*id)),
+            _ => other.next().into_iter().for_each(|id| visit(*id)),
         }
-    }
-    if old.is_too_deep != new.is_too_deep {
-        changes.depths.push((node, new.is_too_deep.then(depth_error)));
     }
 }
 
@@ -178,19 +278,62 @@ mod tests {
         }
     }
 
+    /// A closure of a few hundred entities more than are kept of one: chains and stars, cut and mended, either way round.
     #[test]
-    fn what_is_too_deep_says_so_and_heals() {
+    fn pairs_are_found_from_either_end() {
         let directions = [Direction::Backward(AttributeId(Uuid::nil()))];
-        let mut closure = Closure::default();
-        let last = ABOVE_MAX + 2;
-        for n in 1..=last {
-            closure.graph.take_in(&directions, id(n), true, vec![vec![id(n - 1)]]);
+        let tell = |closure: &mut Closure, known: &mut BTreeSet<(EntityId, EntityId)>, deep: &mut BTreeSet<EntityId>| {
+            let changes = closure.changes();
+            for (source, host, added) in changes.pairs {
+                assert!(if added { known.insert((source, host)) } else { known.remove(&(source, host)) });
+            }
+            for (host, error) in changes.depths {
+                assert!(if error.is_some() { deep.insert(host) } else { deep.remove(&host) });
+            }
+        };
+        let expected = |targets: &[Option<Vec<usize>>]| {
+            let pairs = pairs(targets);
+            let (mut hosts, mut sources): (FxHashMap<EntityId, usize>, FxHashMap<EntityId, usize>) = Default::default();
+            for (source, host) in &pairs {
+                *hosts.entry(*source).or_default() += 1;
+                *sources.entry(*host).or_default() += 1;
+            }
+            let is_crowded = |source: &EntityId| hosts.get(source).is_some_and(|count| *count > REACH_MAX);
+            let reaches_many = |host: &EntityId| sources.get(host).is_some_and(|count| *count > REACH_MAX);
+            let is_untold = |(source, host): &&(EntityId, EntityId)| is_crowded(source) && reaches_many(host);
+            let deep: BTreeSet<EntityId> = pairs.iter().filter(is_untold).map(|(_, host)| *host).collect();
+            let told = pairs.iter().filter(|pair| !is_untold(pair)).copied().collect();
+            (told, deep)
+        };
+        let last = REACH_MAX + 3;
+        // All lead to the first; the first leads to all; each leads to the one before, in a chain.
+        let shapes: [fn(usize) -> Vec<usize>; 3] = [
+            |n| if n == 0 { vec![] } else { vec![0] },
+            |n| if n == 0 { (1..REACH_MAX + 4).collect() } else { vec![] },
+            |n| if n == 0 { vec![] } else { vec![n - 1] },
+        ];
+        for shape in shapes {
+            let mut closure = Closure::default();
+            let mut targets: Vec<Option<Vec<usize>>> = (0..=last).map(|n| Some(shape(n))).collect();
+            let (mut known, mut deep) = (BTreeSet::new(), BTreeSet::new());
+            let take_in = |closure: &mut Closure, n: usize, to: &Option<Vec<usize>>| {
+                closure.graph.take_in(&directions, id(n), to.is_some(), vec![to.iter().flatten().map(|n| id(*n)).collect()]);
+            };
+            for (n, to) in targets.iter().enumerate() {
+                take_in(&mut closure, n, to);
+            }
+            tell(&mut closure, &mut known, &mut deep);
+            assert_eq!((known.clone(), deep.clone()), expected(&targets));
+            for (n, to) in
+                [(5, None), (last, Some(vec![])), (700, Some(vec![3])), (5, Some(vec![4])), (0, Some(vec![7])), (2, Some(vec![9]))]
+            {
+                targets[n] = to;
+                take_in(&mut closure, n, &targets[n]);
+                tell(&mut closure, &mut known, &mut deep);
+                let (pairs, hosts) = expected(&targets);
+                assert!(known == pairs, "after {n}: {} pairs, and not {}", known.len(), pairs.len());
+                assert_eq!(deep, hosts);
+            }
         }
-        let deep = closure.changes().depths;
-        assert_eq!(deep, [(id(last - 1), Some(depth_error())), (id(last), Some(depth_error()))]);
-        closure.graph.take_in(&directions, id(5), true, vec![vec![]]);
-        let mut healed = closure.changes().depths;
-        healed.sort_unstable_by_key(|(id, _)| *id);
-        assert_eq!(healed, [(id(last - 1), None), (id(last), None)]);
     }
 }

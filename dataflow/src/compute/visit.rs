@@ -278,34 +278,17 @@ impl Visit<'_, '_> {
             Direction::Forward(_) | Direction::Reach { .. } => touched.seldom().linked.iter().any(|(id, ..)| *id == link),
             Direction::Match(_) => false,
         };
-        let depth_changed = if export.is_reach() { touched.cycle_changed(link) } else { None };
         let in_sight_changed = before.is_some() == self.entity.archived;
         let cell_changed = || export.reads.iter().any(|read| touched.changed.contains(read));
         let is_wanted = touched.seldom().wanted.iter().any(|(attribute, _)| *attribute == export.attribute);
         let is_due = touched.is_due && export.crossing.is_timed();
-        if !(dirty
-            || link_changed
-            || depth_changed.is_some()
-            || in_sight_changed
-            || touched.is_new()
-            || is_wanted
-            || is_due
-            || cell_changed())
-        {
+        if !(dirty || link_changed || in_sight_changed || touched.is_new() || is_wanted || is_due || cell_changed()) {
             return None;
         }
         // Hosts have forgotten what came by a definition that changed.
         let then = self.clock.before;
-        let too_deep = if export.is_reach() { record.error_of(link) } else { None };
-        let was_too_deep = depth_changed.map_or(too_deep, Option::as_ref);
-        let old = before.filter(|_| !dirty).and_then(|row| match was_too_deep {
-            Some(error) => Some(error.clone()),
-            None => export.crossing.contribution(&At { cells: row, now: then }),
-        });
-        let new = match too_deep {
-            Some(error) if !self.entity.archived => Some(error.clone()),
-            _ => self.contribution(export, touched),
-        };
+        let old = before.filter(|_| !dirty).and_then(|row| export.crossing.contribution(&At { cells: row, now: then }));
+        let new = self.contribution(export, touched);
         match export.crossing.direction {
             Direction::Match(_) => {
                 let Some(keys) = &export.crossing.keys else { return None };

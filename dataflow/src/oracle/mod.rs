@@ -18,7 +18,7 @@ use decidr_domain::formula::Cells;
 use decidr_domain::formula::coerce::truth;
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::rollup::list_of;
-use decidr_domain::schema::{ABOVE_MAX, Catalog, Compute, Crossing, Direction, Summary, TenantSchema, cycle_error, depth_error};
+use decidr_domain::schema::{Catalog, Compute, Crossing, Direction, REACH_MAX, Summary, TenantSchema, cycle_error, depth_error};
 use decidr_domain::value::Value;
 use jiff::Timestamp;
 
@@ -207,13 +207,10 @@ impl Computation<'_> {
             None => self.sources(host, crossing.direction, crossing.source),
         };
         let mut contributions = Vec::new();
-        if matches!(crossing.direction, Direction::Reach { .. }) && self.oracle.entities.len() > ABOVE_MAX {
-            let is_too_deep = |entity: &Entity| self.depth(entity, crossing.direction) > ABOVE_MAX;
-            if is_too_deep(host) {
+        if matches!(crossing.direction, Direction::Reach { .. }) && self.oracle.entities.len() > REACH_MAX {
+            let is_crowded = |source: &&&Entity| self.depth(source, crossing.direction) > REACH_MAX;
+            if sources.len() > REACH_MAX && sources.iter().any(|source| is_crowded(&source)) {
                 return depth_error();
-            }
-            if sources.iter().any(|source| is_too_deep(source)) {
-                contributions.push(depth_error());
             }
         }
         for source in sources.into_iter().filter(|source| !source.archived) {
@@ -222,7 +219,7 @@ impl Computation<'_> {
                 Some(error @ Value::Error(_)) => contributions.push(error),
                 Some(value) if !truth(&value) => {}
                 _ => {
-                    let value = crossing.value.map_or(Value::Bool(true), |attribute| self.cell(source, attribute));
+                    let value = crossing.value.map_or(Value::Bool(true), |attribute| crossing.taken(self.cell(source, attribute)));
                     contributions.push(match &crossing.summary {
                         Summary::Collect(collect) => {
                             let columns = collect.columns.iter().map(|column| self.cell(source, *column));

@@ -115,17 +115,22 @@ pub fn checked(inputs: &[ChoiceInput], before: &[Choice], retired: &[EcoString])
         let old = match id {
             Some(id) => {
                 let old = before.iter().find(|choice| choice.id == *id);
-                let short = || id.chars().take(40).collect::<String>();
-                Some(old.ok_or_else(|| Rejection::InvalidInput(format!("there is no option with the id `{}`", short())))?)
+                if old.is_none() && !retired.iter().any(|retired| retired == id) {
+                    let short: String = id.chars().take(40).collect();
+                    return Err(Rejection::InvalidInput(format!("there is no option with the id `{short}`, and there was none")));
+                }
+                old
             }
             // One that another input asks for by its id goes by the name there.
             None => {
                 before.iter().find(|choice| choice.name == *name && !inputs.iter().any(|other| other.id.as_deref() == Some(&choice.id)))
             }
         };
-        let id = match old {
-            Some(old) => old.id.clone(),
-            None => new_id(name, &taken),
+        // One that was taken away comes back by its id, and with it what is stored.
+        let id = match (old, id) {
+            (Some(old), _) => old.id.clone(),
+            (None, Some(retired)) => retired.as_str().into(),
+            (None, None) => new_id(name, &taken),
         };
         if !ids.insert(id.clone()) {
             return Err(Rejection::InvalidInput(format!("the option with the id `{id}` is given twice")));

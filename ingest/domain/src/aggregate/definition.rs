@@ -255,7 +255,14 @@ impl Definition {
     pub(crate) fn shows_all_of(&self, before: &Definition) -> bool {
         let is_plain = |choice: &Choice| choice.id == choice.name;
         let is_there = |old: &Choice| self.options().iter().any(|choice| choice.id == old.id);
-        self.is_stored_like(before) && before.options().iter().all(is_there) && self.options().iter().all(is_plain)
+        let is_as_wide = match (before, self) {
+            (Definition::Text { max_length: before, .. }, Definition::Text { max_length: bound, .. })
+            | (Definition::Number { scale: before, .. }, Definition::Number { scale: bound, .. }) => {
+                bound.is_none_or(|bound| before.is_some_and(|before| before <= bound))
+            }
+            _ => true,
+        };
+        self.is_stored_like(before) && is_as_wide && before.options().iter().all(is_there) && self.options().iter().all(is_plain)
     }
 
     /// The zone of its instants, if it has one of its own.

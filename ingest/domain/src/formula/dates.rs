@@ -53,6 +53,16 @@ pub fn zone(name: &str) -> Outcome<TimeZone> {
     TimeZone::get(name).map_err(|_| unknown())
 }
 
+/// How many whole months of the calendar lie between two times, the earlier first: from the 31st to the last day of a shorter
+/// month is one.
+pub fn whole_months(from: DateTime, to: DateTime) -> i64 {
+    let month = |at: DateTime| i64::from(at.year()) * 12 + i64::from(at.month());
+    let months = month(to) - month(from);
+    // One month too many if that many overshoot the later one.
+    let reached = jiff::Span::new().try_months(months).and_then(|span| from.checked_add(span));
+    if months > 0 && reached.is_ok_and(|reached| reached > to) { months - 1 } else { months }
+}
+
 /// The date that a text shows without saying how: ISO 8601; month/day/year with slashes; or with the month's English name.
 /// A day of the week may come before it, and a time may follow. Without a zone it is in `zone`.
 pub fn parse(text: &str, zone: &TimeZone) -> Option<Moment> {

@@ -337,7 +337,10 @@ mod tests {
             ("MEDIAN", &numbers, n(3)),
             ("RANGE", &numbers, n(7)),
             ("RANGE", &days, n(151)),
-            ("RANGE_MONTHS", &days, n(4)),
+            // To the last day of a shorter month is a whole one, as for DATETIME_DIFF.
+            ("RANGE_MONTHS", &days, n(5)),
+            ("RANGE_MONTHS", &[d("2024-03-31"), d("2024-04-30")], n(1)),
+            ("RANGE_MONTHS", &[d("2024-01-30"), d("2025-02-28")], n(13)),
             ("EARLIEST", &days, d("2024-01-31")),
             ("LATEST", &days, d("2024-06-30")),
             ("FIRST", &texts, t("b")),

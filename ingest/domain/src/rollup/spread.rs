@@ -6,6 +6,7 @@ use super::order::of_dates;
 use super::{Argument, Rollup, Takes, anything, decimals, numbers, of_numbers, of_ordered};
 use crate::exact::ExactSquares;
 use crate::formula::Type;
+use crate::formula::dates::whole_months;
 use crate::statistics::{median, percentile};
 use crate::value::{ErrorKind, Value};
 
@@ -64,8 +65,8 @@ pub fn months(least: &Value, most: &Value) -> Value {
         Value::DateTime(at) => Some(jiff::tz::TimeZone::UTC.to_datetime(*at)),
         _ => None,
     };
-    let between = at(least).zip(at(most)).and_then(|(least, most)| least.until((jiff::Unit::Month, most)).ok());
-    between.map_or_else(|| Value::error(ErrorKind::Value, "months lie between dates"), |span| Value::from(i64::from(span.get_months())))
+    let between = at(least).zip(at(most)).map(|(least, most)| whole_months(least, most));
+    between.map_or_else(|| Value::error(ErrorKind::Value, "months lie between dates"), Value::from)
 }
 
 /// The share that a percentile is asked for.

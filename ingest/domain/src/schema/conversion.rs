@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use super::input::{self, TEXT_LENGTH_MAX};
 use crate::aggregate::attribute::{Attribute, Definition};
 use crate::aggregate::choice::Choice;
+use crate::aggregate::format::{NumberFormat, seconds};
 use crate::formula::eval::Expr;
 use crate::formula::outcome::article;
 use crate::formula::{Cells, Program, Type, coerce, dates::Moment};
@@ -83,6 +84,10 @@ fn as_shown(stored: Value, definition: &Definition) -> Value {
             let names: Result<Vec<Value>, Value> = ids.iter().map(|id| name(id, options).ok_or_else(|| misfit(id, "an option"))).collect();
             names.map_or_else(|error| error, Value::list)
         }
+        (Definition::Number { scale, .. }, Value::Number(number)) => input::scaled(*number, *scale),
+        (Definition::Text { max_length: Some(most), .. }, Value::Text(text)) if text.chars().count() > *most as usize => {
+            misfit(&stored, "as short as the attribute wants")
+        }
         _ => stored,
     }
 }
@@ -122,10 +127,13 @@ fn converted(value: &Value, from: &Definition, to: &Definition) -> Value {
                 Err(wanted) => return misfit(value, wanted),
             }
         }
-        Definition::Number { scale, format } => number(single).and_then(|number| match format.check(number) {
-            Ok(()) => Some(input::scaled(number, *scale)),
-            Err(_) => None,
-        }),
+        Definition::Number { scale, format } => {
+            let number = match (format, single) {
+                (NumberFormat::Duration {}, Value::Text(text)) => number(single).or_else(|| seconds(text)),
+                _ => number(single),
+            };
+            number.filter(|number| format.check(*number).is_ok()).map(|number| input::scaled(number, *scale))
+        }
         Definition::Checkbox {} => match single {
             Value::Bool(b) => Some(Value::Bool(*b)),
             Value::Number(number) => Some(Value::Bool(!number.is_zero())),
@@ -258,7 +266,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::aggregate::format::{NumberFormat, TextFormat};
+    use crate::aggregate::format::TextFormat;
 
     #[test]
     fn what_was_an_option_once_stays_lost() {

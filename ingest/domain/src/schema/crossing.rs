@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::aggregate::choice::{Choice, place_among};
-use crate::formula::coerce::{equal, truth};
+use crate::formula::coerce::{equal, text, truth};
 use crate::formula::{Cells, Equality, Program, ValueKey};
 use crate::id::{AttributeId, CollectionId, EntityId};
 use crate::rollup::{Rollup, each_item, list_of};
@@ -21,6 +21,8 @@ pub struct Crossing {
     pub keys: Option<Arc<MatchKeys>>,
     /// The attribute whose cells the sources contribute; without one, their mere presence.
     pub value: Option<AttributeId>,
+    /// Whether the value is a range of days, each of which is one value, its text.
+    pub is_of_ranges: bool,
     /// Only sources for which this is true contribute.
     pub filter: Option<Program>,
     /// What the host makes of the contributions.
@@ -153,6 +155,8 @@ pub struct Collect {
 pub enum Finish {
     /// Their list.
     List,
+    /// The one that there is at most.
+    Only,
     /// A rollup; of the value and the first column, if it is a weighted one.
     Rollup(&'static Rollup, Value),
     /// A formula in which they go by the name `values`.
@@ -169,13 +173,15 @@ pub fn cycle_error(entities: &[EntityId]) -> Value {
     Value::error(ErrorKind::Cycle, format!("these entities depend on one another: {}", named.join(", ")))
 }
 
-/// The most entities from which an entity is reached by one closure. What is reached from more is too deep: its cells
-/// through the closure, and those of all from which it is reached, hold the error [`depth_error`].
-pub const ABOVE_MAX: usize = 1_000;
+/// How many entities may be reached from one by a closure, or one be reached from, so that all its pairs can be told. A host is
+/// too deep if it reaches more than that, and some of these are reached from more than that: its cells hold the error
+/// [`depth_error`].
+pub const REACH_MAX: usize = 1_000;
 
-/// What cells through a closure hold where an entity is reached from more than [`ABOVE_MAX`] others.
+/// What cells through a closure hold where a host is too deep.
 pub fn depth_error() -> Value {
-    Value::error(ErrorKind::Limit, format!("an entity here is reached from more than {ABOVE_MAX} others"))
+    let message = format!("more than {REACH_MAX} entities are reached here, some of them from more than {REACH_MAX} others");
+    Value::error(ErrorKind::Limit, message)
 }
 
 impl Crossing {
@@ -213,6 +219,16 @@ impl Crossing {
         self.filter.as_ref().is_some_and(|filter| filter.is_timed)
     }
 
+    /// A source's cell as it is contributed.
+    pub fn taken(&self, cell: Value) -> Value {
+        match &cell {
+            Value::List(days) if self.is_of_ranges && days.len() == 2 => {
+                Value::Text(ecow::eco_format!("{}/{}", text(&days[0]), text(&days[1])))
+            }
+            _ => cell,
+        }
+    }
+
     /// What a source with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
     /// contribution, for whether the source counts is not known then.
     pub fn contribution(&self, cells: &dyn Cells) -> Option<Value> {
@@ -224,7 +240,7 @@ impl Crossing {
             }
         }
         // Without an attribute only its presence counts.
-        let value = self.value.map_or(Value::Bool(true), |attribute| cells.cell(attribute));
+        let value = self.value.map_or(Value::Bool(true), |attribute| self.taken(cells.cell(attribute)));
         Some(match &self.summary {
             Summary::Collect(collect) => {
                 let columns = collect.columns.iter().map(|column| cells.cell(*column));
@@ -346,6 +362,7 @@ impl Collect {
         let rows = rows.take(self.limit.unwrap_or(usize::MAX));
         match &self.finish {
             Finish::List => list_of(rows.filter_map(|row| row.first())),
+            Finish::Only => rows.last().and_then(|row| row.first()).cloned().unwrap_or_default(),
             Finish::Rollup(rollup, argument) => {
                 let values: Vec<_> = rows.map(|row| self.summarised(row)).collect();
                 rollup.summary(&values, argument)

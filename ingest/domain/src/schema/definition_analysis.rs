@@ -68,7 +68,8 @@ pub(super) fn analyze_definition(
                 Definition::Link { collection_id: source, .. } => (Direction::Forward(id), *source),
                 _ => return Err(gone()),
             };
-            let crossing = Crossing { direction, source, keys: None, value: None, filter: None, summary: Summary::Count };
+            let summary = Summary::Count;
+            let crossing = Crossing { direction, source, keys: None, value: None, is_of_ranges: false, filter: None, summary };
             let compute = Compute::Crossing(crossing);
             let (reads, host_reads) = (Vec::new(), Vec::new());
             Ok(Analyzed { collection_id, ty: Type::Number, level: 1, order: 0, compute, reads, host_reads, component: None })
@@ -119,17 +120,22 @@ pub(super) fn analyze_definition(
             let single = join.is_single;
             let target = schema.analyzed(*attribute_id).ok_or_else(gone)?;
             let is_plain = filter.is_none() && sort.is_empty() && limit.is_none();
-            let is_only = single && filter.is_none();
-            let ty = if is_only { target.ty.clone() } else { Type::List(Box::new(target.ty.item().clone())) };
-            let plain = if single { Summary::Only } else { Summary::List };
-            let plain = (is_plain || is_only).then_some(plain);
+            let ty = if single { target.ty.clone() } else { Type::List(Box::new(target.ty.item().clone())) };
+            let plain = if single { Some(Summary::Only) } else { is_plain.then_some(Summary::List) };
             let selection =
                 Selection { collection_id, value: Some(*attribute_id), filter: filter.as_ref(), sort, limit: *limit, weight: None };
-            selection.analyzed(schema, &join, ty, plain, Finish::List)
+            selection.analyzed(schema, &join, ty, plain, if single { Finish::Only } else { Finish::List })
         }
         Definition::Rollup { link_id, attribute_id, function, filter, sort, limit, argument, weight_id, formula } => {
             let target = attribute_id.map(|id| schema.analyzed(id).ok_or_else(gone)).transpose()?;
-            let value_type = target.map_or(&Type::Blank, |target| &target.ty);
+            let is_range = attribute_id.is_some_and(|id| is_range_of_days(schema, id));
+            // What summarises texts too takes a range as one value; what does not looks at its days.
+            let is_range = is_range && formula.is_none() && (function.result)(&Type::Text).is_ok();
+            let value_type = match target {
+                Some(_) if is_range => &Type::Text,
+                Some(target) => &target.ty,
+                None => &Type::Blank,
+            };
             let (ty, finish, host_reads) = match formula {
                 Some(formula) => {
                     let values = [("values", Type::List(Box::new(value_type.item().clone())))];
@@ -150,6 +156,9 @@ pub(super) fn analyze_definition(
                 Selection { collection_id, value: *attribute_id, filter: filter.as_ref(), sort, limit: *limit, weight: *weight_id };
             let join = join_of(schema, *link_id).ok_or_else(gone)?;
             let mut analyzed = selection.analyzed(schema, &join, ty, plain, finish)?;
+            if let Compute::Crossing(crossing) = &mut analyzed.compute {
+                crossing.is_of_ranges = is_range;
+            }
             let level = host_reads.iter().filter_map(|id| schema.analyzed(*id)).map(|a| a.level + 1).max().unwrap_or(0);
             analyzed.level = analyzed.level.max(level);
             analyzed.host_reads.extend(host_reads);
@@ -158,6 +167,25 @@ pub(super) fn analyze_definition(
             Ok(analyzed)
         }
     }
+}
+
+/// Whether an attribute holds a range of days, or shows that of one entity.
+fn is_range_of_days(schema: &TenantSchema, id: AttributeId) -> bool {
+    let Some(attribute) = schema.attribute(id) else { return false };
+    let mut shown = schema.looked_up(attribute).peekable();
+    while let Some(attribute) = shown.next() {
+        let is_of_many = match &attribute.definition {
+            Definition::Lookup { link_id, .. } => schema.attribute(*link_id).is_none_or(|link| link.definition.is_multiple_link()),
+            _ => false,
+        };
+        if is_of_many {
+            return false;
+        }
+        if shown.peek().is_none() {
+            return matches!(attribute.definition, Definition::DateRange {});
+        }
+    }
+    false
 }
 
 /// The formula that is nothing but this function of these attributes.
@@ -237,7 +265,8 @@ impl Selection<'_> {
         let levels = reads.iter().chain(&host_reads).filter_map(|id| schema.analyzed(*id)).map(|a| a.level);
         // Where no link joins them, hosts and sources meet half-way.
         let level = 1 + u32::from(keys.is_some()) + levels.max().unwrap_or(0);
-        let compute = Compute::Crossing(Crossing { direction, source, keys, value: self.value, filter: own_filter, summary });
+        let (value, filter, is_of_ranges) = (self.value, own_filter, false);
+        let compute = Compute::Crossing(Crossing { direction, source, keys, value, is_of_ranges, filter, summary });
         Ok(Analyzed { collection_id: self.collection_id, ty, level, order: 0, compute, reads, host_reads, component: None })
     }
 }

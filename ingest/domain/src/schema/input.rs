@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
 use crate::aggregate::attribute::{Attribute, Definition};
@@ -12,6 +12,7 @@ use crate::aggregate::choice::Choice;
 use crate::aggregate::entity::{TARGETS_MAX, link_value};
 use crate::aggregate::format::{NumberFormat, TextFormat, seconds};
 use crate::formula::dates;
+use crate::formula::functions::rounding::half_up;
 use crate::id::{EntityId, UserId};
 use crate::rejection::Rejection;
 use crate::schema::TenantSchema;
@@ -34,13 +35,11 @@ pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Resul
             let text = json.as_str().ok_or_else(|| mismatch("text".into()))?;
             let characters_max = max_length.map_or(usize::MAX, |max| max as usize);
             if text.len() > TEXT_LENGTH_MAX || (text.len() > characters_max && text.chars().count() > characters_max) {
-                let most =
-                    if text.len() > TEXT_LENGTH_MAX { format!("{TEXT_LENGTH_MAX} bytes") } else { format!("{characters_max} characters") };
-                return Err(Rejection::TooLarge(format!(
-                    "attribute `{}` takes {most} at most, and this text has {} bytes",
-                    attribute.key,
-                    text.len()
-                )));
+                let (most, has) = match text.len() > TEXT_LENGTH_MAX {
+                    true => (format!("{TEXT_LENGTH_MAX} bytes"), text.len()),
+                    false => (format!("{characters_max} characters"), text.chars().count()),
+                };
+                return Err(Rejection::TooLarge(format!("attribute `{}` takes {most} at most, and this text has {has}", attribute.key)));
             }
             format.check(text).map_err(|wanted| mismatch(wanted.into()))?;
             Ok(Value::text(text))
@@ -84,7 +83,8 @@ pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Resul
                     "a list of up to {ATTACHMENTS_MAX} files, as {{\"name\": \"a.pdf\", \"url\": \"https://…\", \"mediaType\", \"size\"}}"
                 )));
             }
-            document(attribute, json)
+            // No files are nothing.
+            if json.as_array().is_some_and(Vec::is_empty) { Ok(Value::Blank) } else { document(attribute, json) }
         }
         Definition::SingleSelect { options } => {
             let chosen = json.as_str().and_then(|name| options.iter().find(|choice| choice.name == name));
@@ -169,7 +169,7 @@ fn local(text: &str, zone: &str) -> Option<Timestamp> {
 
 /// A number with as many decimal places as are kept.
 pub(super) fn scaled(number: Decimal, scale: Option<u32>) -> Value {
-    Value::number(scale.map_or(number, |scale| number.round_dp_with_strategy(scale, RoundingStrategy::MidpointAwayFromZero)))
+    Value::number(scale.map_or(number, |scale| half_up(number, scale)))
 }
 
 /// Whether it says of a file what must be said, and nothing else.

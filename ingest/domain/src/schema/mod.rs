@@ -15,7 +15,7 @@ mod staging;
 pub use analysis::{Analyzed, Component, Compute};
 pub use conversion::Conversion;
 pub use crossing::{
-    ABOVE_MAX, Collect, Crossing, Direction, Finish, MatchKeys, SortColumn, SortPlace, Summary, cycle_error, depth_error, over_values,
+    Collect, Crossing, Direction, Finish, MatchKeys, REACH_MAX, SortColumn, SortPlace, Summary, cycle_error, depth_error, over_values,
 };
 pub use dependencies::CycleError;
 pub use staging::{Shown, Staging};

@@ -9,7 +9,7 @@ use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition, D
 use crate::aggregate::choice::{self, Choice, ChoiceInput};
 use crate::aggregate::format::{NumberFormat, RATING_MAX};
 use crate::formula::outcome::article;
-use crate::formula::{Attributes, Expression, FormulaError, Program, Resolved, Scope, Type, dates, functions};
+use crate::formula::{Attributes, Expression, FormulaError, FormulaErrorKind, Program, Resolved, Scope, Span, Type, dates, functions};
 use crate::id::{AttributeId, CollectionId};
 use crate::rejection::Rejection;
 use crate::rollup::Rollup;
@@ -40,6 +40,9 @@ pub fn definition(
         DefinitionInput::Date => Definition::Date {},
         DefinitionInput::Datetime { zone: None } => Definition::Datetime { zone: None },
         DefinitionInput::Datetime { zone: Some(zone) } => {
+            if zone.is_empty() {
+                return Err(Rejection::InvalidInput("a time zone has a name, as Europe/Berlin".into()));
+            }
             dates::zone(zone).map_err(|error| Rejection::InvalidInput(error.message.to_string()))?;
             Definition::Datetime { zone: Some(zone.as_str().into()) }
         }
@@ -101,11 +104,26 @@ pub fn definition(
             let attribute_id = match (attribute, function.of_attribute) {
                 (Some(key), true) => Some(target_attribute(target, key)?.id),
                 (None, true) => return Err(Rejection::InvalidInput(format!("{function:?} needs an attribute to summarise"))),
-                (_, false) => None,
+                (Some(key), false) => {
+                    target_attribute(target, key)?;
+                    None
+                }
+                (None, false) => None,
             };
             function.argument.check(argument).map_err(|wants| Rejection::InvalidInput(format!("{function:?} {wants}")))?;
             summary_parts(function, weight.is_some(), formula.is_some())?;
             let weight_id = weight.as_ref().map(|key| target_attribute(target, key)).transpose()?.map(|weight| weight.id);
+            if let Some(weights) = weight_id.and_then(|id| schema.analyzed(id)) {
+                let by = |wanted| mistaken_rollup(format!("{function:?} weighs by {wanted}, and this is {}", weights.ty));
+                (function.result)(&weights.ty).map_err(by)?;
+            }
+            let is_of_files = |id| {
+                let shown = schema.attribute(id).and_then(|attribute| schema.looked_up(attribute).last());
+                shown.is_none_or(|shown| shown.definition.is_computed() || matches!(shown.definition, Definition::Attachments {}))
+            };
+            if function.name == "ATTACHMENTS_SIZE" && !attribute_id.is_none_or(is_of_files) {
+                return Err(mistaken_rollup(format!("{function:?} wants attachments")));
+            }
             let values = attribute_id.and_then(|id| schema.analyzed(id)).map_or(Type::Any, |analyzed| analyzed.ty.item().clone());
             let formula = formula.as_ref().map(|text| over_values(schema, collection.id(), text, values)).transpose()?;
             let (filter, sort, limit) = self::selection(schema, collection, target, selection)?;
@@ -206,10 +224,7 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
         Err(error) => {
             // A rollup of values that it cannot summarise is a mistake of types, though no formula was written.
             if let (Definition::Rollup { .. }, Value::Error(error)) = (definition, &error) {
-                let span = crate::formula::Span { start: 0, end: 0 };
-                let error =
-                    crate::formula::FormulaError { kind: crate::formula::FormulaErrorKind::Type, message: error.message.to_string(), span };
-                return Err(Rejection::Formula { what: "the rollup".into(), error });
+                return Err(mistaken_rollup(error.message.to_string()));
             }
             return Err(refuse(&error));
         }
@@ -221,6 +236,12 @@ fn check(schema: &TenantSchema, collection: CollectionId, id: AttributeId, defin
         Some(cycle) => Err(Rejection::FormulaCycle { path: cycle.path.into_iter().map(|id| schema.path(id)).collect() }),
         None => Ok(()),
     }
+}
+
+/// A mistake of types, though no formula was written.
+fn mistaken_rollup(message: String) -> Rejection {
+    let error = FormulaError { kind: FormulaErrorKind::Type, message, span: Span { start: 0, end: 0 } };
+    Rejection::Formula { what: "the rollup".into(), error }
 }
 
 /// A formula over the values of linked entities, and over the attributes of the entity that they are linked to.

@@ -8,8 +8,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters};
 use crate::formula::coerce::{moment, number, text};
-use crate::formula::dates::Moment;
-use crate::formula::dates::cut;
+use crate::formula::dates::{Moment, cut, whole_months};
 use crate::formula::eval::Context;
 use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
@@ -240,8 +239,7 @@ fn add(context: &Context, start: Moment, count: Decimal, unit: Unit) -> Outcome 
     }
 }
 
-/// `end - start` in whole units, truncated toward zero. Months are of the calendar: from the 31st to the last day of a
-/// shorter month is one.
+/// `end - start` in whole units, truncated toward zero.
 fn difference(end: Moment, start: Moment, unit: Unit, context: &Context) -> Outcome<i64> {
     let zone = &context.zone;
     let elapsed = || -> Outcome<SignedDuration> { Ok(start.instant(zone)?.duration_until(end.instant(zone)?)) };
@@ -253,14 +251,7 @@ fn difference(end: Moment, start: Moment, unit: Unit, context: &Context) -> Outc
         Unit::Months(n) => {
             // Counted from the earlier one, so that either way round gives the same number.
             let (sign, from, to) = if civil_end < civil_start { (-1, civil_end, civil_start) } else { (1, civil_start, civil_end) };
-            let month = |d: civil::DateTime| i64::from(d.year()) * 12 + i64::from(d.month());
-            let mut months = month(to) - month(from);
-            // One month too many if that many overshoot the later one.
-            let reached = Span::new().try_months(months).and_then(|span| from.checked_add(span));
-            if months > 0 && reached.is_ok_and(|reached| reached > to) {
-                months -= 1;
-            }
-            sign * months / n
+            sign * whole_months(from, to) / n
         }
     })
 }

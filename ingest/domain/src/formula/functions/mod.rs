@@ -10,7 +10,7 @@ mod logical;
 mod numeric;
 mod record;
 mod regex;
-mod rounding;
+pub(crate) mod rounding;
 mod statistic;
 mod text;
 mod text_search;

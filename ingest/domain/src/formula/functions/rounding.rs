@@ -113,7 +113,8 @@ fn to_zero(n: Decimal, places: u32) -> Decimal {
     n.round_dp_with_strategy(places, RoundingStrategy::ToZero)
 }
 
-fn half_up(n: Decimal, places: u32) -> Decimal {
+/// To the nearest; a half goes up, also below zero.
+pub(crate) fn half_up(n: Decimal, places: u32) -> Decimal {
     let half = if n.is_sign_negative() { RoundingStrategy::MidpointTowardZero } else { RoundingStrategy::MidpointAwayFromZero };
     n.round_dp_with_strategy(places, half)
 }

@@ -191,6 +191,50 @@ async fn live_walks_are_what_a_query_finds() {
     }
 }
 
+/// Posts of those whom somebody knows, by their number and in sum: told of each group that is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_at_the_end_of_a_path_are_those_of_a_query() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let network = Network::new(&tenant, 8, 12).await;
+    let arguments = format!("entityId: \"{}\", path: [\"knows\", \"posts\"], filter: \"{{n}} != 3\"", network.people[0]);
+    let summaries = "summaries: [{ function: SUM, attribute: \"n\" }, { function: MAX, attribute: \"n\" }]";
+    let live =
+        format!("subscription {{ followGroups({arguments}, groupBy: [\"n\"], {summaries}) {{ kind ops {{ op path count summaries }} }} }}");
+    let mut messages = Box::pin(api.schema.execute_stream(api.request(tenant.authority, &live, json!({}))));
+    let asked = format!(
+        "{{ followGroups({arguments}, groupBy: [{{ attribute: \"n\" }}], {summaries}) {{ count summaries groups {{ key count summaries }} }} }}"
+    );
+    let mut known: BTreeMap<String, Json> = BTreeMap::new();
+    let (mut random, mut most) = (Random(11), 0);
+    for step in 0..60 {
+        for _ in 0..=6 * (step % 3) {
+            network.change(&mut random).await;
+        }
+        let found = tenant.ok(&asked, json!({})).await["followGroups"].clone();
+        let mut all = BTreeMap::from([("[]".to_owned(), json!([found["count"], found["summaries"]]))]);
+        for group in found["groups"].as_array().unwrap() {
+            all.insert(json!([group["key"]]).to_string(), json!([group["count"], group["summaries"]]));
+        }
+        most = most.max(all.len());
+        while known != all {
+            let response = tokio::time::timeout(Duration::from_secs(20), messages.next()).await.expect("a message comes").unwrap();
+            let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+            for op in body["data"]["followGroups"]["ops"].as_array().unwrap() {
+                let path = op["path"].to_string();
+                let before = match op["op"] == "DELETE" {
+                    true => known.remove(&path),
+                    false => known.insert(path, json!([op["count"], op["summaries"]])),
+                };
+                assert_eq!(before.is_some(), op["op"] != "INSERT", "{op}");
+            }
+        }
+    }
+    assert!(most > 4, "only {most} groups at most");
+    let bad = format!("{{ followGroups({arguments}, groupBy: [{{ attribute: \"nothing\" }}]) {{ count }} }}");
+    tenant.refused("UNKNOWN_ATTRIBUTE", &bad, json!({})).await;
+}
+
 /// What it needs is gone.
 async fn ends(mut listener: Listener<'_>) {
     loop {

@@ -1,7 +1,7 @@
 //! W4 as standing queries: people who know others, some known by many, and what they write. Of a thousand people: whom they
-//! know, who is two steps away, the twenty newest posts of a tag within two steps, and the shortest way to another; while a
-//! thousand links a second come and go. A hundred changes a second are such that a message must come: from when they were due
-//! until it is written.
+//! know, who is two steps away, the twenty newest posts of a tag within two steps, how many there are of each tag, and the
+//! shortest way to another; while a thousand links a second come and go. A hundred changes a second are such that a message
+//! must come: from when they were due until it is written.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +41,13 @@ const PROBED: usize = 10;
 const TICK: Duration = Duration::from_millis(1);
 
 /// The kinds of standing queries.
-const KINDS: [&str; 4] =
-    ["whom one knows", "who is within two steps", "the 20 newest posts of a tag within two steps", "the shortest way, up to 4 steps"];
+const KINDS: [&str; 5] = [
+    "whom one knows",
+    "who is within two steps",
+    "the 20 newest posts of a tag within two steps",
+    "how many posts of each tag two steps away",
+    "the shortest way, up to 4 steps",
+];
 
 /// Somebody about whom is asked: knows a friend, who knows another friend, both known by nobody else; nobody leads to the end.
 struct Asked {
@@ -72,6 +77,11 @@ impl Asked {
                     self.tag
                 ),
                 ops.to_owned(),
+            ),
+            3 => (
+                "followGroups",
+                format!("entityId: \"{start}\", path: [\"knows\", \"knows\", \"posts\"], groupBy: [\"tag\"]"),
+                "ops { op path count }".to_owned(),
             ),
             _ => (
                 "shortestPath",
@@ -202,6 +212,12 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
                     let Json::Object(values) = post(post_count + probed, one.other, one.tag) else { continue };
                     (Command::Entity(EntityCommand::CreateEntity { id, collection_id: posts, values }), id.to_string())
                 }
+                3 => {
+                    // Of a tag of its own, so that what is heard of it comes from this.
+                    let (id, tag) = (EntityId(Uuid::now_v7()), TAGS + probed);
+                    let Json::Object(values) = post(post_count + probed, one.other, tag) else { continue };
+                    (Command::Entity(EntityCommand::CreateEntity { id, collection_id: posts, values }), format!("[{tag}]"))
+                }
                 _ => {
                     is_linked[n] = !is_linked[n];
                     (if is_linked[n] { knows(one.other, vec![one.end]) } else { unknows(one.other, one.end) }, String::new())
@@ -282,7 +298,7 @@ impl Client {
     }
 }
 
-/// Takes a message in; gives the ids that came, or for a way what stands for its coming and going.
+/// Takes a message in; gives the ids that came, or of groups the paths; for a way what stands for its coming and going.
 fn heard(response: &Response, name: &str, known: &mut BTreeSet<String>) -> Vec<String> {
     let text = |value: &GraphqlValue| match value {
         GraphqlValue::String(text) => text.clone(),
@@ -303,6 +319,20 @@ fn heard(response: &Response, name: &str, known: &mut BTreeSet<String>) -> Vec<S
     let mut came = Vec::new();
     if let Some(GraphqlValue::List(ops)) = field(&response.data, &[name, "ops"]) {
         for op in ops {
+            if let (Some(path), Some(count)) = (field(op, &["path"]).map(text), field(op, &["count"]).map(text)) {
+                let (of_path, is_gone) = (format!("{path} "), count == "0");
+                let before = known.range(of_path.clone()..).next().filter(|known| known.starts_with(&of_path)).cloned();
+                if let Some(before) = &before {
+                    known.remove(before);
+                }
+                if !is_gone {
+                    known.insert(of_path + &count);
+                }
+                if before.is_none() {
+                    came.push(path);
+                }
+                continue;
+            }
             let Some(id) = field(op, &["id"]).map(text) else { continue };
             if matches!(field(op, &["op"]), Some(GraphqlValue::Enum(kind)) if kind == "DELETE") {
                 known.remove(&id);

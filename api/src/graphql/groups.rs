@@ -149,42 +149,68 @@ pub(crate) fn groups(
     group_by: &[OrderBy],
     summaries: Vec<SummaryInput>,
 ) -> Result<Groups, Refusal> {
-    let keys: Vec<String> = group_by.iter().map(|order| order.attribute.clone()).collect();
-    let keys = checked_levels(view, collection, &keys)?;
     let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
     let filter = filter.map(|(_, program)| view.schema.shown_program(program));
-    let levels: Vec<_> = keys.into_iter().zip(group_by.iter().map(|order| order.direction)).collect();
-    let summaries = checked_summaries(view, collection, summaries)?;
-
-    let mut alike: BTreeMap<Vec<Value>, Vec<Row>> = BTreeMap::new();
+    let mut grouping = Grouping::new(view, collection, group_by, summaries)?;
     let mut trouble = None;
     let selection = view.select(collection, filter.as_ref());
     view.arranged.scan_selected(collection, &selection, None, |row| {
         if !view.budget.take() {
             trouble = Some(ScanBudget::exhausted());
         } else if view.matches(row, filter.as_ref()) {
-            let key: Vec<_> = levels.iter().map(|(reading, _)| reading.group(row)).collect();
-            alike.entry(key).or_default().push(row.clone());
-            if alike.len() > GROUPS_MAX {
-                let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");
-                trouble = Some(Refusal::new("TOO_LARGE", message));
-            }
+            trouble = grouping.take_in(row).err();
         }
         trouble.is_none()
     });
-    if let Some(trouble) = trouble {
-        return Err(trouble);
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None => Ok(grouping.groups(view)),
     }
-    let directions: Vec<_> = levels.iter().map(|(_, direction)| *direction).collect();
-    let mut alike: Vec<_> = alike.into_iter().collect();
-    if levels.iter().any(|(reading, _)| reading.is_of_select()) {
-        let places = |(keys, _): &(Vec<Value>, _)| -> Vec<(Value, Value)> {
-            levels.iter().zip(keys).map(|((reading, _), key)| (reading.place_of(key.clone()), key.clone())).collect()
-        };
-        alike.sort_by_cached_key(places);
+}
+
+/// Entities on their way into groups.
+pub(super) struct Grouping {
+    levels: Vec<(Reading, Direction)>,
+    summaries: Vec<Summary>,
+    alike: BTreeMap<Vec<Value>, Vec<Row>>,
+}
+
+impl Grouping {
+    pub(super) fn new(
+        view: &TenantView,
+        collection: CollectionId,
+        group_by: &[OrderBy],
+        summaries: Vec<SummaryInput>,
+    ) -> Result<Self, Refusal> {
+        let keys: Vec<String> = group_by.iter().map(|order| order.attribute.clone()).collect();
+        let keys = checked_levels(view, collection, &keys)?;
+        let levels = keys.into_iter().zip(group_by.iter().map(|order| order.direction)).collect();
+        Ok(Self { levels, summaries: checked_summaries(view, collection, summaries)?, alike: BTreeMap::new() })
     }
-    let all = Part { summaries: &summaries, alike: alike.iter().collect() };
-    Ok(Groups { count: all.count(), summaries: all.summarised(), groups: all.groups(0, &directions), position: view.position() })
+
+    pub(super) fn take_in(&mut self, row: &Row) -> Result<(), Refusal> {
+        let key: Vec<_> = self.levels.iter().map(|(reading, _)| reading.group(row)).collect();
+        self.alike.entry(key).or_default().push(row.clone());
+        if self.alike.len() > GROUPS_MAX {
+            let message = format!("there are more than {GROUPS_MAX} groups; group by something else, or filter");
+            return Err(Refusal::new("TOO_LARGE", message));
+        }
+        Ok(())
+    }
+
+    pub(super) fn groups(self, view: &TenantView) -> Groups {
+        let Self { levels, summaries, alike } = self;
+        let directions: Vec<_> = levels.iter().map(|(_, direction)| *direction).collect();
+        let mut alike: Vec<_> = alike.into_iter().collect();
+        if levels.iter().any(|(reading, _)| reading.is_of_select()) {
+            let places = |(keys, _): &(Vec<Value>, _)| -> Vec<(Value, Value)> {
+                levels.iter().zip(keys).map(|((reading, _), key)| (reading.place_of(key.clone()), key.clone())).collect()
+            };
+            alike.sort_by_cached_key(places);
+        }
+        let all = Part { summaries: &summaries, alike: alike.iter().collect() };
+        Groups { count: all.count(), summaries: all.summarised(), groups: all.groups(0, &directions), position: view.position() }
+    }
 }
 
 /// Some of the entities, as lists of those that are alike in everything.

@@ -76,7 +76,7 @@ impl LiveGroups {
     }
 
     /// Whether what is grouped by and summarised is read as it was, and from now on as it is; an error if some of it is gone.
-    fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
+    pub(super) fn is_of(&mut self, view: &TenantView) -> Result<bool, Refusal> {
         let mut same = true;
         for reading in self.levels.iter_mut().chain(self.summaries.iter_mut().flat_map(Summary::readings)) {
             let newest = reading.renewed(&view.schema)?;
@@ -86,7 +86,8 @@ impl LiveGroups {
         Ok(same)
     }
 
-    fn fill(&mut self, view: &TenantView, listener: &Listener, filter: Option<&Program>) -> Result<(), Refusal> {
+    /// Counts out all entities.
+    fn clear(&mut self) {
         for state in self.groups.values_mut() {
             (state.count, state.kept) = (0, new_kept(&self.summaries));
         }
@@ -94,6 +95,29 @@ impl LiveGroups {
         self.touched = self.groups.keys().cloned().collect();
         // There is always the one of all entities.
         self.group(Vec::new());
+    }
+
+    /// Counts in these and no others.
+    pub(super) fn fill_from<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) -> Result<(), Refusal> {
+        self.clear();
+        for row in rows {
+            self.count(row, true);
+            self.affordable()?;
+        }
+        Ok(())
+    }
+
+    /// Counts entities out as they were, and in as they are.
+    pub(super) fn take_in<'a>(&mut self, changes: impl Iterator<Item = (Option<&'a Row>, Option<&'a Row>)>) -> Result<(), Refusal> {
+        for (old, new) in changes {
+            old.into_iter().for_each(|row| self.count(row, false));
+            new.into_iter().for_each(|row| self.count(row, true));
+        }
+        self.affordable()
+    }
+
+    fn fill(&mut self, view: &TenantView, listener: &Listener, filter: Option<&Program>) -> Result<(), Refusal> {
+        self.clear();
         let mut trouble = Ok(());
         let selection = view.select(listener.collection(), filter);
         view.arranged.scan_selected(listener.collection(), &selection, None, |row| {
@@ -152,7 +176,7 @@ impl LiveGroups {
     }
 
     /// What there is to tell of the groups that were touched. Those that are gone come first: one that is shown like it may have come.
-    fn ops(&mut self) -> Vec<GroupOp> {
+    pub(super) fn ops(&mut self) -> Vec<GroupOp> {
         let (mut ops, mut others) = (Vec::new(), Vec::new());
         for path in std::mem::take(&mut self.touched) {
             let Some(state) = self.groups.get_mut(&path) else { continue };
@@ -210,11 +234,7 @@ impl Maintained for LiveGroups {
             self.fill(&view, listener, filter.as_ref())?;
             return Ok(self.ops());
         }
-        for op in &changes.ops {
-            op.old.iter().for_each(|row| self.count(row, false));
-            op.row.iter().for_each(|row| self.count(row, true));
-        }
-        self.affordable()?;
+        self.take_in(changes.ops.iter().map(|op| (op.old.as_ref(), op.row.as_ref())))?;
         Ok(self.ops())
     }
 }

@@ -10,8 +10,9 @@ use decidr_domain::schema::resolve;
 use decidr_sinks::OpKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::changes::{Op, Reached, ReachedOp};
+use super::changes::{GroupOp, Op, Reached, ReachedOp};
 use super::entity::Entity;
+use super::live_groups::LiveGroups;
 use super::traverse::{in_sight, links_of, own_row, steps_of};
 use super::walk_feed::Walk;
 use super::walk_steps::{Along, Steps, gone};
@@ -148,46 +149,44 @@ impl Walk for Traversed {
     }
 }
 
-/// What is at the end of a path of links.
-pub(super) struct Followed {
+/// What is at the end of a path of links, as far as it passes a filter.
+pub(super) struct Ends {
     steps: Vec<Steps>,
     filter: Option<Filter>,
     levels: Levels,
     told: FxHashMap<EntityId, Row>,
-    window: Option<Window>,
 }
 
-impl Followed {
-    /// Without its window.
+/// What comes to the end of a path, goes from it, or is otherwise.
+struct EndChange {
+    id: EntityId,
+    op: OpKind,
+    old: Option<Row>,
+    new: Option<Row>,
+}
+
+impl Ends {
+    /// With the collection at the end.
     pub(super) fn new(view: &TenantView, start: EntityId, path: &[String], filter: Option<&str>) -> Result<(Self, CollectionId), Refusal> {
         let (steps, end) = steps_of(view, own_row(view, start)?.entity.collection_id, path)?;
         let steps: Vec<Steps> = steps.into_iter().map(|links| Steps::new(view, links)).collect::<Result<_, _>>()?;
         let filter = filter.map(|filter| Filter::new(view, end, filter)).transpose()?;
         let levels = Levels::new(start, steps.len());
-        Ok((Self { steps, filter, levels, told: FxHashMap::default(), window: None }, end))
+        Ok((Self { steps, filter, levels, told: FxHashMap::default() }, end))
     }
-
-    /// Shows only the first of them in an order.
-    pub(super) fn in_window(self, window: Window) -> Self {
-        Self { window: Some(window), ..self }
-    }
-}
-
-impl Walk for Followed {
-    type Op = Op;
 
     fn links(&self) -> WalkedLinks {
         self.steps.iter().map(Steps::links).fold(WalkedLinks::default(), WalkedLinks::and)
     }
 
-    fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<Op>, FxHashSet<EntityId>), Refusal> {
+    /// Takes in what changed; gives that, in the order of ids, and the entities that were looked at before or are now.
+    fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<EndChange>, FxHashSet<EntityId>), Refusal> {
         let steps: Vec<Along<'_>> = self.steps.iter().map(|steps| steps.along(view)).collect();
-        let (mut is_in_order, may_show_others) = (true, matches!(again, Again::All { shows_others: true }));
+        let may_show_others = matches!(again, Again::All { shows_others: true });
         let touched = match again {
             Again::All { .. } => {
                 self.steps.iter().try_for_each(|steps| steps.check(view))?;
                 self.filter.as_mut().map(|filter| filter.renew(view)).transpose()?;
-                is_in_order = self.window.as_mut().map_or(Ok(true), |window| window.is_of(view))?;
                 self.levels.begin(&steps)?
             }
             Again::Heads(heads) => {
@@ -199,33 +198,18 @@ impl Walk for Followed {
         let (mut changes, shows_the_same) = (Vec::new(), sameness(view));
         for id in touched.iter().copied() {
             let row = if self.levels.is_end(id) { in_sight(view, id) } else { None };
-            let now = row.filter(|row| self.filter.as_ref().is_none_or(|filter| filter.passes(view, row)));
-            let before = match &now {
-                Some(now) => self.told.insert(id, now.clone()),
+            let new = row.filter(|row| self.filter.as_ref().is_none_or(|filter| filter.passes(view, row)));
+            let old = match &new {
+                Some(new) => self.told.insert(id, new.clone()),
                 None => self.told.remove(&id),
             };
             let is_same = |(row, newest): (&Row, &Row)| shows_the_same(row, newest);
-            let stays = !may_show_others && before.as_ref().zip(now.as_ref()).is_some_and(is_same);
-            let Some(op) = OpKind::of(before.is_some(), now.is_some()).filter(|_| !stays) else { continue };
-            changes.push((id, op, now));
+            let stays = !may_show_others && old.as_ref().zip(new.as_ref()).is_some_and(is_same);
+            let Some(op) = OpKind::of(old.is_some(), new.is_some()).filter(|_| !stays) else { continue };
+            changes.push(EndChange { id, op, old, new });
         }
-        changes.sort_unstable_by_key(|(id, ..)| *id);
-        let Some(window) = &mut self.window else {
-            let op = |(id, op, row): (EntityId, OpKind, Option<Row>)| Op::new(view, op.into(), id, None, row);
-            return Ok((changes.into_iter().map(op).collect(), touched));
-        };
-        window.take_in(changes.iter().map(|(id, _, row)| (*id, row.as_ref())));
-        if !is_in_order || window.is_short() {
-            window.fill_from(self.told.values());
-        }
-        if may_show_others {
-            window.tell_all();
-        }
-        Ok((window.ops(view), touched))
-    }
-
-    fn watches(&self, entity: EntityId) -> bool {
-        self.levels.knows(entity)
+        changes.sort_unstable_by_key(|change| change.id);
+        Ok((changes, touched))
     }
 
     fn leads_to(&self, view: &TenantView, entity: EntityId) -> Result<Vec<EntityId>, Refusal> {
@@ -234,6 +218,81 @@ impl Walk for Followed {
             out.extend(steps.along(view).heads(entity)?);
         }
         Ok(out)
+    }
+}
+
+/// What is at the end of a path, or the first of it in an order.
+pub(super) struct Followed {
+    pub(super) ends: Ends,
+    pub(super) window: Option<Window>,
+}
+
+impl Walk for Followed {
+    type Op = Op;
+
+    fn links(&self) -> WalkedLinks {
+        self.ends.links()
+    }
+
+    fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<Op>, FxHashSet<EntityId>), Refusal> {
+        let (is_all, may_show_others) = (matches!(again, Again::All { .. }), matches!(again, Again::All { shows_others: true }));
+        let (changes, touched) = self.ends.look(view, again)?;
+        let Some(window) = &mut self.window else {
+            let op = |EndChange { id, op, new, .. }: EndChange| Op::new(view, op.into(), id, None, new);
+            return Ok((changes.into_iter().map(op).collect(), touched));
+        };
+        let is_in_order = !is_all || window.is_of(view)?;
+        window.take_in(changes.iter().map(|change| (change.id, change.new.as_ref())));
+        if !is_in_order || window.is_short() {
+            window.fill_from(self.ends.told.values());
+        }
+        if may_show_others {
+            window.tell_all();
+        }
+        Ok((window.ops(view), touched))
+    }
+
+    fn watches(&self, entity: EntityId) -> bool {
+        self.ends.levels.knows(entity)
+    }
+
+    fn leads_to(&self, view: &TenantView, entity: EntityId) -> Result<Vec<EntityId>, Refusal> {
+        self.ends.leads_to(view, entity)
+    }
+}
+
+/// What is at the end of a path, in groups.
+pub(super) struct FollowedGroups {
+    pub(super) ends: Ends,
+    pub(super) groups: LiveGroups,
+}
+
+impl Walk for FollowedGroups {
+    type Op = GroupOp;
+
+    fn links(&self) -> WalkedLinks {
+        self.ends.links()
+    }
+
+    fn look(&mut self, view: &TenantView, again: Again) -> Result<(Vec<GroupOp>, FxHashSet<EntityId>), Refusal> {
+        let is_all = matches!(again, Again::All { .. });
+        let (changes, touched) = self.ends.look(view, again)?;
+        if is_all {
+            // At first, or because what is counted may be read otherwise: everything is counted anew.
+            self.groups.is_of(view)?;
+            self.groups.fill_from(self.ends.told.values())?;
+        } else {
+            self.groups.take_in(changes.iter().map(|change| (change.old.as_ref(), change.new.as_ref())))?;
+        }
+        Ok((self.groups.ops(), touched))
+    }
+
+    fn watches(&self, entity: EntityId) -> bool {
+        self.ends.levels.knows(entity)
+    }
+
+    fn leads_to(&self, view: &TenantView, entity: EntityId) -> Result<Vec<EntityId>, Refusal> {
+        self.ends.leads_to(view, entity)
     }
 }
 

@@ -7,7 +7,7 @@ use decidr_domain::id::{CollectionId, EntityId, SpaceId};
 use super::definition::AttributeDefinition;
 use super::entity::Entity;
 use super::explain::{Explanation, explain};
-use super::groups::{self, Groups, SummaryInput};
+use super::groups::{self, Grouping, Groups, SummaryInput};
 use super::page::{EntityConnection, OrderBy, Page};
 use super::preview::{Preview, preview};
 use super::scalars::PositionToken;
@@ -163,6 +163,28 @@ impl Query {
         let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
         let entity = parse("entity", &entity_id)?;
         tokio::task::block_in_place(|| traverse::follow(&view, entity, &path, filter.as_deref(), first))
+    }
+
+    /// What is at the end of a path of links from an entity, in groups by attributes of the collection there, as of `groups`.
+    #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
+    async fn follow_groups(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        path: Vec<String>,
+        filter: Option<String>,
+        #[graphql(default)] group_by: Vec<OrderBy>,
+        #[graphql(default)] summaries: Vec<SummaryInput>,
+        min_position: Option<PositionToken>,
+    ) -> Result<Groups, Refusal> {
+        let view = Request::of(ctx)?.view_for_reading(ctx, min_position).await?;
+        let entity = parse("entity", &entity_id)?;
+        tokio::task::block_in_place(|| {
+            let (rows, collection) = traverse::ends(&view, entity, &path, filter.as_deref())?;
+            let mut grouping = Grouping::new(&view, collection, &group_by, summaries)?;
+            rows.iter().try_for_each(|row| grouping.take_in(row))?;
+            Ok(grouping.groups(&view))
+        })
     }
 
     /// The entities on a shortest way from one to another by links and backlinks, both ends included; null if there is none.

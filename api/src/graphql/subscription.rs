@@ -10,7 +10,7 @@ use super::changes::{Changes, ChangesKind, GroupChanges, Op, OpKind, PathChanges
 use super::groups::{self, SummaryInput};
 use super::listener::{Beginning, Heard, Listener};
 use super::live_groups::LiveGroups;
-use super::live_walks::{Followed, Traversed, Way};
+use super::live_walks::{Ends, Followed, FollowedGroups, Traversed, Way};
 use super::maintained;
 use super::page::{FIRST_MAX, OrderBy};
 use super::query::parse;
@@ -91,13 +91,39 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<Changes, Refusal>> + use<>, Refusal> {
         let request = Request::of(ctx)?;
         let view = request.view(None).await?;
-        let (mut walk, end) = Followed::new(&view, parse("entity", &entity_id)?, &path, filter.as_deref())?;
-        if order_by.is_some() || first.is_some() {
-            walk = walk.in_window(Window::new(&view, end, order_by.as_deref().unwrap_or_default(), checked_first(first)?)?);
-        }
+        let (ends, end) = Ends::new(&view, parse("entity", &entity_id)?, &path, filter.as_deref())?;
+        let window = match order_by.is_some() || first.is_some() {
+            true => Some(Window::new(&view, end, order_by.as_deref().unwrap_or_default(), checked_first(first)?)?),
+            false => None,
+        };
+        let walk = Followed { ends, window };
         Ok(unfold(WalkFeed::start(&request, walk)?, async |feed: &mut WalkFeed<Followed>| {
             let (position, kind, ops) = feed.next().await?;
             Ok(Changes { position, kind, ops })
+        }))
+    }
+
+    /// What is at the end of a path of links from an entity, in groups by these attributes of the collection at the end, one in the
+    /// other: a snapshot of all groups with their summaries, then those that changed, as of `groups`.
+    #[allow(clippy::too_many_arguments, reason = "the arguments are those of the field")]
+    async fn follow_groups(
+        &self,
+        ctx: &Context<'_>,
+        entity_id: ID,
+        path: Vec<String>,
+        filter: Option<String>,
+        #[graphql(default)] group_by: Vec<String>,
+        #[graphql(default)] summaries: Vec<SummaryInput>,
+    ) -> Result<impl Stream<Item = Result<GroupChanges, Refusal>> + use<>, Refusal> {
+        let request = Request::of(ctx)?;
+        let view = request.view(None).await?;
+        let (ends, end) = Ends::new(&view, parse("entity", &entity_id)?, &path, filter.as_deref())?;
+        let levels = groups::checked_levels(&view, end, &group_by)?;
+        let summaries = groups::checked_summaries(&view, end, summaries)?;
+        let walk = FollowedGroups { ends, groups: LiveGroups::new(levels, summaries) };
+        Ok(unfold(WalkFeed::start(&request, walk)?, async |feed: &mut WalkFeed<FollowedGroups>| {
+            let (position, kind, ops) = feed.next().await?;
+            Ok(GroupChanges { position, kind, ops })
         }))
     }
 

@@ -127,6 +127,15 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
     if !(0..=FIRST_MAX).contains(&first) {
         return Err(Refusal::new("INVALID_INPUT", format!("first lies between 0 and {FIRST_MAX}, and this is {first}")));
     }
+    let (found, _) = ends(view, start, path, filter)?;
+    let depth = path.len() as i64;
+    let node = |row: &Row| Reached { depth, node: Entity { view: view.clone(), row: row.clone() } };
+    let nodes = found.iter().take(first as usize).map(node).collect();
+    Ok(Traversal { count: found.len() as i64, depth: if found.is_empty() { 0 } else { depth }, nodes, position: view.position() })
+}
+
+/// What is at the end of a path and passes the filter, in the order of ids; and the collection there.
+pub(super) fn ends(view: &TenantView, start: EntityId, path: &[String], filter: Option<&str>) -> Result<(Vec<Row>, CollectionId), Refusal> {
     let start = own_row(view, start)?;
     let (steps, collection) = steps_of(view, start.entity.collection_id, path)?;
     let mut level = vec![start];
@@ -140,11 +149,8 @@ pub(crate) fn follow(view: &TenantView, start: EntityId, path: &[String], filter
         level = next.into_iter().filter_map(|id| in_sight(view, id)).collect();
     }
     let filter = filter.map(|filter| filter_of(view, collection, filter)).transpose()?;
-    let found: Vec<_> = level.into_iter().filter(|row| view.matches(row, filter.as_ref())).collect();
-    let depth = path.len() as i64;
-    let node = |row: &Row| Reached { depth, node: Entity { view: view.clone(), row: row.clone() } };
-    let nodes = found.iter().take(first as usize).map(node).collect();
-    Ok(Traversal { count: found.len() as i64, depth: if found.is_empty() { 0 } else { depth }, nodes, position: view.position() })
+    level.retain(|row| view.matches(row, filter.as_ref()));
+    Ok((level, collection))
 }
 
 /// The links of each step of a path from a collection, and the collection at its end.

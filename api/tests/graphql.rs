@@ -879,6 +879,17 @@ async fn a_large_change_is_shown_when_it_is_complete() {
     let explain = "query($e: ID!) { explain(entityId: $e, attribute: \"f\") { value inputs { path value } } }";
     let explained = tenant.ok(explain, json!({ "e": explained["entities"][0]["id"] })).await["explain"].clone();
     assert_eq!(explained, json!({ "value": 3, "inputs": [{ "path": "rows.n", "value": 0 }] }));
+    // How far it is only grows, though there are several things to do: to tell those that match, and to count them.
+    let all = json!({ "match": { "collectionId": rows, "on": [{ "attribute": "n", "equals": "f" }] } });
+    tenant.ok(define, json!({ "c": rows, "k": "matches", "d": all })).await;
+    let mut before = 0.0;
+    loop {
+        let attributes = tenant.ok(state, json!({ "c": rows })).await["collection"]["attributes"].clone();
+        let Some(progress) = attributes.as_array().unwrap().last().unwrap()["progress"].as_f64() else { break };
+        assert!(progress >= before, "{progress} after {before}");
+        before = progress;
+    }
+    assert!(before > 0.5, "{before}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,6 +151,8 @@ impl Item {
 #[derive(Default)]
 pub(super) struct Backfill {
     items: BTreeMap<TenantId, Vec<Item>>,
+    /// How many cells and contributions are done of what all entities have taken up, while something is left.
+    finished: BTreeMap<TenantId, u64>,
     turns: FxHashMap<(AttributeId, Part), Turns>,
     /// By component, in which order the entities of its collection take its cells up.
     orders: FxHashMap<AttributeId, Rc<Order>>,
@@ -236,24 +238,28 @@ impl Backfill {
         let size = |collection: &CollectionId| members.get(collection).map_or(0, Vec::len);
         let mut tenants = BTreeMap::new();
         self.items.retain(|tenant, items| {
+            let finished = self.finished.entry(*tenant).or_default();
             let mut progress = Progress::default();
             items.retain(|item| {
                 let key = (item.attribute, item.part);
                 let Some(turns) = self.turns.get_mut(&key) else { return false };
                 turns.from = turns.to;
                 let (done, total) = (turns.to.min(size(&item.collection)), size(&item.collection));
-                progress.done += done as u64;
-                progress.total += total as u64;
                 if done == total {
                     self.turns.remove(&key);
+                    *finished += total as u64;
+                    return false;
                 }
-                done < total
+                progress.done += done as u64;
+                progress.total += total as u64;
+                true
             });
             if !items.is_empty() {
-                tenants.insert(*tenant, progress);
+                tenants.insert(*tenant, Progress { done: progress.done + *finished, total: progress.total + *finished });
             }
             !items.is_empty()
         });
+        self.finished.retain(|tenant, _| self.items.contains_key(tenant));
         self.orders.retain(|component, _| self.items.values().flatten().any(|item| item.ranked_in == Some(*component)));
         self.sweeps.retain(|(collection, place)| *place < size(collection));
         *backlog.borrow_mut() = Backlog { tenants, is_sweeping: !self.sweeps.is_empty(), sliced };

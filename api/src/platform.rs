@@ -233,8 +233,8 @@ async fn complete_computations(mut computed: mpsc::UnboundedReceiver<(TenantId, 
     /// How long to wait after the log failed.
     const PAUSE: Duration = Duration::from_secs(1);
     while let Some((tenant, generation)) = computed.recv().await {
-        // The same again is the same command.
-        let command_id = CommandId(Uuid::new_v5(&tenant.0, &generation.to_be_bytes()));
+        // The tenant's state says whether it was done already; generations may be counted otherwise by another version.
+        let command_id = CommandId(Uuid::now_v7());
         let command = Command::Tenant(TenantCommand::CompleteComputation { id: tenant, generation });
         let request = Request { command_id, authority: Authority::Operator, actor: "decidr".into(), correlation_id: command_id.0, command };
         loop {

@@ -174,9 +174,10 @@ impl Connection {
                 let Some(next) = caught(responses.next()).await else {
                     let payload = refusal_json("INTERNAL", BROKEN)["errors"].clone();
                     let message = json!({ "id": id, "type": "error", "payload": payload });
+                    done();
                     // Who is gone need not hear of it.
                     let _ = outbox.send(Message::Text(message.to_string().into())).await;
-                    return done();
+                    return;
                 };
                 let Some(response) = next.map(with_codes) else { break };
                 // An answer without data is an error of the operation itself, and ends it.

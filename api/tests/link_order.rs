@@ -94,6 +94,42 @@ async fn what_a_backlink_leads_to_is_put_in_order() {
     assert_eq!(entities, [&b, &c, &d]);
 }
 
+/// Pages of one: those that have places, the others behind them, whatever goes and comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_keep_the_order() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let (_, lines, invoice, [a, b, c]) = invoice(&tenant).await;
+    let d = tenant.entity(&lines, json!({ "name": "d", "invoice": invoice })).await;
+    let e = tenant.entity(&lines, json!({ "name": "e", "invoice": invoice })).await;
+    let page = "query($id: ID!, $n: Int!, $after: String, $f: String) { entity(id: $id) { linked(attribute: \"lines\", first: $n, after: $after, filter: $f) \
+                { totalCount pageInfo { endCursor hasNextPage } nodes { id } } } }";
+    let listed = async |size: i32, filter: Option<&str>| {
+        let (mut ids, mut after): (Vec<String>, Json) = (Vec::new(), Json::Null);
+        loop {
+            let asked = json!({ "id": invoice, "n": size, "after": after, "f": filter });
+            let linked = tenant.ok(page, asked).await["entity"]["linked"].clone();
+            ids.extend(linked["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap().to_owned()));
+            after = linked["pageInfo"]["endCursor"].clone();
+            if linked["pageInfo"]["hasNextPage"] == false {
+                return (ids, linked["totalCount"].clone());
+            }
+        }
+    };
+    reorder(&tenant, &invoice, "lines", json!([d, b])).await;
+    for size in [1, 2, 3, 10] {
+        let all = [&d, &b, &a, &c, &e].map(String::clone).to_vec();
+        assert_eq!(listed(size, None).await, (all.clone(), json!(5)));
+        assert_eq!(listed(size, Some("TRUE()")).await, (all, json!(5)));
+    }
+    let set = "mutation($id: ID!, $v: Values!) { setValues(id: $id, values: $v) { id } }";
+    tenant.ok(set, json!({ "id": d, "v": { "invoice": null } })).await;
+    tenant.ok("mutation($id: ID!) { archiveEntity(id: $id) { id } }", json!({ "id": a })).await;
+    for size in [1, 2, 10] {
+        assert_eq!(listed(size, None).await, ([&b, &c, &e].map(String::clone).to_vec(), json!(3)));
+    }
+}
+
 /// A page may ask for more than there is, whatever else was linked before and since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_a_backlink_ends() {

@@ -293,13 +293,21 @@ async fn what_is_empty_is_blank_to_groups() {
     tenant.attribute(&rows, "peer", json!({ "link": { "collectionId": rows, "backlinkKey": "peers" } })).await;
     tenant.attribute(&rows, "files", json!({ "attachments": {} })).await;
     let first = tenant.entity(&rows, json!({ "files": [] })).await;
-    tenant.entity(&rows, json!({ "peer": [first], "files": [{ "name": "a", "url": "https://a.b" }] })).await;
+    let second = tenant.entity(&rows, json!({ "peer": [first], "files": [{ "name": "a", "url": "https://a.b" }] })).await;
     let query = "query($c: ID!) { groups(collectionId: $c, groupBy: [{ attribute: \"peer\" }], summaries: [{ function: COUNT, attribute: \"peer\" }, \
                  { function: COUNT_EMPTY, attribute: \"peer\" }, { function: JOIN, attribute: \"peer\" }, { function: PERCENT_FILLED, attribute: \"files\" }]) \
                  { summaries groups { key count } } }";
     let groups = tenant.ok(query, json!({ "c": rows })).await["groups"].clone();
     assert_eq!(groups["summaries"], json!([1, 1, first, 0.5]));
     assert_eq!(groups["groups"], json!([{ "key": null, "count": 1 }, { "key": first, "count": 1 }]));
+    // A link to several counts each; a range of days is one value.
+    tenant.attribute(&rows, "days", json!({ "dateRange": {} })).await;
+    let days = json!({ "start": "2024-01-01", "end": "2024-01-03" });
+    tenant.entity(&rows, json!({ "peer": [first, second], "days": days })).await;
+    let query = "query($c: ID!) { groups(collectionId: $c, summaries: [{ function: COUNT, attribute: \"peer\" }, { function: UNIQUE, attribute: \"peer\" }, \
+                 { function: COUNT, attribute: \"days\" }, { function: FIRST, attribute: \"days\" }, { function: LATEST, attribute: \"days\" }]) { summaries } }";
+    let groups = tenant.ok(query, json!({ "c": rows })).await["groups"]["summaries"].clone();
+    assert_eq!(groups, json!([3, [first, second], 1, "2024-01-01/2024-01-03", "2024-01-03"]));
     let sum = "query($c: ID!) { groups(collectionId: $c, summaries: [{ function: SUM, attribute: \"peer\" }]) { count } }";
     tenant.refused("FORMULA_TYPE", sum, json!({ "c": rows })).await;
 }

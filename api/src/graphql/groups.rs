@@ -7,7 +7,7 @@ use decidr_domain::delta::Row;
 use decidr_domain::formula::{Program, Type};
 use decidr_domain::id::CollectionId;
 use decidr_domain::rollup::Rollup;
-use decidr_domain::schema::{over_values, resolve};
+use decidr_domain::schema::{over_values, range_as_text, resolve, takes_ranges};
 use decidr_domain::value::Value;
 
 use super::definition::{RollupFunction, argument};
@@ -73,12 +73,19 @@ pub(super) struct Summary {
     pub(super) argument: Value,
     /// In place of what the rollup does.
     formula: Option<Program>,
+    /// Whether each cell is a range of days that counts as one value.
+    is_of_ranges: bool,
 }
 
 impl Summary {
     /// What it takes of an entity.
     pub(super) fn value(&self, row: &Row) -> Value {
-        let value = self.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row));
+        let value = match self.reading.as_ref().map_or(Value::Bool(true), |reading| reading.value(row)) {
+            // Each of those that a link leads to is a value.
+            Value::Links(ids) => Value::list(ids.iter().map(|id| Value::Link(*id))),
+            range if self.is_of_ranges => range_as_text(range),
+            value => value,
+        };
         match &self.weight {
             Some(weight) => Value::List([value, weight.value(row)].into()),
             None => value,
@@ -123,9 +130,11 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
             (None, true) => return Err(Refusal::new("INVALID_INPUT", format!("{rollup:?} needs an attribute to summarise"))),
             (_, false) => None,
         };
+        let is_of_ranges =
+            input.expression.is_none() && attribute.is_some_and(|attribute| takes_ranges(&view.schema, attribute.id, rollup));
         let read = attribute.and_then(|attribute| {
             let analyzed = view.schema.shown_analyzed(attribute.id)?;
-            Some(Reading::type_of(attribute, &analyzed.ty))
+            Some(if is_of_ranges { Type::Text } else { Reading::type_of(attribute, &analyzed.ty) })
         });
         if let Some(read) = &read {
             let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {read}"));
@@ -136,7 +145,7 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
         let item = read.map_or(Type::Any, |read| read.item().clone());
         let formula = input.expression.as_ref().map(|text| resolve::summary_formula(text, item)).transpose()?;
         let reading = attribute.map(|attribute| view.reading(attribute.id)).transpose()?;
-        Ok(Summary { rollup, reading, weight, argument, formula })
+        Ok(Summary { rollup, reading, weight, argument, formula, is_of_ranges })
     };
     inputs.into_iter().map(summary).collect()
 }

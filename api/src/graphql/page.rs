@@ -6,11 +6,12 @@ use async_graphql::{Enum, InputObject, SimpleObject};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
-use decidr_domain::aggregate::link_order::order_id;
+use decidr_domain::aggregate::link_order::{named, order_id};
 use decidr_domain::delta::Row;
 use decidr_domain::formula::Program;
-use decidr_domain::id::{CollectionId, EntityId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::value::Value;
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -189,21 +190,39 @@ impl Page {
             let row = if affordable { arranged.row(*id) } else { None };
             row.filter(|row| self.view.matches(row, self.filter.as_ref()))
         };
+        let is_ordered = |link: AttributeId| !host.entity.values.get(order_id(link)).is_blank();
         let rows: Vec<_> = match link.definition {
             // In the order that the host gives it.
-            Definition::Backlink { link_id, .. } if self.order.is_empty() && !host.entity.values.get(order_id(link_id)).is_blank() => {
+            Definition::Backlink { link_id, .. } if self.order.is_empty() && self.filter.is_some() && is_ordered(link_id) => {
                 let mut holders = arranged.holders(link_id, host.entity.id, None, usize::MAX);
                 host.entity.put_in_order(link_id, &mut holders, |holder| *holder);
                 return self.in_order_of_link(&holders);
             }
-            // Without a filter or an order a page of a backlink needs no more than the page.
+            // Without a filter or an order a page of a backlink needs no more than the page, and those that have places of their own.
             Definition::Backlink { link_id, .. } if self.filter.is_none() && self.order.is_empty() => {
-                let (mut rows, mut after) = (Vec::new(), self.after.as_ref().map(|cursor| cursor.id));
+                let placed: Vec<EntityId> = named(host.entity.values.get(order_id(link_id))).collect();
+                let is_placed: FxHashSet<EntityId> = placed.iter().copied().collect();
+                let mut after = self.after.as_ref().map(|cursor| cursor.id);
+                let next = match after.and_then(|after| placed.iter().position(|id| *id == after)) {
+                    Some(at) => at + 1,
+                    // Behind all of these, or before them.
+                    None if after.is_some() => placed.len(),
+                    None => 0,
+                };
+                after = after.filter(|after| !is_placed.contains(after));
+                let links_here = |row: &Row| row.entity.values.get(link_id).targets().contains(&host.entity.id);
+                let mut rows: Vec<Row> = Vec::new();
+                for id in &placed[next..] {
+                    if rows.len() > self.first {
+                        break;
+                    }
+                    rows.extend(in_sight(id).filter(links_here));
+                }
                 while rows.len() <= self.first {
                     let holders = arranged.holders(link_id, host.entity.id, after, self.first + 1);
                     let Some(last) = holders.last() else { break };
                     after = Some(*last);
-                    rows.extend(holders.iter().filter_map(&mut in_sight));
+                    rows.extend(holders.iter().filter(|holder| !is_placed.contains(holder)).filter_map(&mut in_sight));
                 }
                 let more = rows.len() > self.first;
                 rows.truncate(self.first);

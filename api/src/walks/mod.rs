@@ -278,7 +278,7 @@ impl Watch {
         }
         let watched = state.watched.entry(walk.tenant).or_default();
         *watched = (*watched + came.len()).saturating_sub(went.len());
-        let is_too_many = *watched > WATCHED_MAX;
+        let is_too_many = *watched > WATCHED_MAX && !came.is_empty();
         for entity in went {
             state.forget(entity, self.id);
         }

@@ -5,7 +5,7 @@
 //! the upper ones first. Entities that reach one another have theirs in common (the condensation, Purdom 1970).
 //!
 //! Of an entity that is reached from more than [`REACH_MAX`] they are not kept, as of the root of a tree to which all below it
-//! lead. As long as there is such a one, what each entity reaches is kept in the same way, and its pairs are found there. A
+//! lead. As soon as there is such a one, what each entity reaches is kept in the same way, and its pairs are found there. A
 //! host is too deep only if it reaches more than [`REACH_MAX`], and some of these are reached from more than that.
 
 use decidr_domain::graph::strong_components;
@@ -22,10 +22,10 @@ pub(super) struct Closure {
     pub(super) graph: Graph,
     /// The hosts of each source.
     hosts: Side,
-    /// The sources of each host; kept while some source has too many hosts.
+    /// The sources of each host; kept as soon as some source has too many hosts.
     sources: Side,
-    /// How many sources have too many hosts.
-    crowded: usize,
+    /// Whether some source has, or had.
+    was_crowded: bool,
 }
 
 /// For each entity what is at the other ends of its pairs.
@@ -76,23 +76,19 @@ impl Closure {
         let changed = || come.iter().chain(&gone).copied();
         let (to_hosts, to_sources) = (&self.graph.hosts, &self.graph.sources);
         let hosts_before = self.hosts.renew(changed().map(|(source, _)| source), to_hosts, to_sources, None);
-        let (mut turned, was_crowded) = (Vec::new(), self.crowded > 0);
-        for (source, before) in &hosts_before {
-            let are_too_many = self.hosts.get(*source).are_too_many;
-            if before.are_too_many != are_too_many {
-                turned.push(*source);
-                self.crowded = if are_too_many { self.crowded + 1 } else { self.crowded - 1 };
-            }
-        }
         let is_crowded = |source| self.hosts.get(source).are_too_many;
-        let sources_before = match (was_crowded, self.crowded > 0) {
-            (false, false) => Before::default(),
-            (false, true) => self.sources.renew(to_sources.keys().copied(), to_sources, to_hosts, Some(&is_crowded)),
+        let has_turned = |(source, before): &(&EntityId, &Others)| before.are_too_many != is_crowded(**source);
+        let turned: Vec<EntityId> = hosts_before.iter().filter(has_turned).map(|(source, _)| *source).collect();
+        // From then on they are kept, for the next that is one too many is not far.
+        let sources_before = match (self.was_crowded, turned.is_empty()) {
+            (false, true) => Before::default(),
+            (false, false) => self.sources.renew(to_sources.keys().copied(), to_sources, to_hosts, Some(&is_crowded)),
             (true, _) => {
                 let next = turned.iter().filter_map(|source| to_hosts.get(source)).flatten().copied();
                 self.sources.renew(changed().map(|(_, host)| host).chain(next), to_sources, to_hosts, Some(&is_crowded))
             }
         };
+        self.was_crowded |= !turned.is_empty();
         let mut changes = ClosureChanges { pairs: self.changed_pairs(&hosts_before, &sources_before), depths: Vec::new() };
         for (host, before) in &sources_before {
             let is_too_deep = self.sources.get(*host).is_too_deep();
@@ -102,10 +98,6 @@ impl Closure {
         }
         changes.pairs.sort_unstable();
         changes.depths.sort_unstable_by_key(|(host, _)| *host);
-        if self.crowded == 0 {
-            // All pairs are found at their sources.
-            self.sources = Side::default();
-        }
         changes
     }
 
@@ -125,8 +117,11 @@ impl Closure {
         }
         for (host, before) in sources_before {
             differing(&before.ids, &self.sources.get(*host).ids, &mut |source| {
-                let is_compared = hosts_before.get(&source).is_some_and(|before| before.has(*host) != self.hosts.get(source).has(*host));
-                if !is_compared {
+                let (after, before) = (self.hosts.get(source), hosts_before.get(&source));
+                // Where all hosts of a source were kept and are, they tell of all its pairs.
+                let is_told = !after.are_too_many && !before.is_some_and(|before| before.are_too_many);
+                let is_compared = before.is_some_and(|before| before.has(*host) != after.has(*host));
+                if !(is_told || is_compared) {
                     compare(source, *host);
                 }
             });

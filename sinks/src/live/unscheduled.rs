@@ -63,6 +63,10 @@ impl Unscheduled {
             schedule.put(row, filter, now);
             schedule.len() <= SCHEDULED_MAX
         });
+        if schedule.len() > SCHEDULED_MAX {
+            // Not all rows were looked at.
+            return Err(Unschedulable::TooMany);
+        }
         let registry = self.state.upgrade().ok_or(Unschedulable::Outdated)?;
         let mut clock = now;
         let mut state = loop {

@@ -27,8 +27,8 @@ pub fn places(order: &Value) -> FxHashMap<EntityId, u32> {
     (0..).zip(named(order)).map(|(place, id)| (id, place)).collect()
 }
 
-/// The entities that such an order names.
-fn named(order: &Value) -> impl Iterator<Item = EntityId> {
+/// The entities that such an order names, the first first.
+pub fn named(order: &Value) -> impl Iterator<Item = EntityId> {
     let items = if let Value::List(items) = order { &items[..] } else { &[] };
     items.iter().flat_map(|item| item.targets().iter().copied())
 }

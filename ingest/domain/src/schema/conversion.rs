@@ -46,11 +46,11 @@ impl Conversion {
         let (mut shown, mut fits, mut seen): (Value, Value, Option<&Definition>) = (Value::Blank, Value::Blank, None);
         // What was chosen is no option any more: there is nothing else to say of it in another type either.
         let mut lost = None;
-        for (id, definition) in &self.types {
-            let stored = cells.cell(*id);
+        for (place, (id, definition)) in self.types.iter().enumerate() {
+            let (stored, is_newest) = (cells.cell(*id), place + 1 == self.types.len());
             let is_stored = !stored.is_blank();
             shown = match (is_stored, seen, &lost) {
-                (true, ..) => as_shown(stored, definition),
+                (true, ..) => as_shown(stored, definition, is_newest),
                 (false, None, _) => continue,
                 (false, Some(_), Some(error)) => Value::clone(error),
                 (false, Some(before), None) => converted(&fits, before, definition),
@@ -72,8 +72,9 @@ fn misfit(value: &Value, wanted: &str) -> Value {
     Value::error(ErrorKind::Value, eco_format!("\"{short}{more}\" is not {wanted}"))
 }
 
-/// What is shown of a value that was stored under this definition.
-fn as_shown(stored: Value, definition: &Definition) -> Value {
+/// What is shown of a value that was stored under this definition. That it is too long, or has too many decimal places, only the
+/// newest says: under others it is there for what comes after.
+fn as_shown(stored: Value, definition: &Definition, is_newest: bool) -> Value {
     let name = |id: &Value, choices: &[Choice]| match id {
         Value::Text(id) => choices.iter().find(|choice| choice.id == *id).map(|choice| Value::Text(choice.name.clone())),
         _ => None,
@@ -84,8 +85,8 @@ fn as_shown(stored: Value, definition: &Definition) -> Value {
             let names: Result<Vec<Value>, Value> = ids.iter().map(|id| name(id, options).ok_or_else(|| misfit(id, "an option"))).collect();
             names.map_or_else(|error| error, Value::list)
         }
-        (Definition::Number { scale, .. }, Value::Number(number)) => input::scaled(*number, *scale),
-        (Definition::Text { max_length: Some(most), .. }, Value::Text(text)) if text.chars().count() > *most as usize => {
+        (Definition::Number { scale, .. }, Value::Number(number)) if is_newest => input::scaled(*number, *scale),
+        (Definition::Text { max_length: Some(most), .. }, Value::Text(text)) if is_newest && text.chars().count() > *most as usize => {
             misfit(&stored, "as short as the attribute wants")
         }
         _ => stored,

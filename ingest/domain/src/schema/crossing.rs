@@ -221,12 +221,7 @@ impl Crossing {
 
     /// A source's cell as it is contributed.
     pub fn taken(&self, cell: Value) -> Value {
-        match &cell {
-            Value::List(days) if self.is_of_ranges && days.len() == 2 => {
-                Value::Text(ecow::eco_format!("{}/{}", text(&days[0]), text(&days[1])))
-            }
-            _ => cell,
-        }
+        if self.is_of_ranges { range_as_text(cell) } else { cell }
     }
 
     /// What a source with these cells contributes; `None` if the filter leaves it out. An error of the filter is the
@@ -248,6 +243,14 @@ impl Crossing {
             }
             _ => value,
         })
+    }
+}
+
+/// A range of days as one value: its text.
+pub fn range_as_text(cell: Value) -> Value {
+    match &cell {
+        Value::List(days) if days.len() == 2 => Value::Text(ecow::eco_format!("{}/{}", text(&days[0]), text(&days[1]))),
+        _ => cell,
     }
 }
 

@@ -128,9 +128,7 @@ pub(super) fn analyze_definition(
         }
         Definition::Rollup { link_id, attribute_id, function, filter, sort, limit, argument, weight_id, formula } => {
             let target = attribute_id.map(|id| schema.analyzed(id).ok_or_else(gone)).transpose()?;
-            let is_range = attribute_id.is_some_and(|id| is_range_of_days(schema, id));
-            // What summarises texts too takes a range as one value; what does not looks at its days.
-            let is_range = is_range && formula.is_none() && (function.result)(&Type::Text).is_ok();
+            let is_range = formula.is_none() && attribute_id.is_some_and(|id| takes_ranges(schema, id, function));
             let value_type = match target {
                 Some(_) if is_range => &Type::Text,
                 Some(target) => &target.ty,
@@ -167,6 +165,12 @@ pub(super) fn analyze_definition(
             Ok(analyzed)
         }
     }
+}
+
+/// Whether a rollup takes each cell of an attribute as one value that is a range of days. What summarises texts too does; what does
+/// not looks at the days.
+pub fn takes_ranges(schema: &TenantSchema, attribute: AttributeId, function: &Rollup) -> bool {
+    (function.result)(&Type::Text).is_ok() && is_range_of_days(schema, attribute)
 }
 
 /// Whether an attribute holds a range of days, or shows that of one entity.

@@ -16,7 +16,9 @@ pub use analysis::{Analyzed, Component, Compute};
 pub use conversion::Conversion;
 pub use crossing::{
     Collect, Crossing, Direction, Finish, MatchKeys, REACH_MAX, SortColumn, SortPlace, Summary, cycle_error, depth_error, over_values,
+    range_as_text,
 };
+pub use definition_analysis::takes_ranges;
 pub use dependencies::CycleError;
 pub use staging::{Shown, Staging};
 

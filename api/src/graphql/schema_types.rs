@@ -175,12 +175,10 @@ impl Attribute {
     }
     /// How much of what the tenant has computed aside is done, from 0 to 1; null if it is ready.
     async fn progress(&self) -> Option<f64> {
-        self.view.schema.is_computing(self.attribute.id).then(|| {
-            self.view
-                .arranged
-                .progress(self.view.schema.tenant.id)
-                .map_or(1.0, |progress| progress.done as f64 / progress.total.max(1) as f64)
-        })
+        self.view
+            .schema
+            .is_computing(self.attribute.id)
+            .then(|| self.view.arranged.progress(self.view.schema.tenant.id).map_or(1.0, |progress| progress.share()))
     }
     async fn computed(&self) -> bool {
         self.attribute.definition.is_computed()

@@ -46,6 +46,13 @@ pub struct Progress {
     pub total: u64,
 }
 
+impl Progress {
+    /// Which part of all is done, from 0 to 1.
+    pub fn share(&self) -> f64 {
+        if self.total == 0 { 1.0 } else { self.done as f64 / self.total as f64 }
+    }
+}
+
 /// The newest [`Backlog`], for whoever publishes it.
 pub(crate) type SharedBacklog = Rc<RefCell<Backlog>>;
 

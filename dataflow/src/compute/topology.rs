@@ -75,8 +75,10 @@ impl Topology {
             candidates.extend(self.graph.hosts.keys());
         } else {
             // A way round that is new may be in what went round before, as that of an edge from one to itself.
-            let cycles: Vec<Rc<Cycle>> = candidates.iter().filter_map(|entity| self.cyclic.get(entity)).map(Rc::clone).collect();
-            cycles.iter().for_each(|cycle| candidates.extend(&cycle.members));
+            let cycles = candidates.iter().filter_map(|entity| self.cyclic.get(entity)).map(|cycle| (cycle.members[0], cycle));
+            // Each of them once: most candidates may be of one.
+            let cycles: FxHashMap<EntityId, &Rc<Cycle>> = cycles.collect();
+            cycles.values().for_each(|cycle| candidates.extend(&cycle.members));
         }
         let mut nodes: Vec<EntityId> = candidates.into_iter().collect();
         nodes.sort_unstable();

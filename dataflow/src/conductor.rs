@@ -52,7 +52,6 @@ pub(crate) fn conduct(
         time: 0,
         feed: Feed::default(),
         backlog: Backlog::default(),
-        progress_told: BTreeMap::new(),
         due: BTreeMap::new(),
         rescheduled: BTreeSet::new(),
         staging: BTreeMap::new(),
@@ -148,8 +147,6 @@ struct Conductor<'a> {
     feed: Feed,
     /// What is still to be computed aside, all workers together.
     backlog: Backlog,
-    /// How far several workers together were said to be, and with which generation.
-    progress_told: BTreeMap<TenantId, (Option<u64>, Progress)>,
     /// When time must be let pass for a tenant, by worker.
     due: BTreeMap<(TenantId, usize), Timestamp>,
     /// The tenants of which nobody was told yet that this changed.
@@ -290,18 +287,16 @@ impl Conductor<'_> {
                 all.done += progress.done;
                 all.total += progress.total;
             }
+            for (tenant, finished) in through.backlog.finished {
+                *backlog.finished.entry(tenant).or_default() += finished;
+            }
+        }
+        for (tenant, progress) in &mut backlog.tenants {
+            let finished = backlog.finished.get(tenant).copied().unwrap_or(0);
+            (progress.done, progress.total) = (progress.done + finished, progress.total + finished);
         }
         if self.peers > 1 {
             changes.sort_unstable_by_key(|change| change.entity_id);
-            // A worker that is through does not tell how much it has done.
-            for (tenant, progress) in &mut backlog.tenants {
-                let generation = self.catalog.tenant(*tenant).and_then(|schema| schema.staging()).map(Staging::generation);
-                let before =
-                    self.progress_told.get(tenant).filter(|(told, before)| *told == generation && before.share() > progress.share());
-                *progress = before.map_or(*progress, |(_, before)| *before);
-                self.progress_told.insert(*tenant, (generation, *progress));
-            }
-            self.progress_told.retain(|tenant, _| backlog.tenants.contains_key(tenant));
         }
         self.indexer.apply(&changes);
         let arranged = Arc::new(Arranged {

@@ -31,6 +31,8 @@ use crate::plan::{Plan, Rank, Round};
 pub(crate) struct Backlog {
     /// By tenant, how much is done and how much there is in all.
     pub(crate) tenants: BTreeMap<TenantId, Progress>,
+    /// How much is done of what all entities have taken up; of tenants that wait for others, too.
+    pub(crate) finished: BTreeMap<TenantId, u64>,
     /// Whether there are cells that nobody is shown any more and that are to be cleared away.
     pub(crate) is_sweeping: bool,
     /// How many entities the last slice was of.
@@ -158,7 +160,7 @@ impl Item {
 #[derive(Default)]
 pub(super) struct Backfill {
     items: BTreeMap<TenantId, Vec<Item>>,
-    /// How many cells and contributions are done of what all entities have taken up, while something is left.
+    /// How many cells and contributions are done of what all entities have taken up, until the next that begins when nothing is left.
     finished: BTreeMap<TenantId, u64>,
     turns: FxHashMap<(AttributeId, Part), Turns>,
     /// By component, in which order the entities of its collection take its cells up.
@@ -198,6 +200,10 @@ impl Backfill {
         gone: &FxHashSet<AttributeId>,
     ) {
         let items = self.items.entry(tenant).or_default();
+        if items.is_empty() && (plan.staged.is_empty() || !begun.is_empty()) {
+            // What went before is shown, or something else begins.
+            self.finished.remove(&tenant);
+        }
         items.retain(|item| !gone.contains(&item.attribute));
         self.turns.retain(|(attribute, _), _| !gone.contains(attribute));
         for (collection, of) in &plan.collections {
@@ -238,7 +244,7 @@ impl Backfill {
     /// Ends a timestamp.
     pub(super) fn finish(&mut self, members: &FxHashMap<CollectionId, Vec<Slot>>, backlog: &SharedBacklog) {
         let sliced = std::mem::take(&mut self.sliced);
-        if self.items.is_empty() && self.sweeps.is_empty() && backlog.borrow().tenants.is_empty() {
+        if self.items.is_empty() && self.sweeps.is_empty() && self.finished.is_empty() && backlog.borrow().tenants.is_empty() {
             *backlog.borrow_mut() = Backlog { sliced, ..Backlog::default() };
             return;
         }
@@ -262,14 +268,14 @@ impl Backfill {
                 true
             });
             if !items.is_empty() {
-                tenants.insert(*tenant, Progress { done: progress.done + *finished, total: progress.total + *finished });
+                tenants.insert(*tenant, progress);
             }
             !items.is_empty()
         });
-        self.finished.retain(|tenant, _| self.items.contains_key(tenant));
         self.orders.retain(|component, _| self.items.values().flatten().any(|item| item.ranked_in == Some(*component)));
         self.sweeps.retain(|(collection, place)| *place < size(collection));
-        *backlog.borrow_mut() = Backlog { tenants, is_sweeping: !self.sweeps.is_empty(), sliced };
+        let (finished, is_sweeping) = (self.finished.clone(), !self.sweeps.is_empty());
+        *backlog.borrow_mut() = Backlog { tenants, finished, is_sweeping, sliced };
     }
 }
 

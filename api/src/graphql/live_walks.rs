@@ -54,9 +54,11 @@ impl Filter {
 
 /// Says of two rows whether the second shows what the first does, whatever cells are computed aside.
 fn sameness(view: &TenantView) -> impl Fn(&Row, &Row) -> bool {
-    let computing: FxHashMap<CollectionId, Vec<AttributeId>> = view
-        .schema
-        .collections()
+    // Mostly nothing is, and then no attribute need be looked at.
+    let collections = view.schema.staging().map(|_| view.schema.collections());
+    let computing: FxHashMap<CollectionId, Vec<AttributeId>> = collections
+        .into_iter()
+        .flatten()
         .map(|collection| (collection.id(), view.schema.computing_cells(collection.id())))
         .filter(|(_, cells)| !cells.is_empty())
         .collect();

@@ -176,15 +176,15 @@ impl State {
         let mut ends: Vec<(AttributeId, EntityId)> = Vec::new();
         for link in links.keys() {
             let targets = |row: &Row| -> FxHashSet<EntityId> { row.entity.values.get(*link).targets().iter().copied().collect() };
-            let after = targets(&change.new);
+            let after = &change.new;
             match &change.old {
                 // All its edges come or go, but for those that count whether it is in sight or not.
-                Some(before) if before.entity.archived != change.new.entity.archived => {
-                    ends.extend(targets(before).union(&after).map(|end| (*link, *end)));
+                Some(before) if before.entity.archived != after.entity.archived => {
+                    ends.extend(targets(before).union(&targets(after)).map(|end| (*link, *end)));
                 }
-                Some(before) if before.entity.values.get(*link) == change.new.entity.values.get(*link) => {}
-                Some(before) => ends.extend(targets(before).symmetric_difference(&after).map(|end| (*link, *end))),
-                None => ends.extend(after.into_iter().map(|end| (*link, end))),
+                Some(before) if before.entity.values.get(*link) == after.entity.values.get(*link) => {}
+                Some(before) => ends.extend(targets(before).symmetric_difference(&targets(after)).map(|end| (*link, *end))),
+                None => ends.extend(targets(after).into_iter().map(|end| (*link, end))),
             }
         }
         for walk in self.by_entity.get(&id).into_iter().flatten() {

@@ -46,8 +46,7 @@ impl Entity {
 
     /// Takes in an order of the holders of a link.
     pub(super) fn set_order(&mut self, link: AttributeId, holders: &[EntityId]) {
-        let order = if holders.is_empty() { Value::Blank } else { Value::list(holders.iter().map(|holder| Value::Link(*holder))) };
-        self.values.set(order_id(link), order);
+        self.values.set(order_id(link), Value::list(holders.iter().map(|holder| Value::Link(*holder))));
     }
 }
 

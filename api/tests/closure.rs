@@ -139,11 +139,8 @@ async fn many_lead_to_one() {
 async fn what_lies_below_is_taken_by_how_deep_it_lies() {
     let api = Api::start().await;
     let tenant = api.tenant("acme").await;
-    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
-    let nodes = tenant.collection(&space, "nodes").await;
+    let nodes = tenant.hierarchy("nodes", "parent", "children").await;
     tenant.attribute(&nodes, "name", json!({ "text": {} })).await;
-    let link = json!({ "collectionId": nodes, "multiple": false, "backlinkKey": "children", "hierarchical": true });
-    tenant.attribute(&nodes, "parent", json!({ "link": link })).await;
     let depth = tenant.attribute(&nodes, "depth", json!({ "formula": { "expression": "0" } })).await;
     tenant.attribute(&nodes, "above", json!({ "lookup": { "link": "parent", "attribute": "depth" } })).await;
     let redefine = "mutation($i: ID!, $d: AttributeDefinition!) { updateAttribute(id: $i, definition: $d) { id } }";

@@ -19,11 +19,8 @@ async fn values(tenant: &Tenant<'_>, id: &str) -> Json {
 async fn a_balance_runs_along_previous() {
     let api = Api::start().await;
     let tenant = api.tenant("acme").await;
-    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
-    let entries = tenant.collection(&space, "entries").await;
+    let entries = tenant.hierarchy("entries", "previous", "next").await;
     tenant.attribute(&entries, "amount", json!({ "number": {} })).await;
-    let link = json!({ "collectionId": entries, "multiple": false, "backlinkKey": "next", "hierarchical": true });
-    tenant.attribute(&entries, "previous", json!({ "link": link })).await;
     let balance = tenant.attribute(&entries, "balance", json!({ "formula": { "expression": "{amount}" } })).await;
     tenant.attribute(&entries, "carried", json!({ "lookup": { "link": "previous", "attribute": "balance" } })).await;
     tenant.ok(REDEFINE, json!({ "i": balance, "d": { "formula": { "expression": "{carried} + {amount}" } } })).await;
@@ -65,11 +62,8 @@ async fn a_balance_runs_along_previous() {
 async fn a_path_has_the_names_above() {
     let api = Api::start().await;
     let tenant = api.tenant("acme").await;
-    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
-    let nodes = tenant.collection(&space, "nodes").await;
+    let nodes = tenant.hierarchy("nodes", "parent", "children").await;
     tenant.attribute(&nodes, "name", json!({ "text": {} })).await;
-    let link = json!({ "collectionId": nodes, "multiple": false, "backlinkKey": "children", "hierarchical": true });
-    tenant.attribute(&nodes, "parent", json!({ "link": link })).await;
     let path = tenant.attribute(&nodes, "path", json!({ "formula": { "expression": "{name}" } })).await;
     tenant.attribute(&nodes, "path_above", json!({ "lookup": { "link": "parent", "attribute": "path" } })).await;
     let formula = json!({ "formula": { "expression": "IF({path_above}, {path_above} & '/' & {name}, {name})" } });

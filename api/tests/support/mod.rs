@@ -95,6 +95,15 @@ impl Tenant<'_> {
         self.id(query, json!({ "c": collection, "v": values })).await
     }
 
+    /// A collection in a space of its own, with a hierarchical link to one other of it, and the backlink.
+    pub(crate) async fn hierarchy(&self, key: &str, link: &str, backlink: &str) -> String {
+        let space = self.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+        let collection = self.collection(&space, key).await;
+        let definition = json!({ "collectionId": collection, "multiple": false, "backlinkKey": backlink, "hierarchical": true });
+        self.attribute(&collection, link, json!({ "link": definition })).await;
+        collection
+    }
+
     /// Customers and orders, linked, with a formula, a lookup and a rollup.
     pub(crate) async fn shop(&self) -> (String, String) {
         let space = self.id("mutation { createSpace(key: \"shop\", name: \"Shop\") { id } }", json!({})).await;

@@ -219,7 +219,7 @@ impl Computation<'_> {
                 Some(error @ Value::Error(_)) => contributions.push(error),
                 Some(value) if !truth(&value) => {}
                 _ => {
-                    let value = crossing.value.map_or(Value::Bool(true), |attribute| crossing.taken(self.cell(source, attribute)));
+                    let value = crossing.value.map_or(Value::Bool(true), |attribute| crossing.contributed(self.cell(source, attribute)));
                     contributions.push(match &crossing.summary {
                         Summary::Collect(collect) => {
                             let columns = collect.columns.iter().map(|column| self.cell(source, *column));

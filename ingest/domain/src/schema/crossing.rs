@@ -220,7 +220,7 @@ impl Crossing {
     }
 
     /// A source's cell as it is contributed.
-    pub fn taken(&self, cell: Value) -> Value {
+    pub fn contributed(&self, cell: Value) -> Value {
         if self.is_of_ranges { range_as_text(cell) } else { cell }
     }
 
@@ -235,7 +235,7 @@ impl Crossing {
             }
         }
         // Without an attribute only its presence counts.
-        let value = self.value.map_or(Value::Bool(true), |attribute| self.taken(cells.cell(attribute)));
+        let value = self.value.map_or(Value::Bool(true), |attribute| self.contributed(cells.cell(attribute)));
         Some(match &self.summary {
             Summary::Collect(collect) => {
                 let columns = collect.columns.iter().map(|column| cells.cell(*column));

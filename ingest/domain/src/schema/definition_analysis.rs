@@ -176,20 +176,13 @@ pub fn takes_ranges(schema: &TenantSchema, attribute: AttributeId, function: &Ro
 /// Whether an attribute holds a range of days, or shows that of one entity.
 fn is_range_of_days(schema: &TenantSchema, id: AttributeId) -> bool {
     let Some(attribute) = schema.attribute(id) else { return false };
-    let mut shown = schema.looked_up(attribute).peekable();
-    while let Some(attribute) = shown.next() {
-        let is_of_many = match &attribute.definition {
-            Definition::Lookup { link_id, .. } => schema.attribute(*link_id).is_none_or(|link| link.definition.is_multiple_link()),
-            _ => false,
-        };
-        if is_of_many {
-            return false;
-        }
-        if shown.peek().is_none() {
-            return matches!(attribute.definition, Definition::DateRange {});
-        }
-    }
-    false
+    let is_range = |shown: &Attribute| matches!(shown.definition, Definition::DateRange {});
+    let is_of_one = |shown: &Attribute| match &shown.definition {
+        Definition::Lookup { link_id, .. } => schema.attribute(*link_id).is_some_and(|link| !link.definition.is_multiple_link()),
+        _ => false,
+    };
+    let mut shown = schema.looked_up(attribute).skip_while(|shown| is_of_one(shown));
+    shown.next().is_some_and(is_range)
 }
 
 /// The formula that is nothing but this function of these attributes.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::str::FromStr;
 
 use decidr_domain::event::{Event, Metadata, Recorded, Stored};
 use decidr_domain::id::{CommandId, EventId, Position, StreamId, TenantId, Version};
@@ -26,13 +27,19 @@ const CHUNKS: [usize; 4] = [128, 32, 8, 1];
 
 const EVENT_COLUMNS: usize = 13;
 
-/// What is read of events. Each column of each row is memory that one thread takes and another gives back, which costs more
-/// than what is in it: the small ones come as one text, and the ids as one blob.
-const READ: &str = "SELECT position || ' ' || version || ' ' || shape || ' ' || recorded_at || ' ' || event_type || ' ' || stream || ' ' || actor, \
-     CAST(tenant || event_id || command_id || causation_id || correlation_id AS BLOB), data FROM events";
+/// An event as it is read, which [`Frames`] takes apart: fields that end with a space, five ids, and two texts of which the
+/// fields say how long they are.
+///
+/// Each column of each row is memory that one thread takes and another gives back, which costs more than what is in it: an
+/// event comes as one column, and many events come as one row.
+const FRAME: &str = "concat(position, ' ', version, ' ', shape, ' ', recorded_at, ' ', event_type, ' ', stream, ' ', octet_length(actor), ' ', \
+     octet_length(data), ' ', tenant || event_id || command_id || causation_id || correlation_id, actor, data)";
+
+/// How many events come as one row when the whole log is read.
+const FRAMES_TOGETHER: Position = 64;
 
 /// How many rows may wait to be decoded.
-const ROWS_AHEAD: usize = 2_048;
+const ROWS_AHEAD: usize = 64;
 
 /// A log in a SQLite file.
 pub struct SqliteLog {
@@ -108,8 +115,8 @@ impl SqliteLog {
 
     /// The events that registered tenants.
     pub async fn tenants(&self) -> Result<Vec<Recorded>, LogError> {
-        let sql = format!("{READ} WHERE event_type = 'TenantRegistered' ORDER BY position");
-        decoded(sqlx::query(AssertSqlSafe(sql)).fetch(&self.readers), "read the tenants").await
+        let sql = format!("SELECT CAST({FRAME} AS BLOB) FROM events WHERE event_type = 'TenantRegistered' ORDER BY position");
+        decoded(sqlx::query(AssertSqlSafe(sql)).fetch(&self.readers), 0, "read the tenants").await
     }
 
     async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, LogError> {
@@ -273,41 +280,81 @@ fn stream(row: &SqliteRow, column: usize) -> Result<StreamId, LogError> {
     name.parse().map_err(|_| LogError::Damaged(format!("`{name}` is not a stream's name")))
 }
 
-/// An event as [`READ`] gives it.
-fn recorded(row: &SqliteRow) -> Result<Recorded, LogError> {
-    let head: &str = row.get(0);
-    let damaged = || LogError::Damaged(format!("the event of `{head}`"));
-    let fields: Vec<&str> = head.splitn(7, ' ').collect();
-    let [position, version, shape, recorded_at, event_type, stream, actor] = fields[..] else { return Err(damaged()) };
-    let position = position.parse().map_err(|_| damaged())?;
-    let stream: StreamId = stream.parse().map_err(|_| damaged())?;
-    let stored = Stored { event_type: event_type.into(), shape: shape.parse().map_err(|_| damaged())?, data: row.get::<&str, _>(2).into() };
-    let event = Event::from_stored(stream.kind, &stored).map_err(|source| LogError::Event { position, source })?;
-    let recorded_at = recorded_at.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok()).ok_or_else(damaged)?;
-    let (ids, rest) = row.get::<&[u8], _>(1).as_chunks::<16>();
-    let ([tenant, event_id, command_id, causation_id, correlation_id], []) = (ids, rest) else { return Err(damaged()) };
-    let metadata = Metadata {
-        event_id: EventId(Uuid::from_bytes(*event_id)),
-        command_id: CommandId(Uuid::from_bytes(*command_id)),
-        causation_id: Uuid::from_bytes(*causation_id),
-        correlation_id: Uuid::from_bytes(*correlation_id),
-        actor: actor.into(),
-        recorded_at,
-    };
-    let (tenant, version) = (TenantId(Uuid::from_bytes(*tenant)), version.parse().map_err(|_| damaged())?);
-    Ok(Recorded { position, stream, version, tenant, event, metadata })
+/// What is left of events that were read as [`FRAME`].
+struct Frames<'a>(&'a [u8]);
+
+impl<'a> Frames<'a> {
+    fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn text(&mut self, length: usize) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes(length)?).ok()
+    }
+
+    /// What ends with a space.
+    fn field(&mut self) -> Option<&'a str> {
+        let field = self.text(self.0.iter().position(|byte| *byte == b' ')?)?;
+        self.bytes(1)?;
+        Some(field)
+    }
+
+    fn number<T: FromStr>(&mut self) -> Option<T> {
+        self.field()?.parse().ok()
+    }
+
+    fn id(&mut self) -> Option<Uuid> {
+        Uuid::from_slice(self.bytes(size_of::<Uuid>())?).ok()
+    }
+
+    /// The circumstances of the next event, and how it is stored.
+    fn next(&mut self) -> Option<(Head, Stored<'a>)> {
+        let (position, version, shape) = (self.number()?, self.number()?, self.number()?);
+        let recorded_at = Timestamp::from_microsecond(self.number()?).ok()?;
+        let (event_type, stream) = (self.field()?, self.number()?);
+        let (actor, data) = (self.number()?, self.number()?);
+        let (tenant, event_id, command_id) = (TenantId(self.id()?), EventId(self.id()?), CommandId(self.id()?));
+        let (causation_id, correlation_id) = (self.id()?, self.id()?);
+        let actor = self.text(actor)?.into();
+        let metadata = Metadata { event_id, command_id, causation_id, correlation_id, actor, recorded_at };
+        let stored = Stored { event_type: event_type.into(), shape, data: self.text(data)?.into() };
+        Some((Head { position, stream, version, tenant, metadata }, stored))
+    }
 }
 
-/// Decodes events while more are read.
+/// An event but for what happened.
+struct Head {
+    position: Position,
+    stream: StreamId,
+    version: Version,
+    tenant: TenantId,
+    metadata: Metadata,
+}
+
+/// Decodes events, about so many, while more are read.
 async fn decoded(
     mut rows: impl Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin,
+    count: usize,
     operation: &'static str,
 ) -> Result<Vec<Recorded>, LogError> {
-    let mut events = Vec::new();
+    let mut events: Vec<Recorded> = Vec::with_capacity(count);
     while let Some(row) = rows.try_next().await.map_err(storage(operation))? {
-        events.push(recorded(&row)?);
+        let mut frames = Frames(row.try_get(0).map_err(storage(operation))?);
+        while !frames.0.is_empty() {
+            let damaged = || LogError::Damaged(format!("what comes after {} cannot be read", place(&events)));
+            let (Head { position, stream, version, tenant, metadata }, stored) = frames.next().ok_or_else(damaged)?;
+            let event = Event::from_stored(stream.kind, &stored).map_err(|source| LogError::Event { position, source })?;
+            events.push(Recorded { position, stream, version, tenant, event, metadata });
+        }
     }
     Ok(events)
+}
+
+/// Where the last of these events is.
+fn place(events: &[Recorded]) -> String {
+    events.last().map_or_else(|| "where it was read from".to_owned(), |event| format!("position {}", event.position))
 }
 
 impl EventLog for SqliteLog {
@@ -324,17 +371,30 @@ impl EventLog for SqliteLog {
 
     fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> LogFuture<'_, Vec<Recorded>> {
         Box::pin(async move {
-            let sql = format!("{READ} WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?");
+            let sql = format!("SELECT CAST({FRAME} AS BLOB) FROM events WHERE stream = ? AND version >= ? ORDER BY version LIMIT ?");
             let query = sqlx::query(AssertSqlSafe(sql)).bind(stream.to_string()).bind(i64::from(from)).bind(limit as i64);
-            decoded(query.fetch(&self.readers), "read a stream").await
+            decoded(query.fetch(&self.readers), 0, "read a stream").await
         })
     }
 
     fn read_all(&self, after: Position, limit: usize) -> LogFuture<'_, Vec<Recorded>> {
         Box::pin(async move {
-            let sql = format!("{READ} WHERE position > ? ORDER BY position LIMIT ?");
-            let query = sqlx::query(AssertSqlSafe(sql)).bind(after as i64).bind(limit as i64);
-            decoded(query.fetch(&self.readers), "read the log").await
+            let last = after.saturating_add(limit as Position).min(*self.head.borrow());
+            if last <= after {
+                return Ok(Vec::new());
+            }
+            // Events that are together in the table are aggregated in the order of their keys, which is checked below.
+            let sql = format!(
+                "WITH RECURSIVE pages (first) AS (SELECT ?1 UNION ALL SELECT first + {FRAMES_TOGETHER} FROM pages WHERE first + {FRAMES_TOGETHER} <= ?2) \
+                 SELECT (SELECT CAST(group_concat({FRAME}, '') AS BLOB) FROM events \
+                 WHERE position BETWEEN first AND min(first + {FRAMES_TOGETHER} - 1, ?2)) FROM pages"
+            );
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(after as i64 + 1).bind(last as i64);
+            let events = decoded(query.fetch(&self.readers), (last - after) as usize, "read the log").await?;
+            match (after + 1..=last).zip(&events).find(|(position, event)| *position != event.position) {
+                None if events.len() as u64 == last - after => Ok(events),
+                _ => Err(LogError::Damaged(format!("it does not have each event from {} to {last} in its place", after + 1))),
+            }
         })
     }
 

@@ -5,7 +5,7 @@
 //! and subtracting are exact in any order, and are rounded once, when shown.
 
 use ethnum::I256;
-use num_bigint::BigInt;
+use num_bigint::{BigInt, Sign};
 pub use rust_decimal::Decimal;
 
 /// The scale of the accumulator: the most decimal places that a [`Decimal`] has.
@@ -144,6 +144,78 @@ impl ExactMean {
     }
 }
 
+/// A fraction of whole numbers: what is computed with decimals by `+`, `-`, `*` and `/`, without rounding.
+///
+/// One whose terms need more than [`ExactFraction::BITS_MAX`] bits is rounded to a decimal, so that each step takes bounded
+/// time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExactFraction {
+    numerator: BigInt,
+    /// Above 0.
+    denominator: BigInt,
+}
+
+impl From<Decimal> for ExactFraction {
+    fn from(number: Decimal) -> Self {
+        Self { numerator: BigInt::from(number.mantissa()), denominator: BigInt::from(POWERS[number.scale() as usize]) }
+    }
+}
+
+impl ExactFraction {
+    /// How many bits a term may take: those of twenty decimals with all their digits.
+    pub const BITS_MAX: u64 = 2_048;
+
+    /// Whether it is zero.
+    pub fn is_zero(&self) -> bool {
+        self.numerator == BigInt::ZERO
+    }
+
+    /// With the other sign.
+    pub fn negated(&self) -> Self {
+        Self { numerator: -&self.numerator, denominator: self.denominator.clone() }
+    }
+
+    /// The sum; `None` if it is too large.
+    pub fn plus(&self, other: &Self) -> Option<Self> {
+        if self.denominator == other.denominator {
+            return Self::of(&self.numerator + &other.numerator, self.denominator.clone());
+        }
+        let numerator = &self.numerator * &other.denominator + &other.numerator * &self.denominator;
+        Self::of(numerator, &self.denominator * &other.denominator)
+    }
+
+    /// The product; `None` if it is too large.
+    pub fn times(&self, other: &Self) -> Option<Self> {
+        Self::of(&self.numerator * &other.numerator, &self.denominator * &other.denominator)
+    }
+
+    /// The quotient; `None` if it is too large, or by zero.
+    pub fn over(&self, other: &Self) -> Option<Self> {
+        let (numerator, denominator) = (&self.numerator * &other.denominator, &self.denominator * &other.numerator);
+        match denominator.sign() {
+            Sign::Plus => Self::of(numerator, denominator),
+            Sign::Minus => Self::of(-numerator, -denominator),
+            Sign::NoSign => None,
+        }
+    }
+
+    /// As a decimal, rounded half to even; `None` if it is too large for one.
+    pub fn total(&self) -> Option<Decimal> {
+        let magnitude = BigInt::from(self.numerator.magnitude().clone()) * BigInt::from(10).pow(2 * SCALE);
+        let mut total = rounded(&magnitude, &self.denominator)?;
+        total.set_sign_negative(self.numerator < BigInt::ZERO && !total.is_zero());
+        Some(total)
+    }
+
+    fn of(numerator: BigInt, denominator: BigInt) -> Option<Self> {
+        let fraction = Self { numerator, denominator };
+        match fraction.numerator.bits().max(fraction.denominator.bits()) > Self::BITS_MAX {
+            true => fraction.total().map(Self::from),
+            false => Some(fraction),
+        }
+    }
+}
+
 /// A fraction that is not negative, in units of 10⁻⁵⁶, as a decimal rounded half to even.
 fn rounded(numerator: &BigInt, denominator: &BigInt) -> Option<Decimal> {
     let mut divisor = denominator * BigInt::from(10).pow(SCALE);
@@ -203,6 +275,20 @@ mod tests {
             for n in &numbers { sum.add(*n); }
             for n in numbers.iter().rev() { sum.subtract(*n); }
             prop_assert_eq!(sum.total(), Some(base.normalize()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fractions_go_there_and_back(a in decimal(), b in decimal(), c in decimal()) {
+            let [a, b, c] = [a, b, c].map(|number| number.normalize());
+            let [x, y, z] = [a, b, c].map(ExactFraction::from);
+            prop_assert_eq!(x.total(), Some(a));
+            prop_assert_eq!(x.plus(&y).unwrap().plus(&y.negated()).unwrap().total(), Some(a));
+            if !y.is_zero() && !z.is_zero() {
+                prop_assert_eq!(x.over(&y).unwrap().times(&y).unwrap().total(), Some(a));
+                prop_assert_eq!(x.times(&z).unwrap().over(&y).unwrap().over(&z).unwrap().times(&y).unwrap().total(), Some(a));
+            }
         }
     }
 

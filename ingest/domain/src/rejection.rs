@@ -163,6 +163,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Rejection> {
     if name.trim().is_empty() {
         return Err(Rejection::InvalidInput("a name cannot be empty".into()));
     }
+    if name.contains(char::is_control) {
+        return Err(Rejection::InvalidInput("a name has no control characters, as line ends".into()));
+    }
     if name.len() > NAME_LENGTH_MAX {
         return Err(Rejection::TooLarge(format!("a name has {NAME_LENGTH_MAX} bytes at most, and this one has {}", name.len())));
     }

@@ -315,6 +315,14 @@ fn what_many_entities_must_be_looked_at_for_is_computed_aside() {
     let mut small = World::library();
     small.accepts(change(20, DefinitionInput::number()), &["AttributeDefinitionChanged"]);
     assert!(!small.staged);
+    // So is what takes long for each of a few.
+    small.size = 1_000;
+    let pairs =
+        "COUNTALL(FILTER(SPLIT(REPT(\"a,\", 99), \",\"), COUNTALL(FILTER(SPLIT(REPT(\"a,\", 99), \",\"), value = \"a\")) > {pages}))";
+    for (definition, staged) in [(formula("{pages} * 4"), false), (formula(pairs), true)] {
+        small.accepts(change(24, definition), &["AttributeDefinitionChanged"]);
+        assert_eq!(small.staged, staged);
+    }
 }
 
 #[test]

@@ -107,6 +107,88 @@ fn arithmetic_is_exact() {
 }
 
 #[test]
+fn what_is_made_of_quotients_is_rounded_once() {
+    for (formula, expected) in [
+        ("1/3*3 = 1", "true"),
+        ("1/3 + 1/3 + 1/3", "1"),
+        ("INT(-(2/3)*3)", "-2"),
+        ("-(1/3)", "-0.3333333333333333333333333333"),
+        ("{a}/49*{a}", "1"),
+        ("MOD(1/7*7, 1)", "0"),
+        ("10/3", "3.3333333333333333333333333333"),
+        ("2 - 1/3 - 5/3", "0"),
+        ("1/(1/3)", "3"),
+        ("POWER(2, 90)/7*7 = POWER(2, 90)", "true"),
+        ("1/3*{nothing}", "0"),
+        ("{digits}/3*3", "12.5"),
+        ("1/3*3 & \"\"", "1"),
+        ("1/3/{nothing}", "#div0"),
+        ("1/(1/3-1/3)", "#div0"),
+        ("{broken}/3*3", "#div0"),
+        ("{word}/3*3", "#value"),
+        ("10000000000000000000000000000/3*30", "#range"),
+        // In between there is more room than in a cell.
+        ("10000000000000000000000000000/3*30/100", "1000000000000000000000000000"),
+    ] {
+        check(formula, expected);
+    }
+    let chain = format!("1/3{}", "*{a}/{a}".repeat(100));
+    assert_eq!(evaluate(&format!("{chain}*3 = 1")), Value::from(true), "so long a chain is rounded on the way, and not noticeably");
+    let tower = format!("1/3{}", "*10000000000000000000000000000".repeat(200));
+    assert!(matches!(evaluate(&tower), Value::Error(error) if error.kind == ErrorKind::Range));
+}
+
+#[test]
+fn texts_among_numbers_and_dates() {
+    for (formula, expected) in [
+        ("MAX({day}, \"2025-01-01\")", "2025-01-01"),
+        ("MIN(\"2025-01-01\", {day})", "2024-01-31"),
+        ("MAX({day}, \"no date\")", "2024-01-31"),
+        ("SUMIF({numbers}, \">1\", {numbers})", "5"),
+        ("LARGE({unlinked}, 1)", "#range"),
+        ("VALUE(\"1,234,567.5\")", "1234567.5"),
+        ("VALUE(\"1,,2\")", "#value"),
+        ("VALUE(\"1.2,3\")", "#value"),
+        ("VALUE(\",5\")", "#value"),
+        ("VALUE(\"5,\")", "#value"),
+        ("DATETIME_PARSE(\"Sat Mar 4 2017\", \"ddd MMM D YYYY\") = DATETIME_PARSE(\"2017-03-04\")", "true"),
+        ("DATETIME_PARSE(\"Saturday, 4 March 2017\", \"dddd, D MMMM YYYY\") = DATETIME_PARSE(\"2017-03-04\")", "true"),
+        ("DATETIME_PARSE(\"Mon Mar 4 2017\", \"ddd MMM D YYYY\")", "#value"),
+    ] {
+        check(formula, expected);
+    }
+}
+
+#[test]
+fn functions_of_other_products_are_told_by_what_to_write_instead() {
+    for (formula, advice) in [("RAND()", "nothing is random"), ("SUBSTR(\"a\", 1)", "MID takes"), ("EDATE({day}, 1)", "DATEADD adds")] {
+        let message = try_evaluate(formula).unwrap_err().message;
+        assert!(message.contains(advice), "{message}");
+    }
+    assert!(functions::ALIASES.iter().all(|(_, name)| functions::find(name).is_some_and(|function| function.name == *name)));
+}
+
+#[test]
+fn what_takes_long_is_foreseen() {
+    let work = |text: &str| Expression::from_user(text, &Row::example()).unwrap().1.work();
+    let items = "SPLIT(REPT('a,', 999), ',')";
+    for (formula, range) in [
+        ("{a} + 1".to_owned(), 1..100),
+        ("IF({yes}, {word} & ': ' & {digits}, UPPER({word}))".into(), 10..300),
+        ("COUNTALL(FILTER({numbers}, value > 1))".into(), 10..1_000),
+        ("REGEX_MATCH({word}, 'x+')".into(), 500..5_000),
+        (format!("COUNTALL(FILTER({items}, value = {{word}}))"), 5_000..1_000_000),
+        (format!("COUNTALL(FILTER({items}, COUNTALL(FILTER({items}, value = 'a')) > 1))"), 1_000_000..u64::MAX),
+        (format!("LET(s, {{word}}, {} LEN(s))", "s, s & s, ".repeat(20)), 1_000_000..u64::MAX),
+    ] {
+        let work = work(&formula);
+        assert!(range.contains(&work), "{formula}: {work}");
+    }
+    let tower = format!("LET(s, {{word}}, {} LEN(s))", "s, s & s, ".repeat(100));
+    assert!(work(&tower) > 1_000_000, "it ends where numbers do");
+}
+
+#[test]
 fn a_box_that_was_never_ticked_is_not_ticked() {
     for (text, expected) in [
         ("{unticked} = FALSE()", "true"),
@@ -531,6 +613,10 @@ fn regular_expressions_are_those_of_re2() {
         (r"REGEX_MATCH('x', '\bx\b')", "true"),
         (r"REGEX_MATCH('a.b', '\Qa.b\E')", "true"),
         (r"REGEX_MATCH('é', '[[:alpha:]]')", "false"),
+        (r"REGEX_REPLACE('Zoë 1', '\p{L}+', '<$&>')", "<Zoë> 1"),
+        (r"REGEX_REPLACE('aΩ', '\p{Greek}|\x{61}', '.')", ".."),
+        (r"REGEX_EXTRACT('12é', '\P{N}')", "é"),
+        (r"REGEX_REPLACE('{é}', '[{\p{L}}]', '.')", "..."),
     ] {
         check(text, expected);
     }

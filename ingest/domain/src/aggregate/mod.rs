@@ -47,6 +47,9 @@ pub struct Facts<'a> {
 /// From how many entities on what follows from a definition is computed aside: fewer are done within a few milliseconds.
 const STAGED_FROM: u64 = 4_000;
 
+/// From how many steps on it is computed aside, however few the entities are.
+const WORK_STAGED_FROM: u64 = 2_000_000;
+
 impl<'a> Facts<'a> {
     /// The schema of the tenant on whose behalf a command runs.
     pub(crate) fn tenant(&self, id: TenantId) -> Result<&'a Arc<TenantSchema>, crate::rejection::Rejection> {
@@ -55,6 +58,7 @@ impl<'a> Facts<'a> {
 
     /// Whether many entities must be looked at if an attribute gets this definition, or goes.
     pub(crate) fn is_large(&self, schema: &TenantSchema, home: CollectionId, id: AttributeId, definition: Option<&Definition>) -> bool {
-        schema.touched_by(home, id, definition).into_iter().map(self.sizes).fold(0, u64::saturating_add) >= STAGED_FROM
+        let entities = schema.touched_by(home, id, definition).into_iter().map(self.sizes).fold(0, u64::saturating_add);
+        entities >= STAGED_FROM || entities.saturating_mul(schema.work_of(home, id, definition)) >= WORK_STAGED_FROM
     }
 }

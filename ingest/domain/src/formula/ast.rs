@@ -104,6 +104,11 @@ impl Operator {
         matches!(self, Operator::Join | Operator::And | Operator::Or)
     }
 
+    /// Whether it makes a fraction of two fractions.
+    pub(super) fn is_of_fractions(self) -> bool {
+        matches!(self, Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide)
+    }
+
     /// How tightly it binds; all operators group from the left. Unary minus binds tighter than any.
     pub fn precedence(self) -> u8 {
         use Operator::*;

@@ -7,6 +7,7 @@ use super::cells::MODIFIED;
 use super::coerce::truth;
 use super::eval::{Expr, Program};
 use super::functions::{self, Call, Function, Kind};
+use super::outcome::excerpt;
 use super::time::exact_if_it_flips;
 use super::types::Type;
 use super::{FormulaError, FormulaErrorKind, Span, did_you_mean};
@@ -105,14 +106,19 @@ impl Checker<'_> {
             NodeKind::Attribute(name) => self.attribute(name, node.span, false),
             NodeKind::Variable(name) => {
                 let known = self.variables.iter().rposition(|(known, _)| known.eq_ignore_ascii_case(name));
-                let place =
-                    known.ok_or_else(|| FormulaError::new(FormulaErrorKind::Syntax, node.span, format!("`{name}` is not known here")))?;
+                let place = known.ok_or_else(|| {
+                    FormulaError::new(FormulaErrorKind::Syntax, node.span, format!("`{}` is not known here", excerpt(name)))
+                })?;
                 Ok((Expr::Variable(place), self.variables[place].1.clone()))
             }
             NodeKind::Negate(operand) => {
                 let (expr, ty) = self.node(operand)?;
                 expect_number(&ty, "-", operand.span)?;
-                Ok((Expr::Negate(Box::new(expr), node.span), Type::Number))
+                let expr = match expr {
+                    Expr::Fraction(inner) => Expr::Fraction(Box::new(Expr::Negate(inner, node.span))),
+                    other => Expr::Negate(Box::new(other), node.span),
+                };
+                Ok((expr, Type::Number))
             }
             NodeKind::Binary(operator, left, right) => self.binary(*operator, left, right),
             NodeKind::Call(name, arguments) if name == HOST => match &arguments[..] {
@@ -169,7 +175,7 @@ impl Checker<'_> {
             Resolved::Unknown => {
                 let names = attributes.names();
                 let hint = did_you_mean(name, names.iter().map(String::as_str)).map(|near| format!("; did you mean {{{near}}}?"));
-                let message = format!("unknown attribute {{{name}}}{}", hint.unwrap_or_default());
+                let message = format!("unknown attribute {{{}}}{}", excerpt(name), hint.unwrap_or_default());
                 Err(FormulaError::new(FormulaErrorKind::UnknownAttribute, span, message))
             }
         }
@@ -195,6 +201,12 @@ impl Checker<'_> {
             Power | Multiply | Divide | Modulo | Add | Subtract => {
                 expect_number(&left_type, operator.symbol(), left.span)?;
                 expect_number(&right_type, operator.symbol(), right.span)?;
+                // What is not known to be no text may be joined.
+                let may_join = operator == Add && (*left_type.item() == Type::Any || *right_type.item() == Type::Any);
+                if operator.is_of_fractions() && !may_join && (goes_on_with_quotient(&l) || goes_on_with_quotient(&r)) {
+                    let chain = Expr::Binary(operator, Box::new((without_rounding(l), without_rounding(r))), span);
+                    return Ok((Expr::Fraction(Box::new(chain)), Type::Number));
+                }
                 (operator, Type::Number)
             }
             Equal | NotEqual => {
@@ -243,8 +255,13 @@ impl Checker<'_> {
 
     fn call(&mut self, name: &str, arguments: &[Node], span: Span) -> Result<(Expr, Type), FormulaError> {
         let Some(function) = functions::find(name) else {
-            let hint = did_you_mean(name, functions::all().map(|f| f.name)).map(|near| format!("; did you mean {near}?"));
-            return Err(FormulaError::new(FormulaErrorKind::Type, span, format!("unknown function {name}{}", hint.unwrap_or_default())));
+            let near = || did_you_mean(name, functions::all().map(|f| f.name)).map(|near| format!("; did you mean {near}?"));
+            let hint = functions::advice(name).map(|advice| format!("; {advice}")).or_else(near);
+            return Err(FormulaError::new(
+                FormulaErrorKind::Type,
+                span,
+                format!("unknown function {}{}", excerpt(name), hint.unwrap_or_default()),
+            ));
         };
         expect_count(function, arguments.len(), span)?;
         self.is_timed |= functions::TIMED.contains(&function.name);
@@ -319,6 +336,22 @@ fn may_be_unticked(expr: &Expr, ty: &Type) -> bool {
 /// which cell is compared.
 fn may_be_false(expr: &Expr, ty: &Type) -> bool {
     matches!(ty, Type::Bool | Type::Number) && !matches!(expr, Expr::Constant(value) if truth(value))
+}
+
+/// Whether it is a quotient, or made of one, that would be rounded before it is calculated with.
+fn goes_on_with_quotient(expr: &Expr) -> bool {
+    match expr {
+        Expr::Fraction(_) | Expr::Binary(Operator::Divide, ..) => true,
+        Expr::Negate(operand, _) => goes_on_with_quotient(operand),
+        _ => false,
+    }
+}
+
+fn without_rounding(expr: Expr) -> Expr {
+    match expr {
+        Expr::Fraction(inner) => *inner,
+        other => other,
+    }
 }
 
 /// True or false, and never blank.

@@ -192,6 +192,8 @@ struct Said {
     iso_year: Option<i16>,
     iso_week: Option<i8>,
     weekday: Option<i8>,
+    /// The days of the week that a name may mean, Sunday being the first; none if it is not said, or by a name that is not known.
+    weekdays_named: Vec<usize>,
     hour: Option<i8>,
     hours: Hours,
     minute: i8,
@@ -201,6 +203,30 @@ struct Said {
     day_part: Vec<Range<u16>>,
     offset: Option<i32>,
     instant: Option<Timestamp>,
+}
+
+/// The days of the week, Sunday being the first, whose name the text begins with, in this language or in English; those of the
+/// longest such name.
+fn weekdays_in(locale: Locale, text: &str) -> Vec<usize> {
+    let text = text.to_lowercase();
+    let (mut found, mut longest) = (Vec::new(), 0);
+    for of in [locale, Locale::english()] {
+        for names in [of.days(), of.days_short(), of.days_min()] {
+            for (day, name) in names.iter().enumerate() {
+                let name = name.to_lowercase();
+                let name = name.trim_end_matches('.');
+                if !text.starts_with(name) || name.len() < longest {
+                    continue;
+                }
+                if name.len() > longest {
+                    found.clear();
+                    longest = name.len();
+                }
+                found.push(day);
+            }
+        }
+    }
+    found
 }
 
 /// The instant that `written` shows by this format.
@@ -294,7 +320,10 @@ impl Said {
                 self.day_of_year = Some(i16::try_from(n).ok()?);
                 rest = left;
             }
-            "dddd" | "ddd" | "dd" => rest = text.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == '-'),
+            "dddd" | "ddd" | "dd" => {
+                self.weekdays_named = weekdays_in(locale, text);
+                rest = text.trim_start_matches(|c: char| c.is_alphabetic() || c == '.' || c == '-');
+            }
             "HH" | "H" => (self.hour, self.hours) = (Some(small(2, 0..=24)?), Hours::FromZero),
             "kk" | "k" => (self.hour, self.hours) = (Some(small(2, 0..=24)?), Hours::FromOne),
             "hh" | "h" => (self.hour, self.hours) = (Some(small(2, 0..=23)?), Hours::OfHalf),
@@ -374,6 +403,10 @@ impl Said {
             )
             .ok()?,
         };
+        let weekday = usize::from(date.weekday().to_sunday_zero_offset().unsigned_abs());
+        if !self.weekdays_named.is_empty() && !self.weekdays_named.contains(&weekday) {
+            return None;
+        }
         let date = if self.hour == Some(24) && self.hours == Hours::FromZero { date.tomorrow().ok()? } else { date };
         let at = date.to_datetime(civil::Time::new(hour, self.minute, self.second, self.nanosecond).ok()?);
         match self.offset {

@@ -17,6 +17,7 @@ use super::locale::Locale;
 use super::outcome::{Outcome, error};
 use super::time;
 use super::types::Type;
+use crate::exact::ExactFraction;
 use crate::id::AttributeId;
 use crate::schema::Conversion;
 use crate::value::{ErrorKind, ErrorValue, Value};
@@ -79,6 +80,9 @@ pub enum Expr {
     Variable(usize),
     /// Something in which the time is known to the millisecond.
     Exact(Box<Expr>),
+    /// Sums, differences, products and quotients of numbers, computed as one fraction that is rounded at the end: a third
+    /// times three is one.
+    Fraction(Box<Expr>),
     /// The number with the other sign.
     Negate(Box<Expr>, Span),
     /// An operator between two operands.
@@ -104,7 +108,7 @@ impl Expr {
             | Expr::Links { .. }
             | Expr::Converted(_)
             | Expr::Variable(_) => false,
-            Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => operand.has(is_meant),
+            Expr::Exact(operand) | Expr::Fraction(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => operand.has(is_meant),
             Expr::Binary(_, operands, _) => operands.0.has(is_meant) || operands.1.has(is_meant),
             Expr::Call(_, arguments, _) | Expr::Lazy(_, arguments, _) => arguments.iter().any(|argument| argument.has(is_meant)),
         };
@@ -130,6 +134,7 @@ impl Expr {
             Expr::Constant(_) | Expr::Links { .. } | Expr::Converted(_) | Expr::Variable(_) => self.clone(),
             Expr::Lazy(function, ..) if is_of_writing(function) => self.clone(),
             Expr::Exact(operand) => Expr::Exact(Box::new(operand.with_cells(cells))),
+            Expr::Fraction(operand) => Expr::Fraction(Box::new(operand.with_cells(cells))),
             Expr::Listed(operand) => Expr::Listed(Box::new(operand.with_cells(cells))),
             Expr::Negate(operand, span) => Expr::Negate(Box::new(operand.with_cells(cells)), *span),
             Expr::Binary(operator, operands, span) => {
@@ -146,8 +151,9 @@ fn is_of_writing(function: &Function) -> bool {
     matches!(function.name, "LAST_MODIFIED_TIME" | "LAST_MODIFIED_BY")
 }
 
-/// The steps that one evaluation may take, each an operation on one value or one item of a list.
-const STEPS_MAX: u32 = 1_000_000;
+/// The steps that one evaluation may take, each an operation on one value or one item of a list: a few milliseconds, for while
+/// one cell is computed all others wait.
+const STEPS_MAX: u32 = 250_000;
 
 impl Program {
     /// The same with other ids of cells.
@@ -248,6 +254,10 @@ impl<'a> Evaluation<'a> {
                 self.context = coarse;
                 outcome
             }
+            Expr::Fraction(operand) => {
+                let fraction = self.fraction(operand)?;
+                fraction.total().map(Value::number).ok_or_else(|| too_large("/"))
+            }
             Expr::Negate(operand, span) => {
                 let operand = self.expr(operand)?;
                 self.at(*span, number(&operand).map(|n| Value::number(-n)))
@@ -264,6 +274,30 @@ impl<'a> Evaluation<'a> {
                     Call::Strict(_) | Call::Dated(_) => Err(misplaced(function)),
                 };
                 self.at(*span, outcome)
+            }
+        }
+    }
+
+    /// The value of what lies within an [`Expr::Fraction`].
+    fn fraction(&mut self, expr: &Expr) -> Outcome<ExactFraction> {
+        self.step(1)?;
+        match expr {
+            Expr::Negate(operand, _) => Ok(self.fraction(operand)?.negated()),
+            Expr::Binary(operator, operands, span) if operator.is_of_fractions() => {
+                let (left, right) = (self.fraction(&operands.0)?, self.fraction(&operands.1)?);
+                let result = match operator {
+                    Operator::Add => left.plus(&right),
+                    Operator::Subtract => left.plus(&right.negated()),
+                    Operator::Multiply => left.times(&right),
+                    _ if right.is_zero() => return self.at(*span, Err(divided_by_zero())),
+                    _ => left.over(&right),
+                };
+                self.at(*span, result.ok_or_else(|| too_large(operator.symbol())))
+            }
+            other => {
+                let value = self.expr(other)?;
+                self.step(weight(&value))?;
+                number(&value).map(ExactFraction::from)
             }
         }
     }
@@ -336,7 +370,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Keeps the innermost place of an error.
-    fn at(&mut self, span: Span, outcome: Outcome) -> Outcome {
+    fn at<T>(&mut self, span: Span, outcome: Outcome<T>) -> Outcome<T> {
         if outcome.is_err() && self.failed_at.is_none() {
             self.failed_at = Some(span);
         }
@@ -346,7 +380,7 @@ impl<'a> Evaluation<'a> {
 
 /// How many steps it takes to look at a value, beside the one for the operation: as many as a list has items, and one for
 /// so many bytes of a text.
-fn weight(value: &Value) -> usize {
+pub(super) fn weight(value: &Value) -> usize {
     const BYTES_PER_STEP: usize = 32;
     match value {
         Value::List(items) => items.len(),
@@ -403,7 +437,7 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Outcome {
                 Add => a.checked_add(b),
                 Subtract => a.checked_sub(b),
                 Multiply => a.checked_mul(b),
-                Divide | Modulo if b.is_zero() => return Err(error(ErrorKind::Div0, "division by zero")),
+                Divide | Modulo if b.is_zero() => return Err(divided_by_zero()),
                 Divide => a.checked_div(b),
                 Modulo => modulo(a, b),
                 _ => return power(a, b).map(Value::number),
@@ -411,6 +445,10 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Outcome {
             Value::number(result.ok_or_else(|| too_large(operator.symbol()))?)
         }
     })
+}
+
+fn divided_by_zero() -> Arc<ErrorValue> {
+    error(ErrorKind::Div0, "division by zero")
 }
 
 /// The error of a result for which a number has no room.

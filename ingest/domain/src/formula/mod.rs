@@ -23,6 +23,7 @@ pub mod reference;
 mod time;
 pub mod token;
 pub mod types;
+mod work;
 
 pub use cells::{At, Cells, MODIFIED};
 pub use check::{Attributes, Resolved, Scope, Variable, check};

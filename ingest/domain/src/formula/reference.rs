@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::ast::escaped;
-use super::functions::FAMILIES;
+use super::functions::{ALIASES, FAMILIES};
 use crate::value::Value;
 
 /// A value as the reference shows it: text in quotes, lists in brackets, an error by its kind.
@@ -27,6 +27,8 @@ pub fn markdown() -> String {
     let mut out = LANGUAGE.to_owned();
     let fields: Vec<_> = FIELDS.iter().map(|(name, value)| format!("`{{{name}}}` is `{value}`")).collect();
     let _ = write!(out, "\n## Functions\n\nIn the examples {}.\n", fields.join(", "));
+    let aliases: Vec<_> = ALIASES.iter().map(|(alias, name)| format!("{alias} is {name}")).collect();
+    let _ = writeln!(out, "Other names are known too: {}.", aliases.join(", "));
     for (heading, functions) in FAMILIES {
         let _ = write!(out, "\n### {heading}\n");
         for function in *functions {

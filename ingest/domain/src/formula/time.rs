@@ -83,7 +83,7 @@ fn trend(expr: &Expr) -> Trend {
         Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Links { .. } | Expr::Converted(_) => Trend::Fixed,
         // What it stands for is not at hand here.
         Expr::Variable(_) => Trend::Any,
-        Expr::Exact(inner) | Expr::Listed(inner) => trend(inner),
+        Expr::Exact(inner) | Expr::Fraction(inner) | Expr::Listed(inner) => trend(inner),
         Expr::Negate(operand, _) => trend(operand).reversed(),
         Expr::Binary(operator, operands, _) => {
             let (left, right) = (trend(&operands.0), trend(&operands.1));
@@ -136,7 +136,7 @@ fn of_call(function: &Function, arguments: &[Expr]) -> Trend {
 fn each_unsteady<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match expr {
         Expr::Constant(_) | Expr::Attribute(_) | Expr::HostAttribute(_) | Expr::Links { .. } | Expr::Converted(_) | Expr::Variable(_) => {}
-        Expr::Exact(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => each_unsteady(operand, visit),
+        Expr::Exact(operand) | Expr::Fraction(operand) | Expr::Listed(operand) | Expr::Negate(operand, _) => each_unsteady(operand, visit),
         Expr::Binary(_, operands, _) => {
             each_unsteady(&operands.0, visit);
             each_unsteady(&operands.1, visit);
@@ -220,7 +220,7 @@ impl Search<'_> {
                 minute().into_iter().chain(least(arguments)).min()
             }
             expr if trend(expr).is_one_way() => self.first_other(expr, MINUTE),
-            Expr::Negate(operand, _) => self.next(operand),
+            Expr::Fraction(operand) | Expr::Negate(operand, _) => self.next(operand),
             Expr::Binary(_, operands, _) => self.next(&operands.0).into_iter().chain(self.next(&operands.1)).min(),
             Expr::Call(_, arguments, _) | Expr::Lazy(_, arguments, _) => least(arguments),
         }

@@ -41,6 +41,17 @@ pub struct Analyzed {
     pub component: Option<Arc<Component>>,
 }
 
+impl Analyzed {
+    /// About how many steps it takes to compute one of its cells.
+    pub(crate) fn work(&self) -> u64 {
+        match &self.compute {
+            Compute::Stored | Compute::Broken(_) => 0,
+            Compute::Formula(program) => program.work(),
+            Compute::Crossing(crossing) => crossing.work(),
+        }
+    }
+}
+
 /// Attributes of one collection that depend on one another along hierarchical self-links. Their cells are computed
 /// from entity to entity within a timestamp, until nothing changes; those of entities that the links lead back to hold an
 /// error.

@@ -29,6 +29,20 @@ pub struct Crossing {
     pub summary: Summary,
 }
 
+impl Crossing {
+    /// About how many steps its formulas take.
+    pub(crate) fn work(&self) -> u64 {
+        let of_summary = match &self.summary {
+            Summary::Collect(collect) => {
+                let finish = if let Finish::Formula(program) = &collect.finish { program.work_over_values() } else { 0 };
+                finish.saturating_add(collect.filter.as_ref().map_or(0, Program::work))
+            }
+            _ => 0,
+        };
+        of_summary.saturating_add(self.filter.as_ref().map_or(0, Program::work))
+    }
+}
+
 /// Which end of a link the host of a crossing is. Both name the link's own attribute, never the backlink's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {

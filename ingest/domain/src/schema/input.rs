@@ -13,6 +13,7 @@ use crate::aggregate::entity::{TARGETS_MAX, link_value};
 use crate::aggregate::format::{NumberFormat, TextFormat, seconds};
 use crate::formula::dates;
 use crate::formula::functions::rounding::half_up;
+use crate::formula::outcome::excerpt;
 use crate::id::{EntityId, UserId};
 use crate::rejection::Rejection;
 use crate::schema::TenantSchema;
@@ -95,7 +96,8 @@ pub fn value(schema: &TenantSchema, attribute: &Attribute, json: &Json) -> Resul
             let mut chosen: Vec<Value> = Vec::new();
             for item in items {
                 let choice = item.as_str().and_then(|name| options.iter().find(|choice| choice.name == name));
-                let choice = choice.ok_or_else(|| mismatch(format!("a list of {}", list(options))))?;
+                let choice = choice
+                    .ok_or_else(|| mismatch(format!("a list of {}; {} is none of them", list(options), excerpt(&item.to_string()))))?;
                 let option = Value::Text(choice.id.clone());
                 if !chosen.contains(&option) {
                     chosen.push(option);

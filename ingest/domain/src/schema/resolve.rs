@@ -3,7 +3,7 @@
 
 use super::analysis::{Analyzed, Compute};
 use super::definition_analysis::{CollectionScope, analyze_definition, stored_otherwise};
-use super::dependencies::forbidden_cycle;
+use super::dependencies::{all_dependents, forbidden_cycle};
 use super::{CollectionSchema, TenantSchema};
 use crate::aggregate::attribute::{self, Attribute, AttributeEvent, Definition, DefinitionInput, MatchKey, SelectionInput, SortKey};
 use crate::aggregate::choice::{self, Choice, ChoiceInput};
@@ -205,6 +205,11 @@ pub fn preview(
         Value::Error(error) => Rejection::InvalidInput(error.message.to_string()),
         _ => Rejection::InvalidInput("the definition does not work".into()),
     })?;
+    let dependents = all_dependents(schema.analysis.dependents(), [attribute.id]);
+    if analyzed.all_reads().any(|read| read == attribute.id || dependents.contains(&read)) {
+        let message = "an attribute that depends on itself along a hierarchy has no preview: make another attribute to see what comes out";
+        return Err(Rejection::InvalidInput(message.into()));
+    }
     let (id, collection_id) = (attribute.id, attribute.collection_id);
     let changed = AttributeEvent::AttributeDefinitionChanged { id, collection_id, definition, staged: false };
     Ok(match attribute::evolve(Some(attribute.clone()), &changed) {

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::analysis::Before;
+use super::definition_analysis::analyze_definition;
 use super::dependencies::all_dependents;
 use super::{Analyzed, Compute, Summary, TenantSchema};
 use crate::aggregate::attribute::Definition;
@@ -183,6 +184,15 @@ impl TenantSchema {
     /// What is shown of an attribute's analysis, over the cells that are shown.
     pub fn shown_over_cells(&self, analyzed: &Analyzed) -> Analyzed {
         analyzed.with_cells(&|id| self.shown_or_none(id))
+    }
+
+    /// About how many steps it takes for each entity to compute what follows from it if an attribute gets this definition, or
+    /// goes: as many as the cells take of which it is most.
+    pub(crate) fn work_of(&self, home: CollectionId, id: AttributeId, definition: Option<&Definition>) -> u64 {
+        let new = definition.and_then(|definition| analyze_definition(self, home, id, definition).ok());
+        let dependents = all_dependents(self.analysis.dependents(), [id]);
+        let dependents = dependents.iter().filter_map(|id| self.analyzed(*id)).map(|analyzed| analyzed.work());
+        dependents.chain(new.map(|new| new.work())).max().unwrap_or(0)
     }
 
     /// The collections whose entities must be looked at if an attribute gets this definition, or goes: its own, those of

@@ -6,9 +6,9 @@ use rust_decimal::prelude::ToPrimitive;
 use super::{Call, Function, Kind, Parameters, any_of, flattened};
 use crate::formula::coerce::{bounded, compare, equal, list, number, text, truth};
 use crate::formula::eval::{Evaluation, Expr};
-use crate::formula::outcome::Outcome;
+use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
-use crate::value::Value;
+use crate::value::{ErrorKind, Value};
 
 const LIST: Parameters = Parameters::with_rest(&[Kind::Any], Kind::Any);
 const ITEMS: Parameters = Parameters::with_rest(&[Kind::Any, Kind::Any], Kind::Any);
@@ -108,13 +108,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
             items.sort_by(|a, b| {
                 if std::mem::discriminant(a) == std::mem::discriminant(b) { compare(a, b).unwrap_or(a.cmp(b)) } else { a.cmp(b) }
             });
-            if values.get(1).is_some_and(truth) {
+            let descending = match values.get(1) {
+                Some(Value::Text(way)) if way.eq_ignore_ascii_case("asc") => false,
+                Some(Value::Text(way)) if !way.is_empty() && !way.eq_ignore_ascii_case("desc") => {
+                    let message =
+                        format!("\"{}\" is no way to sort: write \"asc\" or \"desc\", or whether the largest comes first", excerpt(way));
+                    return Err(error(ErrorKind::Value, message));
+                }
+                way => way.is_some_and(truth),
+            };
+            if descending {
                 items.reverse();
             }
             list(items)
         }),
-        doc: "The items in order, the largest first if `descending` is true.",
-        examples: &[("ARRAYSORT({nums})", "[1, 2, 3]"), ("ARRAYSORT({nums}, TRUE())", "[3, 2, 1]")],
+        doc: "The items in order, the largest first if `descending` is true or \"desc\".",
+        examples: &[
+            ("ARRAYSORT({nums})", "[1, 2, 3]"),
+            ("ARRAYSORT({nums}, TRUE())", "[3, 2, 1]"),
+            ("ARRAYSORT({nums}, \"asc\")", "[1, 2, 3]"),
+        ],
     },
     Function {
         name: "FILTER",

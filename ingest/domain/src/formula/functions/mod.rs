@@ -194,35 +194,52 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Other products' names for the same.
+pub const ALIASES: &[(&str, &str)] = &[
+    ("AVG", "AVERAGE"),
+    ("ARRAY_JOIN", "ARRAYJOIN"),
+    ("ARRAY_UNIQUE", "ARRAYUNIQUE"),
+    ("ARRAY_COMPACT", "ARRAYCOMPACT"),
+    ("ARRAY_FLATTEN", "ARRAYFLATTEN"),
+    ("ARRAY_SLICE", "ARRAYSLICE"),
+    ("ARRAY_SORT", "ARRAYSORT"),
+    ("REGEXP_REPLACE", "REGEX_REPLACE"),
+    ("REGEXP_MATCH", "REGEX_MATCH"),
+    ("REGEXP_EXTRACT", "REGEX_EXTRACT"),
+    ("TEXT_ALL", "TEXTALL"),
+    ("AUTO_NUMBER", "AUTONUMBER"),
+    ("IS_ERROR", "ISERROR"),
+    ("IS_BLANK", "ISBLANK"),
+    ("CONCAT", "CONCATENATE"),
+    ("DATE_ADD", "DATEADD"),
+    ("DATETIME_ADD", "DATEADD"),
+    ("DATE_DIFF", "DATETIME_DIFF"),
+    ("STARTS_WITH", "STARTSWITH"),
+    ("CEIL", "CEILING"),
+    ("LOG10", "LOG"),
+    ("VARS", "VAR"),
+];
+
 /// The function of this name, in capitals.
 pub fn find(name: &str) -> Option<&'static Function> {
-    let name = match name {
-        // Other products' names for the same.
-        "AVG" => "AVERAGE",
-        "ARRAY_JOIN" => "ARRAYJOIN",
-        "ARRAY_UNIQUE" => "ARRAYUNIQUE",
-        "ARRAY_COMPACT" => "ARRAYCOMPACT",
-        "ARRAY_FLATTEN" => "ARRAYFLATTEN",
-        "ARRAY_SLICE" => "ARRAYSLICE",
-        "ARRAY_SORT" => "ARRAYSORT",
-        "REGEXP_REPLACE" => "REGEX_REPLACE",
-        "REGEXP_MATCH" => "REGEX_MATCH",
-        "REGEXP_EXTRACT" => "REGEX_EXTRACT",
-        "TEXT_ALL" => "TEXTALL",
-        "AUTO_NUMBER" => "AUTONUMBER",
-        "IS_ERROR" => "ISERROR",
-        "IS_BLANK" => "ISBLANK",
-        "CONCAT" => "CONCATENATE",
-        "DATE_ADD" => "DATEADD",
-        "DATETIME_ADD" => "DATEADD",
-        "DATE_DIFF" => "DATETIME_DIFF",
-        "STARTS_WITH" => "STARTSWITH",
-        "CEIL" => "CEILING",
-        "LOG10" => "LOG",
-        "VARS" => "VAR",
-        other => other,
-    };
-    all().find(|function| function.name == name)
+    let known = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, known)| known);
+    all().find(|function| function.name == known)
+}
+
+/// What to write for functions of other products that have another name here, or none; by their names in capitals.
+pub fn advice(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "DATEDIF" => "DATETIME_DIFF counts the time between two dates",
+        "EDATE" => "DATEADD adds months to a date",
+        "ISNOTBLANK" | "IS_NOT_BLANK" => "NOT(ISBLANK({x})) says so",
+        "MODE" | "RANK" => "there is none here",
+        "NETWORKDAYS" => "WORKDAY_DIFF counts working days",
+        "RAND" | "RANDBETWEEN" | "RANDOM" => "a formula gives the same whenever it is computed, so that nothing is random",
+        "SUBSTR" | "SUBSTRING" => "MID takes a part of a text",
+        "TEXT" => "DATETIME_FORMAT shows a date in a format, and `&` makes text of anything",
+        "VLOOKUP" | "XLOOKUP" | "HLOOKUP" | "LOOKUP" => "a lookup attribute does it",
+        _ => return None,
+    })
 }
 
 /// Every function.

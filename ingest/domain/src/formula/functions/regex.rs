@@ -51,6 +51,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         doc: "The first match, or its first group if there is one; blank if nothing matches.",
         examples: &[
             ("REGEX_EXTRACT(\"Order 66 of 99\", \"[0-9]+\")", "\"66\""),
+            ("REGEX_EXTRACT(\"Zoë Müller\", \"\\\\p{L}+\")", "\"Zoë\""),
             ("REGEX_EXTRACT(\"a@b\", \"(.+)@\")", "\"a\""),
             ("REGEX_EXTRACT(\"a\", \"b\")", "blank"),
         ],
@@ -197,6 +198,11 @@ fn translated(expression: &str) -> String {
             ('\\', Some('b')) if !in_set => {
                 out.push_str(r"(?-u:\b)");
                 taken += 1;
+            }
+            // What stands in these braces names a class or a letter.
+            ('\\', Some('p' | 'P' | 'x')) if behind[1..].starts_with('{') => {
+                taken = rest.find('}').map_or(rest.len(), |end| end + 1);
+                out.push_str(&rest[..taken]);
             }
             ('\\', Some(other)) => {
                 out.extend([c, other]);

@@ -151,7 +151,7 @@ fn multiple(values: &[Value], to_whole: fn(&Decimal) -> Decimal) -> Outcome {
         return Err(error(ErrorKind::Range, "a number above zero has no significance below"));
     }
     let multiple = n.checked_div(significance).and_then(|n| to_whole(&n).checked_mul(significance));
-    multiple.map(Value::number).ok_or_else(|| too_large("CEILING"))
+    multiple.map(Value::number).ok_or_else(|| too_large("CEILING or FLOOR"))
 }
 
 /// The nearest whole number not nearer to zero that leaves `remainder` when halved.

@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use ecow::EcoString;
+use jiff::tz::TimeZone;
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, MathematicalOps};
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened, number_among};
 use crate::exact::{ExactSquares, ExactSum};
 use crate::formula::coerce::{compare, equal, number, text};
+use crate::formula::dates::{self, Moment};
 use crate::formula::eval::too_large;
 use crate::formula::outcome::{Outcome, error};
 use crate::formula::types::Type;
@@ -137,8 +139,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
             })?;
             let added = if values.len() == 3 { &added } else { &items };
             let mut sum = ExactSum::default();
-            for (_, n) in items.iter().zip(added).filter(|(item, _)| criterion.admits(item)) {
-                sum.add(number(n)?);
+            for (_, added) in items.iter().zip(added).filter(|(item, _)| criterion.admits(item)) {
+                // As in SUM.
+                number_among(added).into_iter().for_each(|number| sum.add(number));
             }
             sum.total().map(Value::number).ok_or_else(|| too_large("SUMIF"))
         }),
@@ -235,13 +238,24 @@ fn numbers(values: &[Value]) -> Outcome<Vec<Decimal>> {
     Ok(out)
 }
 
-/// The first value for which none is more `towards`, of the dates and what reads as a number.
+/// The first value for which none is more `towards`, of the dates and what reads as a number; beside a date, of what reads as
+/// a date.
 fn extreme(values: &[Value], towards: Ordering) -> Outcome {
+    let mut is_of_dates = false;
+    flattened(values, &mut |value| {
+        is_of_dates |= matches!(value, Value::Date(_) | Value::DateTime(_));
+        Ok(())
+    })?;
     let mut best: Option<Value> = None;
     flattened(values, &mut |value| {
         let value = match value {
             Value::Date(_) | Value::DateTime(_) => value.clone(),
             other if equal(other, &Value::Blank) => return Ok(()),
+            Value::Text(text) if is_of_dates => match dates::parse(text, &TimeZone::UTC) {
+                Some(Moment::Date(date)) => Value::Date(date),
+                Some(Moment::DateTime(at)) => Value::DateTime(at),
+                None => return Ok(()),
+            },
             other => match number(other) {
                 Ok(n) => Value::number(n),
                 Err(_) => return Ok(()),
@@ -271,7 +285,11 @@ fn ranked(values: &[Value], from_largest: bool) -> Outcome {
     let mut numbers = numbers(&values[..1])?;
     numbers.sort_unstable();
     let rank = number(&values[1])?.trunc().to_usize().filter(|rank| (1..=numbers.len()).contains(rank));
-    let rank = rank.ok_or_else(|| error(ErrorKind::Range, format!("a rank lies between 1 and {}", numbers.len())))?;
+    let rank = rank.ok_or_else(|| {
+        let message =
+            if numbers.is_empty() { "there are no numbers".to_owned() } else { format!("a rank lies between 1 and {}", numbers.len()) };
+        error(ErrorKind::Range, message)
+    })?;
     Ok(Value::number(if from_largest { numbers[numbers.len() - rank] } else { numbers[rank - 1] }))
 }
 

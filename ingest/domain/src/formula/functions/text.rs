@@ -210,7 +210,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Number,
         call: Call::Strict(value),
         doc: "The number that a text shows; currency signs and separators of thousands are passed over, and `%` divides by a hundred.",
-        examples: &[("VALUE(\"$1,234.50\")", "1234.5"), ("VALUE(\"12%\")", "0.12"), ("VALUE(\"\")", "blank"), ("VALUE(\"abc\")", "#value")],
+        examples: &[
+            ("VALUE(\"$1,234.50\")", "1234.5"),
+            ("VALUE(\"12%\")", "0.12"),
+            ("VALUE(\"1.234,56\")", "#value"),
+            ("VALUE(\"\")", "blank"),
+            ("VALUE(\"abc\")", "#value"),
+        ],
     },
     Function {
         name: "ENCODE_URL_COMPONENT",
@@ -301,6 +307,15 @@ fn is_currency_sign(c: char) -> bool {
     ('\u{20a0}'..='\u{20cf}').contains(&c) || SIGNS.contains(c)
 }
 
+/// Whether each comma has digits around it, and stands in front of the point.
+fn separates_thousands(number: &str) -> bool {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let groups: Vec<&str> = whole.split(',').collect();
+    let (first, last) = (groups[0], groups[groups.len() - 1]);
+    let is_between = groups.len() < 3 || groups[1..groups.len() - 1].iter().all(|group| !group.is_empty());
+    !fraction.contains(',') && is_between && (groups.len() < 2 || (first.ends_with(|c: char| c.is_ascii_digit()) && !last.is_empty()))
+}
+
 fn value(values: &[Value]) -> Outcome {
     let written = text(&values[0]);
     let trimmed = written.trim();
@@ -311,8 +326,11 @@ fn value(values: &[Value]) -> Outcome {
     let in_brackets = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).filter(|within| !within.contains(['-', '+']));
     let (negative, shown) = (in_brackets.is_some(), in_brackets.unwrap_or(trimmed));
     let (percent, bare) = shown.strip_suffix('%').map_or((false, shown), |bare| (true, bare));
-    let digits: String = bare.chars().filter(|c| !(c.is_whitespace() || *c == ',' || is_currency_sign(*c))).collect();
-    let parsed = number(&Value::text(digits.as_str())).ok().filter(|_| digits.contains(|c: char| c.is_ascii_digit()));
+    let separated: String = bare.chars().filter(|c| !(c.is_whitespace() || is_currency_sign(*c))).collect();
+    let digits = separated.replace(',', "");
+    let parsed = number(&Value::text(digits.as_str()))
+        .ok()
+        .filter(|_| digits.contains(|c: char| c.is_ascii_digit()) && separates_thousands(&separated));
     let n = parsed.ok_or_else(|| error(ErrorKind::Value, format!("\"{}\" is not a number", excerpt(&written))))?;
     let n = if percent { n / rust_decimal::Decimal::ONE_HUNDRED } else { n };
     Ok(Value::number(if negative { -n } else { n }))

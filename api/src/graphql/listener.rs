@@ -93,7 +93,7 @@ impl Listener {
     ) -> Result<(Self, Beginning), Refusal> {
         let view = request.view(None).await?;
         view.schema.collection(collection).ok_or_else(|| Refusal::new("NOT_FOUND", format!("no collection `{collection}`")))?;
-        let filter = filter.map(|filter| view.filter(collection, filter)).transpose()?;
+        let filter = filter.map(|filter| view.live_filter(collection, filter)).transpose()?;
         let tenant = request.tenant()?;
         if filter.as_ref().is_some_and(|(_, program)| program.is_timed) {
             clocks::catch_up(tenant, request.platform).await?;

@@ -33,7 +33,7 @@ struct Filter {
 
 impl Filter {
     fn new(view: &TenantView, collection: CollectionId, text: &str) -> Result<Self, Refusal> {
-        let (expression, program) = view.filter(collection, text)?;
+        let (expression, program) = view.live_filter(collection, text)?;
         if program.is_timed {
             let message = "the filter of a live walk cannot ask what time it is: make an attribute that does, and filter by that";
             return Err(Refusal::new("INVALID_INPUT", message));

@@ -3,6 +3,7 @@
 mod changes;
 mod defined;
 mod definition;
+mod document;
 mod entity;
 mod error;
 mod explain;
@@ -27,7 +28,7 @@ mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::{Context, Schema};
 use decidr_dataflow::{Arranged, Selection};
@@ -63,6 +64,7 @@ pub fn schema(platform: Arc<Platform>, positions: Arc<PositionKey>) -> ApiSchema
         .data(positions)
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX)
+        .extension(document::DocumentRules)
         .finish()
 }
 
@@ -187,25 +189,38 @@ pub(crate) struct TenantView {
 /// How many rows one request may look at to filter and to sort, all its fields together.
 const SCANNED_MAX: usize = 4_000_000;
 
-/// What is left of the rows that a request may look at. Clones share it.
+/// How long one request may look at rows: a filter may take milliseconds for each.
+const SCAN_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// What is left of the rows that a request may look at, and of its time. Clones share it.
 #[derive(Clone)]
-pub(crate) struct ScanBudget(Arc<AtomicUsize>);
+pub(crate) struct ScanBudget {
+    left: Arc<AtomicUsize>,
+    until: Instant,
+}
 
 impl Default for ScanBudget {
     fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(SCANNED_MAX)))
+        Self { left: Arc::new(AtomicUsize::new(SCANNED_MAX)), until: Instant::now() + SCAN_TIME_MAX }
     }
 }
 
 impl ScanBudget {
+    /// After how many rows the time is looked at.
+    const TIMED: usize = 64;
+
     /// Takes one row from it; `false` if there is none left.
     pub(crate) fn take(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        taken.is_ok_and(|left| left % Self::TIMED != 0 || Instant::now() < self.until)
     }
 
     /// Why a request is not answered that looks at more.
     pub(crate) fn exhausted() -> Refusal {
-        let message = format!("the request looks at more than {SCANNED_MAX} rows and events in all; ask for less at a time");
+        let message = format!(
+            "the request looks at more than {SCANNED_MAX} rows and events in all, or for longer than {} seconds; ask for less at a time",
+            SCAN_TIME_MAX.as_secs()
+        );
         Refusal::new("TOO_LARGE", message)
     }
 }
@@ -235,6 +250,23 @@ impl TenantView {
         match self.schema.users.values().find(is_caller) {
             Some(user) => resolve::filter(&self.schema, collection, text, &user.id.to_string()),
             None => resolve::filter(&self.schema, collection, text, &self.actor),
+        }
+    }
+
+    /// The same, to be looked at whenever a row changes: while that is done all others wait.
+    pub(crate) fn live_filter(&self, collection: CollectionId, text: &str) -> Result<(Expression, Program), Refusal> {
+        /// How many steps it may take, about.
+        const WORK_MAX: u64 = 5_000;
+        let (expression, program) = self.filter(collection, text)?;
+        match program.work() {
+            ..=WORK_MAX => Ok((expression, program)),
+            work => {
+                let message = format!(
+                    "the filter takes about {work} steps for a row, and that of a subscription {WORK_MAX} at most: make a formula of it, \
+                     and filter by that"
+                );
+                Err(Refusal::new("TOO_LARGE", message))
+            }
         }
     }
 
@@ -282,10 +314,12 @@ mod tests {
 
     #[test]
     fn fields_of_one_request_share_a_budget() {
-        let budget = ScanBudget(Arc::new(AtomicUsize::new(3)));
+        let budget = ScanBudget { left: Arc::new(AtomicUsize::new(3)), ..ScanBudget::default() };
         let other = budget.clone();
         assert!(budget.take() && other.take() && budget.take());
         assert!(!budget.take() && !other.take());
         assert!(ScanBudget::default().take());
+        let late = ScanBudget { until: Instant::now(), ..ScanBudget::default() };
+        assert!((0..ScanBudget::TIMED).any(|_| !late.take()), "its time is over, and soon it is seen");
     }
 }

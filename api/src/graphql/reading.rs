@@ -24,12 +24,15 @@ pub(crate) struct Reading {
     is_count: bool,
     /// Whether one cell may hold a text, and another a date.
     may_be_anything: bool,
+    /// Whether it is true or false: a box that was never ticked is not ticked.
+    is_condition: bool,
 }
 
 /// Whatever else is another about the attribute, as its name.
 impl PartialEq for Reading {
     fn eq(&self, other: &Self) -> bool {
-        let what_matters = |reading: &Self| (reading.attribute.id, reading.cell, reading.is_count, reading.may_be_anything);
+        let what_matters =
+            |reading: &Self| (reading.attribute.id, reading.cell, reading.is_count, reading.may_be_anything, reading.is_condition);
         what_matters(self) == what_matters(other) && self.options() == other.options()
     }
 }
@@ -46,6 +49,7 @@ impl Reading {
             is_count: !matches!(attribute.definition, Definition::Link { .. })
                 && crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
             may_be_anything: analyzed.is_some_and(|analyzed| *analyzed.ty.item() == Type::Any),
+            is_condition: analyzed.is_some_and(|analyzed| analyzed.ty == Type::Bool),
         })
     }
 
@@ -88,8 +92,11 @@ impl Reading {
 
     /// The same to group by: what clients are shown alike is one, also where a formula gives a text here and a date there.
     pub(crate) fn group(&self, row: &Row) -> Value {
-        let value = self.value(row);
-        if self.may_be_anything { as_shown(value) } else { value }
+        match self.value(row) {
+            Value::Blank if self.is_condition => Value::Bool(false),
+            value if self.may_be_anything => as_shown(value),
+            value => value,
+        }
     }
 
     /// The same to sort by: options of a select come in the order in which it has them.
@@ -99,6 +106,7 @@ impl Reading {
 
     /// By what such a value is sorted.
     pub(crate) fn place_of(&self, value: Value) -> Value {
+        let value = if self.is_condition && value.is_blank() { Value::Bool(false) } else { value };
         place_among(self.options(), &value).into_owned()
     }
 }

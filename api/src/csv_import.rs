@@ -1,7 +1,7 @@
 //! Rows of a CSV file to commands: one `createEntity` for each row, its links among its values.
 //!
-//! A row's command has an id made from the file's name and the row's number: importing the same file again, after a crash
-//! or by mistake, adds only what is not there yet.
+//! A row's command has an id made from the file's name, the row's number and its text: importing the same file again, after a
+//! crash or by mistake, adds only what is not there yet. Rows that name one another are linked when all are there.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -37,8 +37,27 @@ pub struct LinkColumn {
     pub column: String,
     /// The key of the link attribute.
     pub attribute: String,
-    /// The entities that it may lead to, by the column's text.
-    pub targets: Arc<KeyIndex>,
+    /// Where it leads.
+    pub targets: Targets,
+}
+
+/// The entities that a link may lead to, by the column's text.
+pub enum Targets {
+    /// These, of another collection.
+    Known(Arc<KeyIndex>),
+    /// Those of the collection that is imported into, by this attribute. They are linked when all rows are there, for a row may
+    /// name one that comes behind it.
+    Own(Arc<Attribute>),
+}
+
+/// A link to be made when all rows are there.
+struct Later {
+    row: u64,
+    /// What tells the row from the others.
+    place: u64,
+    /// Which of the links.
+    link: usize,
+    text: String,
 }
 
 /// What is imported, and into what.
@@ -123,6 +142,11 @@ impl Import<'_> {
         let csv_error = |row, source| ImportError::Csv { file: self.name.to_owned(), row, source };
         let headers = reader.headers().map_err(|source| csv_error(0, source))?.clone();
         let columns: Vec<Column> = headers.iter().map(|name| self.column(name)).collect::<Result<_, _>>()?;
+        if let Some(twice) =
+            headers.iter().enumerate().find_map(|(at, name)| headers.iter().take(at).any(|before| before == name).then_some(name))
+        {
+            return Err(ImportError::Mismatch(format!("{} has two columns `{twice}`", self.name)));
+        }
         let place = |name: &str| headers.iter().position(|header| header == name);
         let missing = |name: &str| ImportError::Mismatch(format!("{} has no column `{name}`", self.name));
         let links: Vec<(usize, &LinkColumn)> = self
@@ -132,17 +156,22 @@ impl Import<'_> {
             .collect::<Result<_, _>>()?;
         let key = self.key.map(|key| place(key).ok_or_else(|| missing(key))).transpose()?;
 
-        let file = Uuid::new_v5(&self.collection.id().0, format!("import {}", self.name).as_bytes()).as_u64_pair().0;
+        let file = self.file("import");
         let mut report = Report::default();
-        let mut under_way = std::collections::VecDeque::new();
+        let (mut under_way, mut linked_later) = (std::collections::VecDeque::new(), Vec::new());
         let (mut batch, mut row) = (Vec::with_capacity(BATCH), 0);
         let mut record = csv::StringRecord::new();
         loop {
             let more = reader.read_record(&mut record).map_err(|source| csv_error(row + 1, source))?;
             if more {
                 row += 1;
-                let request = self.request(row, &record, &columns, &links, file, &mut report);
-                batch.push((request, key.map(|at| record[at].to_owned())));
+                let place = place_of(row, &record);
+                let request = self.request(row, &record, &columns, &links, command_id(file, place), &mut report);
+                let is_own =
+                    |(_, (at, link)): &(usize, &(usize, &LinkColumn))| matches!(link.targets, Targets::Own(_)) && !is_blank(&record[*at]);
+                let later =
+                    links.iter().enumerate().filter(is_own).map(|(link, (at, _))| Later { row, place, link, text: record[*at].to_owned() });
+                batch.push((request, (key.map(|at| record[at].to_owned()), later.collect::<Vec<_>>())));
             }
             if batch.len() == BATCH || (!more && !batch.is_empty()) {
                 let (requests, keys): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
@@ -154,10 +183,11 @@ impl Import<'_> {
             while under_way.len() >= BATCHES_IN_FLIGHT || (!more && !under_way.is_empty()) {
                 let Some((first_row, keys, answers)) = under_way.pop_front() else { break };
                 let answers = answers.await.map_err(|_| ImportError::Execute(ExecuteError::Stopped))?;
-                for (i, (answer, key)) in answers.into_iter().zip(keys).enumerate() {
+                for (i, (answer, (key, later))) in answers.into_iter().zip(keys).enumerate() {
                     match answer {
                         Ok(answer) => {
                             report.commands += 1;
+                            linked_later.extend(later.into_iter().map(|later| (EntityId(answer.subject.id), later)));
                             report.index.extend(key.map(|key| (key, EntityId(answer.subject.id))));
                         }
                         Err(ExecuteError::Rejected(rejection)) => report.refused.push((first_row + i as u64, rejection.to_string())),
@@ -167,9 +197,52 @@ impl Import<'_> {
                 progress(report.commands + report.refused.len() as u64);
             }
             if !more {
-                return Ok(report);
+                break;
             }
         }
+        if !linked_later.is_empty() {
+            self.link(linked_later, &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    /// Links entities of the collection with one another.
+    async fn link(&self, all: Vec<(EntityId, Later)>, report: &mut Report) -> Result<(), ImportError> {
+        self.platform.reached(self.platform.head()).await;
+        let indexes: Vec<Option<KeyIndex>> = self
+            .links
+            .iter()
+            .map(|link| match &link.targets {
+                Targets::Own(attribute) => Some(index(self.platform, self.collection.id(), attribute)),
+                Targets::Known(_) => None,
+            })
+            .collect();
+        for some in all.chunks(BATCH) {
+            let (mut rows, mut requests) = (Vec::with_capacity(some.len()), Vec::with_capacity(some.len()));
+            for (id, Later { row, place, link, text }) in some {
+                let attribute = &self.links[*link].attribute;
+                let Some(target) = indexes[*link].as_ref().and_then(|index| index.get(text)) else {
+                    report.not_linked.push((*row, attribute.clone(), text.clone()));
+                    continue;
+                };
+                let command = EntityCommand::LinkEntities { id: *id, attribute: attribute.clone(), target_ids: vec![*target] };
+                rows.push(*row);
+                requests.push(self.request_of(command_id(self.file(&format!("link {attribute}")), *place), command));
+            }
+            for (row, answer) in rows.into_iter().zip(self.platform.execute_all(requests).await) {
+                match answer {
+                    Ok(_) => report.commands += 1,
+                    Err(ExecuteError::Rejected(rejection)) => report.refused.push((row, rejection.to_string())),
+                    Err(error) => return Err(ImportError::Execute(error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands for the file in command ids.
+    fn file(&self, purpose: &str) -> u64 {
+        Uuid::new_v5(&self.collection.id().0, format!("{purpose} {}", self.name).as_bytes()).as_u64_pair().0
     }
 
     fn column(&self, name: &str) -> Result<Column, ImportError> {
@@ -195,7 +268,7 @@ impl Import<'_> {
         record: &csv::StringRecord,
         columns: &[Column],
         links: &[(usize, &LinkColumn)],
-        file: u64,
+        command_id: Uuid,
         report: &mut Report,
     ) -> Request {
         let mut values = Map::new();
@@ -206,30 +279,41 @@ impl Import<'_> {
         }
         for (place, link) in links {
             let text = &record[*place];
-            match link.targets.get(text) {
+            let Targets::Known(targets) = &link.targets else { continue };
+            match targets.get(text) {
                 _ if is_blank(text) => {}
                 Some(target) => drop(values.insert(link.attribute.clone(), Json::String(target.to_string()))),
                 None => report.not_linked.push((row, link.attribute.clone(), text.to_owned())),
             }
         }
-        let command_id = command_id(file, row);
+        self.request_of(
+            command_id,
+            EntityCommand::CreateEntity { id: EntityId(Uuid::now_v7()), collection_id: self.collection.id(), values },
+        )
+    }
+
+    fn request_of(&self, command_id: Uuid, command: EntityCommand) -> Request {
         Request {
             command_id: CommandId(command_id),
             authority: Authority::Tenant(self.tenant),
             actor: self.actor.to_owned(),
             correlation_id: command_id,
-            command: Command::Entity(EntityCommand::CreateEntity {
-                id: EntityId(Uuid::now_v7()),
-                collection_id: self.collection.id(),
-                values,
-            }),
+            command: Command::Entity(command),
         }
     }
 }
 
-/// The id of the command for one row: the file, then the row, so that the log's index of commands grows at its end.
-fn command_id(file: u64, row: u64) -> Uuid {
-    uuid::Builder::from_custom_bytes((u128::from(file) << 64 | u128::from(row)).to_be_bytes()).into_uuid()
+/// The id of the command for one row: the file, then the row's place, so that the log's index of commands grows at its end.
+fn command_id(file: u64, place: u64) -> Uuid {
+    uuid::Builder::from_custom_bytes((u128::from(file) << 64 | u128::from(place)).to_be_bytes()).into_uuid()
+}
+
+/// Tells a row from the others, and from what was there when a file of that name was imported before: its number, and a hash of
+/// what is in it.
+fn place_of(row: u64, record: &csv::StringRecord) -> u64 {
+    // Not what may be another in the next version of a library, for it is stored.
+    let hash = Uuid::new_v5(&Uuid::nil(), &record.iter().flat_map(|text| text.bytes().chain([0xff])).collect::<Vec<u8>>());
+    row << 32 | hash.as_u64_pair().0 >> 32
 }
 
 /// Empty, or `NA` as R writes it.

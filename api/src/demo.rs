@@ -22,7 +22,7 @@ use flate2::read::GzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
-use crate::csv_import::{Import, KeyIndex, LinkColumn, Report};
+use crate::csv_import::{Import, KeyIndex, LinkColumn, Report, Targets};
 use crate::platform::{DataDir, Platform};
 
 /// The demo's tenant.
@@ -181,7 +181,7 @@ impl Demo<'_> {
             let links = LINKS.iter().filter(|_| table == "flights").map(|(attribute, column, target, _, _)| LinkColumn {
                 column: (*column).to_owned(),
                 attribute: (*attribute).to_owned(),
-                targets: indexes[target].clone(),
+                targets: Targets::Known(indexes[target].clone()),
             });
             let key = LINKS.iter().find(|(_, _, target, _, _)| *target == table).map(|(_, _, _, key, _)| *key);
             let bar = progress_bar(table, size);

@@ -90,6 +90,10 @@ async fn refusals_have_codes() {
     assert_eq!(error["extensions"]["span"], json!({ "start": 5, "end": 5 }));
     let deep = format!("{{ spaces {}", "{ collections { id ".repeat(40));
     assert!(api.run(tenant.authority, &deep, json!({})).await.is_err());
+    // What is a thousand million fields when it is written out.
+    let fragment = |n: usize| format!("fragment F{n} on Query {{ ...F{0} ...F{0} }} ", n + 1);
+    let doubled = format!("{{ ...F0 }} {} fragment F30 on Query {{ spaces {{ id }} }}", (0..30).map(fragment).collect::<String>());
+    tenant.refused("INVALID_INPUT", &doubled, json!({})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

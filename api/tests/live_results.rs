@@ -453,6 +453,11 @@ async fn what_cannot_be_kept_is_refused() {
         ("subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"x\"]) { kind } }", "UNKNOWN_ATTRIBUTE"),
         ("subscription($c: ID!) { groups(collectionId: $c, groupBy: [\"n\", \"kind\", \"state\", \"twice\"]) { kind } }", "TOO_LARGE"),
         ("subscription($c: ID!) { groups(collectionId: $c, summaries: [{ function: SUM }]) { kind } }", "INVALID_INPUT"),
+        // While it is looked at for a row, everybody waits.
+        (
+            "subscription($c: ID!) { entities(collectionId: $c, filter: \"COUNTALL(FILTER(SPLIT(REPT('a,', 9000), ','), value = {kind})) > 1\") { kind } }",
+            "TOO_LARGE",
+        ),
     ] {
         let body = Messages::of(&things.tenant, query, json!({ "c": things.collection })).body().await;
         assert_eq!(body["errors"][0]["extensions"]["code"], code, "{query}: {body}");

@@ -245,6 +245,7 @@ fn a_csv_of_ones_own_is_imported() {
     attribute(&people, "who", json!({ "text": {} }));
     attribute(&people, "age", json!({ "number": {} }));
     attribute(&people, "employer", json!({ "link": { "collectionId": companies, "multiple": false, "backlinkKey": "staff" } }));
+    attribute(&people, "boss", json!({ "link": { "collectionId": people, "multiple": false, "backlinkKey": "reports" } }));
     let create = "mutation($c: ID!) { createEntity(collectionId: $c, values: { name: \"Acme\" }) { id } }";
     server.graphql(token, create, json!({ "c": companies }));
     drop(server);
@@ -264,4 +265,30 @@ fn a_csv_of_ones_own_is_imported() {
     let query = "query($c: ID!) { entities(collectionId: $c) { values(keys: [\"who\", \"age\"]) } }";
     let found = server.graphql(token, query, json!({ "c": people }));
     assert_eq!(found["entities"], json!([{ "values": { "who": "Ada", "age": 36 } }, { "values": { "who": "Bob", "age": null } }]));
+    drop(server);
+
+    // Rows that name one another, in any order; and the file as it was, with more rows, and with another in the first place.
+    let summary = |text: &str| {
+        std::fs::write(&csv, text).unwrap();
+        let (ok, out, err) = import("boss=people.who");
+        assert!(ok, "{err}");
+        let summary: Json = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        (summary["commands"].clone(), summary["unlinked"].clone())
+    };
+    let (first, more) = ("who,boss\nEve,Zoe\nZoe,Ada\nYan,Nobody\n", "who,boss\nEve,Zoe\nZoe,Ada\nYan,Nobody\nIan,Ada\n");
+    let changed = "who,boss\nUwe,Ian\nZoe,Ada\nYan,Nobody\nIan,Ada\n";
+    assert_eq!(summary(first), (json!(5), json!({ "boss": 1 })));
+    assert_eq!(summary(first), (json!(5), json!({ "boss": 1 })));
+    assert_eq!(summary(more), (json!(7), json!({ "boss": 1 })));
+    assert_eq!(summary(changed), (json!(7), json!({ "boss": 1 })));
+    std::fs::write(&csv, "who,who\nA,B\n").unwrap();
+    let (ok, _, err) = import("boss=people.who");
+    assert!(!ok && err.contains("two columns `who`"), "{err}");
+    let server = Server::start(&data);
+    let query = "query($c: ID!) { entities(collectionId: $c) { values(keys: [\"who\"]) linked(attribute: \"boss\") { nodes { values(keys: [\"who\"]) } } } }";
+    let found = server.graphql(token, query, json!({ "c": people }));
+    let who = |entity: &Json| entity["values"]["who"].as_str().unwrap_or_default().to_owned();
+    let found: Vec<_> = found["entities"].as_array().unwrap().iter().map(|row| (who(row), who(&row["linked"]["nodes"][0]))).collect();
+    let pairs = [("Ada", ""), ("Bob", ""), ("Eve", "Zoe"), ("Zoe", "Ada"), ("Yan", ""), ("Ian", "Ada"), ("Uwe", "Ian")];
+    assert_eq!(found, pairs.map(|(who, boss)| (who.to_owned(), boss.to_owned())));
 }

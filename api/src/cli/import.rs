@@ -11,14 +11,15 @@ use decidr_domain::schema::{CollectionSchema, TenantSchema};
 use serde_json::json;
 
 use super::{Compute, Data};
-use crate::csv_import::{self, LinkColumn};
+use crate::csv_import::{self, LinkColumn, Targets};
 use crate::demo::{progress_bar, write_report};
 use crate::platform::Platform;
 
 /// Import a CSV file into a collection, each row as a command. The columns' names are the keys of stored attributes.
 ///
-/// Empty cells and `NA` are blank. Importing the same file again adds only what is not there yet. The last line is a
-/// summary as JSON; what could not be linked or was refused is written to a file in the data directory.
+/// Empty cells and `NA` are blank. Importing a file again adds only what is not there yet: a row counts as there if one with the
+/// same text was imported from the same place of a file of that name. The last line is a summary as JSON; what could not be
+/// linked or was refused is written to a file in the data directory.
 #[derive(Args)]
 pub(super) struct Import {
     /// The file; `.gz` is unpacked.
@@ -110,6 +111,9 @@ fn link_column(platform: &Platform, schema: &TenantSchema, from: &CollectionSche
             &text[text.find('=').map_or(0, |at| at + 1)..]
         ),
     };
-    let targets = Arc::new(csv_import::index(platform, target.id(), key));
+    let targets = match target.id() == from.id() {
+        true => Targets::Own(key.clone()),
+        false => Targets::Known(Arc::new(csv_import::index(platform, target.id(), key))),
+    };
     Ok(LinkColumn { column: column.to_owned(), attribute, targets })
 }

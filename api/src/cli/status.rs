@@ -38,7 +38,9 @@ impl Status {
                 _ => None,
             })
             .collect();
-        let bytes = std::fs::metadata(data_dir.log())?.len();
+        // What was appended last lies beside it, until it is large enough to be moved.
+        let ahead = data_dir.log().with_extension("sqlite-wal");
+        let bytes = std::fs::metadata(data_dir.log())?.len() + std::fs::metadata(ahead).map_or(0, |file| file.len());
         let mut status = json!({ "events": *log.head().borrow(), "lineage": log.lineage(), "log_bytes": bytes, "tenants": tenants });
         if self.memory {
             let engine = Engine::start(self.compute.config())?;

@@ -47,7 +47,8 @@ pub(crate) struct PageInfo {
     end_cursor: Option<String>,
 }
 
-/// A key to sort by.
+/// A key to sort by. In lists of entities blanks are less than anything else: first when ascending. What a lookup or rollup sorts
+/// has them last, whichever way, so that a limit takes what has a value first.
 #[derive(InputObject)]
 pub(crate) struct OrderBy {
     pub(crate) attribute: String,

@@ -1,10 +1,6 @@
 //! What is asked of a document before it is validated, which goes through a fragment again wherever it is spread: thirty
 //! fragments that spread the next one twice are a thousand million fields.
 
-use std::sync::Arc;
-
-use async_graphql::async_trait::async_trait;
-use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest};
 use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet};
 use async_graphql::{Name, Request, ServerError, ServerResult};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -15,27 +11,10 @@ const FIELDS_MAX: usize = 20_000;
 /// How many fragments may lie within one another.
 const FRAGMENTS_NESTED_MAX: usize = 64;
 
-/// Refuses documents that are larger than they look, and subscriptions to more than one thing.
-pub(super) struct DocumentRules;
-
-impl ExtensionFactory for DocumentRules {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self)
-    }
-}
-
-#[async_trait]
-impl Extension for DocumentRules {
-    async fn prepare_request(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        mut request: Request,
-        next: NextPrepareRequest<'_>,
-    ) -> ServerResult<Request> {
-        // What looks for its depth, before it is handed to extensions, goes through fragments too.
-        check(request.parsed_query()?)?;
-        next.run(ctx, request).await
-    }
+/// The request with its document, unless that is larger than it looks, or subscribes to more than one thing.
+pub(super) fn checked(mut request: Request) -> ServerResult<Request> {
+    check(request.parsed_query()?)?;
+    Ok(request)
 }
 
 fn check(document: &ExecutableDocument) -> ServerResult<()> {

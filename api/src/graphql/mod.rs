@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_graphql::{Context, Schema};
+use async_graphql::{Context, Response, Schema};
 use decidr_dataflow::{Arranged, Selection};
 use decidr_domain::aggregate::user;
 use decidr_domain::command::Authority;
@@ -40,6 +40,8 @@ use decidr_domain::id::{AttributeId, CollectionId, Position, TenantId};
 use decidr_domain::rejection::Rejection;
 use decidr_domain::schema::{TenantSchema, resolve};
 use decidr_sinks::LiveQuery;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::platform::Platform;
@@ -49,8 +51,28 @@ pub use error::{Refusal, refusal_json};
 use reading::Reading;
 use scalars::PositionToken;
 
-/// The schema of the API.
-pub type ApiSchema = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
+/// The API. Documents are looked at before it: as an extension of the schema that would cost something for each field of each
+/// entity that is answered.
+#[derive(Clone)]
+pub struct ApiSchema(Schema<query::Query, mutation::Mutation, subscription::Subscription>);
+
+impl ApiSchema {
+    /// Answers a query or mutation.
+    pub async fn execute(&self, request: impl Into<async_graphql::Request>) -> Response {
+        match document::checked(request.into()) {
+            Ok(request) => self.0.execute(request).await,
+            Err(error) => Response::from_errors(vec![error]),
+        }
+    }
+
+    /// Answers a subscription; a query or mutation with one response.
+    pub fn execute_stream(&self, request: impl Into<async_graphql::Request>) -> BoxStream<'static, Response> {
+        match document::checked(request.into()) {
+            Ok(request) => self.0.execute_stream(request),
+            Err(error) => futures_util::stream::iter([Response::from_errors(vec![error])]).boxed(),
+        }
+    }
+}
 
 /// How deep a query may be nested, and how many fields of how many entities it may ask for: a list counts as many times
 /// as it may have entries.
@@ -59,17 +81,17 @@ const COMPLEXITY_MAX: usize = 200_000;
 
 /// The API of a platform.
 pub fn schema(platform: Arc<Platform>, positions: Arc<PositionKey>) -> ApiSchema {
-    Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
+    let schema = Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
         .data(platform)
         .data(positions)
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX)
-        .extension(document::DocumentRules)
-        .finish()
+        .finish();
+    ApiSchema(schema)
 }
 
 /// Gives a code to errors that come from GraphQL itself, as for a query that does not fit the schema.
-pub fn with_codes(mut response: async_graphql::Response) -> async_graphql::Response {
+pub fn with_codes(mut response: Response) -> Response {
     for error in &mut response.errors {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {

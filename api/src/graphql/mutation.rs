@@ -18,7 +18,7 @@ use super::scalars::{PositionToken, Values};
 use super::{Refusal, Request};
 use crate::clocks;
 
-pub struct Mutation;
+pub(super) struct Mutation;
 
 /// The answer to every mutation: the thing, its new version, and where in the log it stands. The same commandId again
 /// gives the same answer and no second event. A refusal is a GraphQL error with extensions {code, …}.

@@ -15,7 +15,7 @@ use super::schema_types::{Collection, Space};
 use super::traverse::{self, Traversal};
 use super::{Refusal, Request};
 
-pub struct Query;
+pub(super) struct Query;
 
 /// Who calls.
 #[derive(SimpleObject)]

@@ -18,7 +18,7 @@ use super::walk_feed::WalkFeed;
 use super::window::Window;
 use super::{Refusal, Request};
 
-pub struct Subscription;
+pub(super) struct Subscription;
 
 /// How many entities one message of a snapshot holds.
 const SNAPSHOT_PAGE: usize = 500;

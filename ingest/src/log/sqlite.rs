@@ -39,7 +39,7 @@ const FRAME: &str = "concat(position, ' ', version, ' ', shape, ' ', recorded_at
 const FRAMES_TOGETHER: Position = 64;
 
 /// How many rows may wait to be decoded.
-const ROWS_AHEAD: usize = 64;
+const ROWS_AHEAD: usize = 32;
 
 /// A log in a SQLite file.
 pub struct SqliteLog {
@@ -301,7 +301,7 @@ impl<'a> Frames<'a> {
         Some(field)
     }
 
-    fn number<T: FromStr>(&mut self) -> Option<T> {
+    fn parsed<T: FromStr>(&mut self) -> Option<T> {
         self.field()?.parse().ok()
     }
 
@@ -311,10 +311,10 @@ impl<'a> Frames<'a> {
 
     /// The circumstances of the next event, and how it is stored.
     fn next(&mut self) -> Option<(Head, Stored<'a>)> {
-        let (position, version, shape) = (self.number()?, self.number()?, self.number()?);
-        let recorded_at = Timestamp::from_microsecond(self.number()?).ok()?;
-        let (event_type, stream) = (self.field()?, self.number()?);
-        let (actor, data) = (self.number()?, self.number()?);
+        let (position, version, shape) = (self.parsed()?, self.parsed()?, self.parsed()?);
+        let recorded_at = Timestamp::from_microsecond(self.parsed()?).ok()?;
+        let (event_type, stream) = (self.field()?, self.parsed()?);
+        let (actor, data) = (self.parsed()?, self.parsed()?);
         let (tenant, event_id, command_id) = (TenantId(self.id()?), EventId(self.id()?), CommandId(self.id()?));
         let (causation_id, correlation_id) = (self.id()?, self.id()?);
         let actor = self.text(actor)?.into();

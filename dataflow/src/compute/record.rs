@@ -100,6 +100,7 @@ impl Record {
         let place = match self.incoming.iter().position(|(id, _)| *id == link) {
             Some(place) => place,
             None => {
+                reserve_few(&mut self.incoming);
                 self.incoming.push((link, BTreeSet::new()));
                 self.incoming.len() - 1
             }
@@ -112,6 +113,14 @@ impl Record {
     /// What says that it has no say in this component or closure, if something does.
     pub(super) fn error_of(&self, component: AttributeId) -> Option<&Value> {
         self.cycles.iter().find(|(there, _)| *there == component).map(|(_, error)| error)
+    }
+}
+
+/// Makes room for one more, in a list of which there is one for each entity and which mostly has one item or two: room for
+/// four, as a list makes of itself, would be most of a record.
+pub(super) fn reserve_few<T>(list: &mut Vec<T>) {
+    if list.len() < 4 {
+        list.reserve_exact(1);
     }
 }
 

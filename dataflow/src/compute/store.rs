@@ -210,7 +210,7 @@ impl Store {
         /// Which host is told, which of its cells, and where that lies.
         type Told = (Slot, u32, u32);
         let mut takers = Numbering::default();
-        let mut told: Vec<Told> = Vec::with_capacity(contributions.len());
+        let mut told: Vec<Told> = Vec::with_capacity(contributions.iter().map(|contribution| contribution.hosts.len()).sum());
         for (place, contribution) in contributions.iter().enumerate() {
             let place = u32::try_from(place).expect("memory ends before there are so many");
             let takers = takers.number(contribution.takers);

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::Outbox;
 use super::backfill::{Backfill, Taken};
 use super::clock::Clock;
-use super::record::{Held, Record, Touched, View};
+use super::record::{Held, Record, Touched, View, reserve_few};
 use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
 use crate::message::{Contribution, Takers};
@@ -142,6 +142,7 @@ fn held_place(record: &mut Record, crossing: &CrossingPlan, likely: usize) -> us
                 Some(_) => Held::Only(None),
                 None => Held::new(&crossing.crossing),
             };
+            reserve_few(&mut record.held);
             record.held.push((crossing.attribute, new));
             record.held.len() - 1
         }

@@ -1,6 +1,7 @@
 //! Which attributes some cells are of. Many entities have cells of the same attributes: they share the list of these, so
 //! that each holds but its values.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -31,6 +32,11 @@ struct SharedLists {
 
 static SHARED: LazyLock<RwLock<SharedLists>> = LazyLock::new(RwLock::default);
 
+thread_local! {
+    /// The list that this thread asked for last: rows of one collection come by the thousand.
+    static LAST: Cell<Option<&'static &'static [AttributeId]>> = const { Cell::new(None) };
+}
+
 impl Layout {
     /// The layout of these attributes, which are sorted, each once.
     pub fn of(ids: &[AttributeId]) -> Layout {
@@ -38,7 +44,11 @@ impl Layout {
         if ids.is_empty() {
             return Layout::default();
         }
+        if let Some(last) = LAST.get().filter(|last| **last == ids) {
+            return Layout(Ids::Shared(last));
+        }
         if let Some(list) = SHARED.read().unwrap_or_else(PoisonError::into_inner).lists.get(ids) {
+            LAST.set(Some(list));
             return Layout(Ids::Shared(list));
         }
         let mut shared = SHARED.write().unwrap_or_else(PoisonError::into_inner);

@@ -56,6 +56,7 @@ pub(crate) fn conduct(
         rescheduled: BTreeSet::new(),
         staging: BTreeMap::new(),
         staged_at: HashTrieMapSync::new_sync(),
+        effort: HashTrieMapSync::new_sync(),
         slice_time: config.slice_time,
         slice_limit: *SLICE_LIMITS.start(),
         indexer: Indexer::new(shared.arranged.load().indexes.clone()),
@@ -155,6 +156,8 @@ struct Conductor<'a> {
     staging: BTreeMap<TenantId, u64>,
     /// Where in the log the oldest definition is that they stage.
     staged_at: HashTrieMapSync<TenantId, Position>,
+    /// How many steps evaluations took that followed from events and took long.
+    effort: HashTrieMapSync<TenantId, u64>,
     slice_time: Duration,
     slice_limit: usize,
     indexer: Indexer,
@@ -178,7 +181,7 @@ impl Conductor<'_> {
         }
         written.iter().for_each(|(tenant, position)| self.newest.insert_mut(*tenant, *position));
         let previous = std::mem::replace(&mut self.position, last);
-        let (arranged, changes) = self.through()?;
+        let (arranged, changes) = self.through(true)?;
         let delta = Delta {
             previous,
             position: last,
@@ -225,7 +228,8 @@ impl Conductor<'_> {
         for worker in 0..self.peers as u64 {
             self.graph.send(Message::Slice { worker, limit: self.slice_limit });
         }
-        let (arranged, changes) = self.through()?;
+        // What is computed aside waits for others, and nobody for it.
+        let (arranged, changes) = self.through(false)?;
         let delta = Delta {
             previous: self.position,
             position: self.position,
@@ -262,15 +266,17 @@ impl Conductor<'_> {
         self.graph.advance_to(time);
     }
 
-    /// Waits until the timestamp is through on all workers; gives everything arranged, and what changed, by entity.
-    fn through(&mut self) -> Option<(Arc<Arranged>, Vec<Change>)> {
+    /// Waits until the timestamp is through on all workers; gives everything arranged, and what changed, by entity. What it
+    /// took is kept if it `counts`.
+    fn through(&mut self, counts: bool) -> Option<(Arc<Arranged>, Vec<Change>)> {
         let time = self.time;
         self.graph.advance_to(time + 1);
         while !self.graph.is_through(time) {
             self.graph.step();
         }
-        let Through { batches, mut changes, mut backlog, due, .. } = self.graph.publish(time);
+        let Through { batches, mut changes, mut backlog, due, effort, .. } = self.graph.publish(time);
         self.reschedule(0, due);
+        let mut efforts = vec![effort];
         let mut workers = vec![Batches::default(); self.peers];
         workers[0] = batches;
         for _ in 1..self.peers {
@@ -280,6 +286,7 @@ impl Conductor<'_> {
             workers[through.worker] = through.batches;
             changes.extend(through.changes);
             self.reschedule(through.worker, through.due);
+            efforts.push(through.effort);
             backlog.is_sweeping |= through.backlog.is_sweeping;
             backlog.sliced = backlog.sliced.max(through.backlog.sliced);
             for (tenant, progress) in through.backlog.tenants {
@@ -298,6 +305,10 @@ impl Conductor<'_> {
         if self.peers > 1 {
             changes.sort_unstable_by_key(|change| change.entity_id);
         }
+        for (tenant, steps) in efforts.into_iter().flatten().filter(|_| counts) {
+            let before = self.effort.get(&tenant).copied().unwrap_or(0);
+            self.effort.insert_mut(tenant, before.saturating_add(steps));
+        }
         self.indexer.apply(&changes);
         let arranged = Arc::new(Arranged {
             position: self.position,
@@ -305,6 +316,7 @@ impl Conductor<'_> {
             newest: self.newest.clone(),
             computing: Arc::new(backlog.tenants.clone()),
             staged_at: self.staged_at.clone(),
+            effort: self.effort.clone(),
             workers,
             indexes: self.indexer.indexes(),
         });

@@ -110,6 +110,7 @@ impl Engine {
             newest: HashTrieMapSync::new_sync(),
             computing: Arc::default(),
             staged_at: HashTrieMapSync::new_sync(),
+            effort: HashTrieMapSync::new_sync(),
             workers: vec![Batches::default(); workers],
             indexes: Indexes::new(activators.clone()),
         };

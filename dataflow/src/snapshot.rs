@@ -32,6 +32,8 @@ pub struct Arranged {
     pub(crate) computing: Arc<BTreeMap<TenantId, Progress>>,
     /// Where in the log the oldest definition is whose cells are not shown yet, by tenant.
     pub(crate) staged_at: HashTrieMapSync<TenantId, Position>,
+    /// How many steps evaluations took that took long, by tenant, those left out that computed aside.
+    pub(crate) effort: HashTrieMapSync<TenantId, u64>,
     /// By worker.
     pub(crate) workers: Vec<Batches>,
     /// What finds entities by what cells hold.
@@ -257,5 +259,9 @@ impl Snapshot for Arranged {
 
     fn count(&self, collection: CollectionId) -> u64 {
         Arranged::count(self, collection)
+    }
+
+    fn effort(&self, tenant: TenantId) -> u64 {
+        self.effort.get(&tenant).copied().unwrap_or(0)
     }
 }

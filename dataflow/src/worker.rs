@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use decidr_domain::delta::Change;
+use decidr_domain::id::TenantId;
+use rustc_hash::FxHashMap;
 use timely::progress::Antichain;
 use timely::worker::Worker;
 
-use crate::compute::{Backlog, Due, SharedBacklog, SharedDue, Store};
+use crate::compute::{Backlog, Due, SharedBacklog, SharedDue, SharedEffort, Store};
 use crate::message::Message;
 use crate::render::{Batches, Input, Traces, render};
 use crate::rows::SharedRowTable;
@@ -21,6 +23,7 @@ pub(crate) struct Through {
     pub(crate) changes: Vec<Change>,
     pub(crate) backlog: Backlog,
     pub(crate) due: Due,
+    pub(crate) effort: FxHashMap<TenantId, u64>,
 }
 
 /// One worker with its share of the graph.
@@ -32,16 +35,18 @@ pub(crate) struct Graph<'a> {
     rows: SharedRowTable,
     backlog: SharedBacklog,
     due: SharedDue,
+    effort: SharedEffort,
 }
 
 impl<'a> Graph<'a> {
     /// Builds it.
     pub(crate) fn build(worker: &'a mut Worker) -> Self {
         let mut input = Input::new_with_builder();
-        let (changes, rows, backlog, due) = (Rc::default(), SharedRowTable::default(), Rc::default(), Rc::default());
-        let store = Store::new(Rc::clone(&changes), Rc::clone(&rows), Rc::clone(&backlog), Rc::clone(&due));
+        let (changes, rows, backlog) = (Rc::default(), SharedRowTable::default(), Rc::default());
+        let (due, effort) = (SharedDue::default(), SharedEffort::default());
+        let store = Store::new(Rc::clone(&changes), Rc::clone(&rows), Rc::clone(&backlog), Rc::clone(&due), Rc::clone(&effort));
         let traces = worker.dataflow::<Time, _, _>(|scope| render(scope, &mut input, store));
-        Self { worker, input, traces, changes, rows, backlog, due }
+        Self { worker, input, traces, changes, rows, backlog, due, effort }
     }
 
     /// How many workers there are.
@@ -79,8 +84,8 @@ impl<'a> Graph<'a> {
     pub(crate) fn publish(&mut self, time: Time) -> Through {
         let upper = Antichain::from_elem(time + 1);
         let batches = self.traces.publish(upper.borrow(), self.rows.borrow_mut().publish(time));
-        let (changes, due) = (self.changes.take(), self.due.take());
-        Through { worker: self.worker.index(), time, batches, changes, backlog: self.backlog.borrow().clone(), due }
+        let (changes, due, effort) = (self.changes.take(), self.due.take(), self.effort.take());
+        Through { worker: self.worker.index(), time, batches, changes, backlog: self.backlog.borrow().clone(), due, effort }
     }
 
     /// Lets go of what nobody can ask for any more; for when nobody waits.

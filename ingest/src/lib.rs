@@ -7,6 +7,7 @@
 //! Start with [`command_path`]; the log's contract is in [`log`]. This crate knows no dataflow: what it needs of the
 //! arrangements is the trait [`decidr_domain::arrangements::Arrangements`].
 
+mod allowance;
 pub mod command_path;
 pub mod log;
 

@@ -26,6 +26,8 @@ use uuid::Uuid;
 struct Lagging {
     state: Mutex<State>,
     lags: AtomicBool,
+    /// Whether it lags even if somebody waits.
+    holds: AtomicBool,
     position: watch::Sender<Position>,
 }
 
@@ -41,6 +43,7 @@ struct Shown {
     newest: BTreeMap<TenantId, Position>,
     catalog: Arc<Catalog>,
     entities: BTreeMap<EntityId, Arc<Entity>>,
+    effort: u64,
 }
 
 impl Snapshot for Shown {
@@ -58,6 +61,9 @@ impl Snapshot for Shown {
     }
     fn count(&self, _: CollectionId) -> u64 {
         0
+    }
+    fn effort(&self, _: TenantId) -> u64 {
+        self.effort
     }
 }
 
@@ -95,7 +101,9 @@ impl Arrangements for Lagging {
         }
     }
     fn reached(&self, position: Position) -> Reached<'_> {
-        self.catch_up();
+        if !self.holds.load(Ordering::SeqCst) {
+            self.catch_up();
+        }
         let mut newest = self.position.subscribe();
         Box::pin(async move { newest.wait_for(|newest| *newest >= position).await.is_ok() })
     }
@@ -151,7 +159,12 @@ impl Running {
     /// A tenant with one collection of one number; the arrangements have seen nothing of it yet.
     async fn start() -> Self {
         let log = Arc::new(Failing::default());
-        let arrangements = Arc::new(Lagging { state: Mutex::default(), lags: AtomicBool::new(true), position: watch::Sender::new(0) });
+        let arrangements = Arc::new(Lagging {
+            state: Mutex::default(),
+            lags: AtomicBool::new(true),
+            holds: AtomicBool::new(false),
+            position: watch::Sender::new(0),
+        });
         let commands = CommandPath::start(log.clone(), arrangements.clone());
         let running = Running { log, arrangements, commands, tenant: id(1), collection: id(3) };
         let register = TenantCommand::RegisterTenant { id: running.tenant, key: Key::new("t").unwrap(), name: "T".into() };
@@ -262,6 +275,46 @@ async fn what_was_decided_on_a_failed_append_never_was() {
     let shown = running.arrangements.snapshot();
     assert_eq!(shown.position(), *running.log.head().borrow());
     assert!(shown.entity(id(61)).is_none());
+}
+
+#[tokio::test]
+async fn of_a_tenant_whose_formulas_take_long_few_commands_are_under_way() {
+    let running = Running::start().await;
+    let register = TenantCommand::RegisterTenant { id: id(9), key: Key::new("u").unwrap(), name: "U".into() };
+    running.send(10, Authority::Operator, Command::Tenant(register)).await.unwrap();
+    // As many steps as a cell may take, a fourth of what may be under way.
+    let expression = r#"LET(a, SPLIT(REPT("a,", 300), ","), COUNTALL(FILTER(a, COUNTALL(FILTER(a, value = {n} & "")) > 1)))"#;
+    let long = AttributeCommand::CreateAttribute {
+        id: id::<AttributeId>(5),
+        collection_id: running.collection,
+        key: Key::new("long").unwrap(),
+        name: None,
+        definition: DefinitionInput::Formula { expression: expression.into() },
+    };
+    running.ours(11, Command::Attribute(long)).await.unwrap();
+    running.arrangements.catch_up();
+
+    running.arrangements.holds.store(true, Ordering::SeqCst);
+    let head = *running.log.head().borrow();
+    let authority = Authority::Tenant(running.tenant);
+    let requests = (0..10).map(|i| running.request(100 + i, authority, running.create(1_000 + i))).collect();
+    let (commands, mut newest) = (running.commands.clone(), running.log.head());
+    let all = tokio::spawn(async move { commands.execute_all(requests).await });
+    newest.wait_for(|newest| *newest > head).await.unwrap();
+    // Whoever comes now does not wait behind those of them that do.
+    for i in 0..5 {
+        let space = SpaceCommand::CreateSpace { id: id(9_000 + i), key: Key::new(&format!("s{i}")).unwrap(), name: "S".into() };
+        let answer = running.send(200 + i, Authority::Tenant(id(9)), Command::Space(space)).await.unwrap();
+        assert_eq!(answer.position, head + 4 + 1 + i as u64);
+    }
+    assert!(!all.is_finished());
+    running.arrangements.holds.store(false, Ordering::SeqCst);
+    while !all.is_finished() {
+        running.arrangements.catch_up();
+        tokio::task::yield_now().await;
+    }
+    assert!(all.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!(*running.log.head().borrow(), head + 15, "all of them are done in the end");
 }
 
 async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {

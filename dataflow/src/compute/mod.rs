@@ -70,7 +70,7 @@ pub use backfill::Progress;
 pub(crate) use backfill::{Backlog, SharedBacklog};
 pub(crate) use clock::{Due, SharedDue};
 use records::Slot;
-pub(crate) use store::Store;
+pub(crate) use store::{SharedEffort, Store};
 
 /// The time inside the loop.
 pub(crate) type LoopTime = Product<Time, Round>;

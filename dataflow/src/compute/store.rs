@@ -28,6 +28,9 @@ use crate::types::Time;
 /// The rows that changed in the timestamps that are complete, for whoever publishes them.
 pub(crate) type Changes = Rc<RefCell<Vec<Change>>>;
 
+/// How many steps evaluations took that took long, by tenant, in the timestamps that are complete, for whoever publishes it.
+pub(crate) type SharedEffort = Rc<RefCell<FxHashMap<TenantId, u64>>>;
+
 /// One worker's share of the state.
 pub(crate) struct Store {
     pub(super) catalog: Catalog,
@@ -60,13 +63,14 @@ pub(crate) struct Store {
     backlog: SharedBacklog,
     pub(super) clocks: Clocks,
     due: SharedDue,
+    pub(super) effort: SharedEffort,
 }
 
 /// For how many contributions there stays room for the rounds to come.
 const CONTRIBUTIONS_KEPT: usize = 1 << 15;
 
 impl Store {
-    pub(crate) fn new(changes: Changes, rows: SharedRowTable, backlog: SharedBacklog, due: SharedDue) -> Self {
+    pub(crate) fn new(changes: Changes, rows: SharedRowTable, backlog: SharedBacklog, due: SharedDue, effort: SharedEffort) -> Self {
         Self {
             catalog: Catalog::default(),
             plans: FxHashMap::default(),
@@ -89,6 +93,7 @@ impl Store {
             backlog,
             clocks: Clocks::default(),
             due,
+            effort,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use decidr_domain::aggregate::entity::Entity;
 use decidr_domain::formula::At;
+use decidr_domain::formula::eval::steps_taken;
 use decidr_domain::id::{AttributeId, EntityId, TenantId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;
@@ -18,6 +19,9 @@ use super::records::Slot;
 use super::store::{Members, PlanFinder, Store};
 use crate::message::{Contribution, Takers};
 use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Plan, Rank, Round, is_iteration, phase, turn};
+
+/// How many steps a visit takes at least that counts as an effort.
+const EFFORT_FROM: u64 = 1_000;
 
 impl Store {
     /// Takes in what sources contribute to the same cells of a host; returns when the host must be visited for it, if it need
@@ -84,10 +88,15 @@ impl Store {
             let entity = entity.clone();
             let (id, place) = (record.id, record.place);
             let mut visit = Visit { id, slot, round, phase, place, entity: &entity, plan, dirty, backfill, clock, outbox };
+            let before = steps_taken();
             visit.cross(record, touched);
             visit.evaluate(touched);
             visit.join(record, touched);
             visit.export(record, touched);
+            let steps = steps_taken().wrapping_sub(before);
+            if steps >= EFFORT_FROM {
+                *self.effort.borrow_mut().entry(entity.tenant_id).or_default() += steps;
+            }
         }
     }
 }

@@ -165,6 +165,7 @@ impl<'a> Share<'a> {
             newest: HashTrieMapSync::new_sync(),
             computing: Arc::default(),
             staged_at: HashTrieMapSync::new_sync(),
+            effort: HashTrieMapSync::new_sync(),
             indexes: Indexes::new(Arc::default()),
             workers,
         };

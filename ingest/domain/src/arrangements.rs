@@ -35,4 +35,6 @@ pub trait Snapshot: Send + Sync {
     fn entity(&self, id: EntityId) -> Option<Arc<Entity>>;
     /// How many entities of a collection are in sight.
     fn count(&self, collection: CollectionId) -> u64;
+    /// How many steps evaluations took that followed from a tenant's events and took long, since the arrangements began.
+    fn effort(&self, tenant: TenantId) -> u64;
 }

@@ -1,5 +1,6 @@
 //! Program and row to value. Total: every evaluation ends with a value, an error being one.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::sync::{Arc, LazyLock};
 
@@ -153,7 +154,16 @@ fn is_of_writing(function: &Function) -> bool {
 
 /// The steps that one evaluation may take, each an operation on one value or one item of a list: a few milliseconds, for while
 /// one cell is computed all others wait.
-const STEPS_MAX: u32 = 250_000;
+pub(crate) const STEPS_MAX: u32 = 250_000;
+
+thread_local! {
+    static STEPS_TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many steps all evaluations on this thread took so far: the difference of two says what came between.
+pub fn steps_taken() -> u64 {
+    STEPS_TAKEN.get()
+}
 
 impl Program {
     /// The same with other ids of cells.
@@ -192,7 +202,9 @@ impl Program {
     pub fn outcome(&self, cells: &dyn Cells, context: &Context, variables: Vec<Value>) -> Result<Value, (Arc<ErrorValue>, Option<Span>)> {
         let run = |exact: &Context, context: &Context| {
             let mut evaluation = Evaluation::new(cells, exact, context, variables);
-            match evaluation.expr(&self.expr) {
+            let outcome = evaluation.expr(&self.expr);
+            STEPS_TAKEN.set(STEPS_TAKEN.get().wrapping_add(evaluation.steps.into()));
+            match outcome {
                 // So cells hold it.
                 Ok(Value::List(items)) if items.is_empty() => Ok(Value::Blank),
                 outcome => outcome.map_err(|error| (error, evaluation.failed_at)),

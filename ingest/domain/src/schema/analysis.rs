@@ -14,7 +14,7 @@ use super::TenantSchema;
 use super::crossing::{Crossing, Direction};
 use super::definition_analysis::{analyze, broken};
 use super::dependencies::{LooksAt, all_dependents};
-use crate::formula::eval::Expr;
+use crate::formula::eval::{Expr, STEPS_MAX};
 use crate::formula::{Program, Type};
 use crate::graph::strong_components;
 use crate::id::{AttributeId, CollectionId};
@@ -137,9 +137,18 @@ pub(super) struct Analysis {
     by_id: FxHashMap<AttributeId, Arc<Analyzed>>,
     /// For every attribute, those whose analysis looked at it.
     dependents: FxHashMap<AttributeId, FxHashSet<AttributeId>>,
+    /// About how many steps it takes to compute the cells of those for which it takes many, one of each.
+    long_work: u64,
 }
 
+/// From how many steps on they are many for one cell.
+const LONG_WORK_FROM: u64 = 5_000;
+
 impl Analysis {
+    pub(super) fn long_work(&self) -> u64 {
+        self.long_work
+    }
+
     pub(super) fn dependents(&self) -> &FxHashMap<AttributeId, FxHashSet<AttributeId>> {
         &self.dependents
     }
@@ -192,6 +201,12 @@ pub(super) fn refresh(schema: &mut TenantSchema, changed: AttributeId) -> Vec<Be
             _ => analyze_together(schema, &members, &edges),
         }
     }
+    // No more are taken than those after which an evaluation ends.
+    let long_work =
+        |analyzed: &Arc<Analyzed>| Some(analyzed.work()).filter(|work| *work >= LONG_WORK_FROM).unwrap_or(0).min(STEPS_MAX.into());
+    let gone: u64 = before.iter().filter_map(|(_, analyzed)| analyzed.as_ref()).map(long_work).sum();
+    let come: u64 = before.iter().filter_map(|(id, _)| schema.analysis.get(*id)).map(long_work).sum();
+    schema.analysis.long_work = schema.analysis.long_work + come - gone;
     before
 }
 

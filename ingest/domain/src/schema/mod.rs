@@ -165,6 +165,12 @@ impl TenantSchema {
         self.analysis.get(id)
     }
 
+    /// About how many steps it takes to compute all those cells of an entity, one of each attribute of the tenant, that take
+    /// many steps each; 0 if none does.
+    pub fn long_work(&self) -> u64 {
+        self.analysis.long_work()
+    }
+
     /// `collection.attribute`, for messages.
     pub fn path(&self, id: AttributeId) -> String {
         let attribute = self.attribute(id);

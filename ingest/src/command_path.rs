@@ -19,7 +19,7 @@ use decidr_domain::aggregate::Facts;
 use decidr_domain::aggregate::entity::{self, Entity};
 use decidr_domain::arrangements::{Arrangements, Snapshot};
 use decidr_domain::command::{Authority, Request, decide};
-use decidr_domain::event::{Event, Metadata, Recorded};
+use decidr_domain::event::{Event, Metadata};
 use decidr_domain::id::{AggregateKind, CommandId, EntityId, EventId, Position, TenantId, Version};
 use decidr_domain::rejection::Rejection;
 use decidr_domain::schema::Catalog;
@@ -30,7 +30,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::allowance::Allowances;
-use crate::log::{Answer, Append, Appended, EventLog, LogError, NewEvent};
+use crate::appender::{Appender, Decided, Outcome, Progress, Replies, answer};
+use crate::log::{Answer, Append, EventLog, LogError, NewEvent};
 
 /// The most commands that one transaction takes.
 const BATCH_MAX: usize = 1024;
@@ -173,29 +174,6 @@ impl Seen {
             }
         }
     }
-}
-
-/// Who waits for how many answers.
-type Replies = Vec<(oneshot::Sender<Vec<Result<Answer, ExecuteError>>>, usize)>;
-
-/// A batch that was decided.
-struct Decided {
-    /// Counted from 1.
-    number: u64,
-    /// Batches that were decided on top of one another. Grows when the decider begins again.
-    attempt: u64,
-    appends: Vec<Append>,
-    outcomes: Vec<Result<Outcome, Rejection>>,
-    replies: Replies,
-}
-
-/// What the appender lets the decider know.
-#[derive(Clone, Default)]
-struct Progress {
-    /// The last batch that is through.
-    number: u64,
-    /// The attempt that failed last, and why.
-    failed: Option<(u64, Arc<LogError>)>,
 }
 
 struct Decider {
@@ -393,118 +371,10 @@ impl Decider {
     }
 }
 
-/// Gives everybody the answers to what they asked.
-fn answer(replies: Replies, answers: Vec<Result<Answer, ExecuteError>>) {
-    let mut answers = answers.into_iter();
-    for (reply, size) in replies {
-        // Whoever asked may have gone; what was recorded stays recorded.
-        let _ = reply.send(answers.by_ref().take(size).collect());
-    }
-}
-
-struct Appender {
-    log: Arc<dyn EventLog>,
-    arrangements: Arc<dyn Arrangements>,
-    progress: watch::Sender<Progress>,
-}
-
-impl Appender {
-    async fn run(self, mut decided: mpsc::Receiver<Decided>) {
-        while let Some(batch) = decided.recv().await {
-            let number = batch.number;
-            let failed = self.progress.borrow().failed.clone().filter(|(attempt, _)| *attempt >= batch.attempt);
-            let outcome = match failed {
-                // It was decided on top of what was not recorded.
-                Some((_, error)) => Err(error),
-                None => self.append(&batch.appends).await,
-            };
-            let attempt = batch.attempt;
-            match outcome {
-                Ok(appended) => {
-                    self.hand_over(batch.appends, &appended);
-                    answer(batch.replies, answers(batch.outcomes, &appended));
-                    self.progress.send_modify(|progress| progress.number = number);
-                }
-                Err(error) => {
-                    let refused = |outcome: Result<Outcome, Rejection>| match outcome {
-                        Ok(Outcome::Known(answer)) => Ok(answer),
-                        // A refusal too may rest on what was not recorded.
-                        Ok(Outcome::Appended(_)) | Err(_) => Err(ExecuteError::Log(error.clone())),
-                    };
-                    answer(batch.replies, batch.outcomes.into_iter().map(refused).collect());
-                    self.progress.send_modify(|progress| {
-                        progress.number = number;
-                        progress.failed = Some((attempt, error.clone()));
-                    });
-                }
-            }
-        }
-    }
-
-    async fn append(&self, appends: &[Append]) -> Result<Vec<Appended>, Arc<LogError>> {
-        if appends.is_empty() {
-            return Ok(vec![]);
-        }
-        let started = std::time::Instant::now();
-        let appended = self.log.append(appends).await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, commands = appends.len(), "a batch of commands was not recorded");
-            Arc::new(error)
-        })?;
-        metrics::histogram!("decidr_log_append_seconds").record(started.elapsed());
-        metrics::counter!("decidr_commands_accepted_total").increment(appended.len() as u64);
-        Ok(appended)
-    }
-
-    /// Gives what was recorded to the arrangements.
-    fn hand_over(&self, appends: Vec<Append>, appended: &[Appended]) {
-        let mut recorded = Vec::with_capacity(appends.len());
-        for (append, outcome) in appends.into_iter().zip(appended) {
-            let Appended::New(answer) = outcome else { continue };
-            let first = answer.position + 1 - append.events.len() as Position;
-            for (position, new) in (first..).zip(append.events) {
-                let (stream, version, event, metadata) = (new.stream, new.version, new.event, new.metadata);
-                recorded.push(Recorded { position, stream, version, tenant: append.tenant, event, metadata });
-            }
-        }
-        if let Some(last) = recorded.last() {
-            metrics::gauge!("decidr_log_position").set(last.position as f64);
-            self.arrangements.accept(recorded);
-        }
-    }
-}
-
-/// The answers to a batch that was recorded.
-fn answers(outcomes: Vec<Result<Outcome, Rejection>>, appended: &[Appended]) -> Vec<Result<Answer, ExecuteError>> {
-    let mut refused = 0;
-    let answer = |outcome| match outcome {
-        Ok(Outcome::Known(answer)) => Ok(answer),
-        Ok(Outcome::Appended(i)) => match appended[i] {
-            Appended::New(answer) | Appended::Repeated(answer) => Ok(answer),
-            // Only another writer could have moved the stream, and the log turns other writers away.
-            Appended::Conflict { stream, actual } => {
-                let message = format!("{stream} has version {actual}, which is not the one that was decided against");
-                Err(ExecuteError::Log(Arc::new(LogError::Damaged(message))))
-            }
-        },
-        Err(rejection) => {
-            refused += 1;
-            Err(ExecuteError::Rejected(rejection))
-        }
-    };
-    let answers = outcomes.into_iter().map(answer).collect();
-    metrics::counter!("decidr_commands_refused_total").increment(refused);
-    answers
-}
-
 /// In whose name a command's id is remembered; operators share one that no tenant has.
 fn issuer(request: &Request) -> TenantId {
     match request.authority {
         Authority::Tenant(tenant) => tenant,
         Authority::Operator => TenantId(Uuid::nil()),
     }
-}
-
-enum Outcome {
-    Known(Answer),
-    Appended(usize),
 }

@@ -8,6 +8,7 @@
 //! arrangements is the trait [`decidr_domain::arrangements::Arrangements`].
 
 mod allowance;
+mod appender;
 pub mod command_path;
 pub mod log;
 

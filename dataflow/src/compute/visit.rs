@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use decidr_domain::aggregate::entity::Entity;
-use decidr_domain::formula::At;
-use decidr_domain::formula::eval::steps_taken;
+use decidr_domain::formula::{At, steps_taken};
 use decidr_domain::id::{AttributeId, EntityId, TenantId};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::Value;

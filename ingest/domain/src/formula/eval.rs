@@ -1,6 +1,5 @@
 //! Program and row to value. Total: every evaluation ends with a value, an error being one.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::sync::{Arc, LazyLock};
 
@@ -18,6 +17,7 @@ use super::locale::Locale;
 use super::outcome::{Outcome, error};
 use super::time;
 use super::types::Type;
+use super::work;
 use crate::exact::ExactFraction;
 use crate::id::AttributeId;
 use crate::schema::Conversion;
@@ -156,15 +156,6 @@ fn is_of_writing(function: &Function) -> bool {
 /// one cell is computed all others wait.
 pub(crate) const STEPS_MAX: u32 = 250_000;
 
-thread_local! {
-    static STEPS_TAKEN: Cell<u64> = const { Cell::new(0) };
-}
-
-/// How many steps all evaluations on this thread took so far: the difference of two says what came between.
-pub fn steps_taken() -> u64 {
-    STEPS_TAKEN.get()
-}
-
 impl Program {
     /// The same with other ids of cells.
     pub fn with_cells(&self, cells: &dyn Fn(AttributeId) -> AttributeId) -> Self {
@@ -203,7 +194,7 @@ impl Program {
         let run = |exact: &Context, context: &Context| {
             let mut evaluation = Evaluation::new(cells, exact, context, variables);
             let outcome = evaluation.expr(&self.expr);
-            STEPS_TAKEN.set(STEPS_TAKEN.get().wrapping_add(evaluation.steps.into()));
+            work::taken(evaluation.steps);
             match outcome {
                 // So cells hold it.
                 Ok(Value::List(items)) if items.is_empty() => Ok(Value::Blank),

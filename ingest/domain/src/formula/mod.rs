@@ -31,6 +31,7 @@ pub use equality::{Equality, ValueKey};
 pub use eval::{Context, Program};
 pub use expression::Expression;
 pub use types::Type;
+pub use work::steps_taken;
 
 use std::fmt;
 

@@ -1,8 +1,24 @@
-//! How many steps a formula may take, before there is an entity to compute it for.
+//! How many steps a formula may take, before there is an entity to compute it for, and how many were taken.
+
+use std::cell::Cell;
 
 use super::ast::Operator;
 use super::eval::{Expr, Program, weight};
 use super::parse::variable_of;
+
+thread_local! {
+    static STEPS_TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many steps all evaluations on this thread took so far: the difference of two says what came between.
+pub fn steps_taken() -> u64 {
+    STEPS_TAKEN.get()
+}
+
+/// An evaluation took so many steps.
+pub(super) fn taken(steps: u32) {
+    STEPS_TAKEN.set(STEPS_TAKEN.get().wrapping_add(steps.into()));
+}
 
 /// How large a cell is taken to be, in what [`weight`] counts: a text of a few hundred letters, or a list of so many items.
 const CELL: u64 = 16;

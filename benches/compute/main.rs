@@ -119,17 +119,19 @@ async fn run_workloads(options: &Options, drawn: &mut Drawn) -> anyhow::Result<V
     let (mut out, smaller, workers) = (Vec::new(), options.smaller, options.workers);
     let mut told = |name: &str, (what, figures): (String, Figures)| {
         let rates: Vec<_> = figures.rates.iter().map(|(size, rate)| format!("{size}: {rate:.0}")).collect();
-        let (p50, p99) = figures.times.as_ref().map(Times::middle_and_end).unwrap_or_default();
+        let (p50, p99) = figures.times.as_ref().map(|times| times.due.middle_and_end()).unwrap_or_default();
+        let (sent_p50, sent_p99) = figures.times.as_ref().map(|times| times.sent.middle_and_end()).unwrap_or_default();
         println!("{name:<10} {what}");
         println!("           updates/s in batches of {}; {:.1} rows each", rates.join(", "), figures.rows);
-        println!("           on a schedule p50 {p50:.2}  p99 {p99:.2} ms");
-        let tail = figures.times.as_ref().map(Times::tail).unwrap_or_default();
+        println!("           on a schedule p50 {p50:.2}  p99 {p99:.2} ms; from when it was sent p50 {sent_p50:.2}  p99 {sent_p99:.2} ms");
+        let tail = figures.times.as_ref().map(|times| times.due.tail()).unwrap_or_default();
         drawn.tails.push(Curve { name: format!("{name} {what}"), points: tail });
         drawn.rates.push(Curve { name: name.to_owned(), points: figures.rates.iter().map(|(size, rate)| (*size as f64, *rate)).collect() });
         let rates: serde_json::Map<String, Json> = figures.rates.iter().map(|(size, rate)| (size.to_string(), json!(rate))).collect();
-        out.push(
-            json!({ "workload": name, "what": what, "updates_per_second": rates, "rows_per_update": figures.rows, "ms": { "p50": p50, "p99": p99 } }),
-        );
+        out.push(json!({
+            "workload": name, "what": what, "updates_per_second": rates, "rows_per_update": figures.rows,
+            "ms": { "p50": p50, "p99": p99 }, "ms_from_sent": { "p50": sent_p50, "p99": sent_p99 },
+        }));
     };
     let wanted = |name: &str| name.contains(&options.case);
     if wanted("W1") {
@@ -156,8 +158,8 @@ async fn run_workloads(options: &Options, drawn: &mut Drawn) -> anyhow::Result<V
     }
     if wanted("W6") {
         let cost = tenants::run(smaller, workers)?;
-        let (p50, p99) = cost.times.middle_and_end();
-        drawn.tails.push(Curve { name: format!("W6 {}", cost.what), points: cost.times.tail() });
+        let (p50, p99) = cost.times.due.middle_and_end();
+        drawn.tails.push(Curve { name: format!("W6 {}", cost.what), points: cost.times.due.tail() });
         println!("{:<10} {}", "W6", cost.what);
         println!("           {:.0} bytes each, {:.2} % of a processor idle; p50 {p50:.2}  p99 {p99:.2} ms", cost.bytes, cost.idle * 100.0);
         out.push(

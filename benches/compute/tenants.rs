@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use benches::Times;
 use benches::recorder::{formula, rollup};
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::value::Value;
 
-use crate::workloads::{Harness, id, resident, to};
+use crate::workloads::{Harness, Latencies, id, resident, to};
 
 /// What many tenants cost.
 pub(crate) struct Cost {
@@ -17,7 +16,7 @@ pub(crate) struct Cost {
     /// The share of a processor when nobody does anything.
     pub(crate) idle: f64,
     /// Of updates of those that do something, on a schedule.
-    pub(crate) times: Times,
+    pub(crate) times: Latencies,
 }
 
 pub(crate) fn run(smaller: usize, workers: usize) -> anyhow::Result<Cost> {

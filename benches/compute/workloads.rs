@@ -3,14 +3,15 @@
 //! a log; what is arranged in the end is compared with what SQLite makes of the same tables.
 //!
 //! Rates are of one batch after the other. Latencies are of single updates that arrive on a fixed schedule, whether or not
-//! the one before is through, each from when it was due: nothing that waits is left out.
+//! the one before is through, each from when it was due: nothing that waits is left out. The thread that sends them sleeps until
+//! then, and a machine that others share may wake it too late, by milliseconds. So they are told from when each was sent, too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use benches::Times;
 use benches::recorder::{Random, Recorder};
 use decidr_dataflow::{Arranged, Engine, EngineConfig};
@@ -40,7 +41,15 @@ pub(crate) struct Figures {
     /// Rows that changed for each update.
     pub(crate) rows: f64,
     /// Of updates on a schedule.
-    pub(crate) times: Option<Times>,
+    pub(crate) times: Option<Latencies>,
+}
+
+/// Latencies of updates on a schedule.
+pub(crate) struct Latencies {
+    /// From when each was due.
+    pub(crate) due: Times,
+    /// From when each was sent: what is longer above was lost before the engine was asked.
+    pub(crate) sent: Times,
 }
 
 /// How long each size of batch runs.
@@ -105,8 +114,8 @@ impl Harness {
         Ok(figures)
     }
 
-    /// The latencies of updates that come on a schedule, from when each was due.
-    pub(crate) fn on_schedule(&mut self, rate: f64, update: &mut dyn FnMut(&mut Self, usize)) -> anyhow::Result<Times> {
+    /// The latencies of updates that come on a schedule.
+    pub(crate) fn on_schedule(&mut self, rate: f64, update: &mut dyn FnMut(&mut Self, usize)) -> anyhow::Result<Latencies> {
         let count = (SCHEDULE_SECONDS * rate) as usize;
         let mut batches = Vec::with_capacity(count);
         for n in 0..count {
@@ -117,28 +126,35 @@ impl Harness {
         let positions: Vec<Position> = batches.iter().map(|(position, _)| *position).collect();
         let start = Instant::now() + Duration::from_millis(5);
         let due = |n: usize| start + Duration::from_secs_f64(n as f64 / rate);
-        let (mut times, mut next) = (Times::new()?, 0);
         std::thread::scope(|scope| {
             let engine = &self.engine;
-            scope.spawn(move || {
+            let sender = scope.spawn(move || {
+                let mut sent = Vec::with_capacity(batches.len());
                 for (n, (_, events)) in batches.into_iter().enumerate() {
                     std::thread::sleep(due(n).saturating_duration_since(Instant::now()));
+                    sent.push(Instant::now());
                     engine.accept(events);
                 }
+                sent
             });
-            while next < count {
+            let mut through = Vec::with_capacity(count);
+            while through.len() < count {
                 let (position, at, _) = self.positions.recv()?;
-                while next < count && positions[next] <= position {
-                    times.add(at.saturating_duration_since(due(next)));
-                    next += 1;
+                while through.len() < count && positions[through.len()] <= position {
+                    through.push(at);
                 }
                 if position >= last {
                     break;
                 }
             }
-            anyhow::Ok(())
-        })?;
-        Ok(times)
+            let sent = sender.join().map_err(|_| anyhow!("the thread that sends updates panicked"))?;
+            let mut latencies = Latencies { due: Times::new()?, sent: Times::new()? };
+            for (n, (at, sent)) in through.iter().zip(sent).enumerate() {
+                latencies.due.add(at.saturating_duration_since(due(n)));
+                latencies.sent.add(at.saturating_duration_since(sent));
+            }
+            Ok(latencies)
+        })
     }
 
     /// Everything arranged, as of now.

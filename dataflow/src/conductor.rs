@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use timely::worker::Worker;
 
 use crate::compute::{Backlog, Due, Progress};
-use crate::engine::{EngineConfig, Published, Shared};
+use crate::engine::{EngineConfig, Published, Queued, Shared};
 use crate::indexer::Indexer;
 use crate::message::{Feed, Message};
 use crate::render::Batches;
@@ -31,13 +31,7 @@ use crate::worker::{Graph, Through};
 const SLICE_LIMITS: RangeInclusive<usize> = 1..=32_768;
 
 /// Worker 0: feeds the graph, one batch or slice at a time, and publishes what comes out.
-pub(crate) fn conduct(
-    worker: &mut Worker,
-    shared: &Shared,
-    queued: &Receiver<(Instant, Vec<Recorded>)>,
-    done: &Receiver<Through>,
-    config: EngineConfig,
-) {
+pub(crate) fn conduct(worker: &mut Worker, shared: &Shared, queued: &Receiver<Queued>, done: &Receiver<Through>, config: EngineConfig) {
     shared.wake_too(worker);
     let graph = Graph::build(worker);
     let peers = graph.peers();
@@ -60,14 +54,23 @@ pub(crate) fn conduct(
         slice_time: config.slice_time,
         slice_limit: *SLICE_LIMITS.start(),
         indexer: Indexer::new(shared.arranged.load().indexes.clone()),
+        is_restoring: false,
+        awaits_rows: false,
     };
     let mut batch: VecDeque<Recorded> = VecDeque::new();
     let mut accepted = Instant::now();
     let mut vigil = Vigil::default();
+    // What comes behind the batch, and is no event.
+    let mut rows = None;
     while !shared.stopping.load(Ordering::SeqCst) {
         while batch.len() < config.batch_size_max
-            && let Ok((at, more)) = queued.try_recv()
+            && rows.is_none()
+            && let Ok(next) = queued.try_recv()
         {
+            let Queued::Events(at, more) = next else {
+                rows = Some(next);
+                break;
+            };
             if batch.is_empty() {
                 // Nothing is copied then.
                 (accepted, batch) = (at, more.into());
@@ -93,6 +96,14 @@ pub(crate) fn conduct(
             }
         }
         conductor.tend_indexes();
+        if batch.is_empty()
+            && let Some(rows) = rows.take()
+        {
+            if conductor.restore(rows).is_none() {
+                return;
+            }
+            continue;
+        }
         let has_backlog = !conductor.backlog.tenants.is_empty() || conductor.backlog.is_sweeping;
         if let Some(time) = slice_after(conductor.time).filter(|_| has_backlog) {
             if conductor.slice(time).is_none() {
@@ -161,6 +172,10 @@ struct Conductor<'a> {
     slice_time: Duration,
     slice_limit: usize,
     indexer: Indexer,
+    /// Whether the timestamp in the graph is one that takes in rows.
+    is_restoring: bool,
+    /// Whether there are rows to come, without which nothing that is computed is complete.
+    awaits_rows: bool,
 }
 
 impl Conductor<'_> {
@@ -198,6 +213,50 @@ impl Conductor<'_> {
         metrics::histogram!("decidr_commit_to_delta_seconds").record(accepted.elapsed());
         self.graph.tidy();
         Some(())
+    }
+
+    /// Takes in rows, or ends the timestamp that they are of; `None` if another worker has ended.
+    fn restore(&mut self, queued: Queued) -> Option<()> {
+        match queued {
+            Queued::Events(..) => debug_assert!(false, "they are a batch"),
+            Queued::RowsBegin => self.awaits_rows = true,
+            Queued::Rows(position, rows) => {
+                self.begin_restoring(position);
+                for row in rows {
+                    self.feed.restored(&row.entity);
+                    self.graph.send(Message::Restored(row));
+                }
+                self.graph.give_way();
+            }
+            Queued::RowsEnd(position, newest, done) => {
+                self.begin_restoring(position);
+                (self.is_restoring, self.awaits_rows) = (false, false);
+                newest.iter().for_each(|(tenant, position)| self.newest.insert_mut(*tenant, *position));
+                let previous = std::mem::replace(&mut self.position, position);
+                let (arranged, changes) = self.through(false)?;
+                let catalog = self.catalog.clone();
+                let delta = Delta { previous, position, newest, catalog, schema_changed: false, is_aside: false, changes };
+                self.hand_out(delta, arranged, Instant::now());
+                self.shared.position.send_replace(position);
+                // Whoever waited may have gone.
+                let _ = done.send(());
+                self.graph.tidy();
+            }
+        }
+        Some(())
+    }
+
+    /// Begins the timestamp at which rows are taken in, if that is not done yet.
+    fn begin_restoring(&mut self, position: Position) {
+        if std::mem::replace(&mut self.is_restoring, true) {
+            return;
+        }
+        // Behind the last event of the schema, which may be at the position itself, and what it staged.
+        let behind = slice_after(self.time).filter(|_| self.position == position);
+        self.begin(behind.unwrap_or_else(|| time_of(position)));
+        for worker in 0..self.peers as u64 {
+            self.graph.send(Message::Restore { worker });
+        }
     }
 
     /// Applies an event to the schema, if it is one of the schema.
@@ -343,7 +402,7 @@ impl Conductor<'_> {
         }
         for (tenant, told) in &mut self.staging {
             let generation = self.catalog.tenant(*tenant).and_then(|schema| schema.staging()).map_or(0, Staging::generation);
-            if generation > *told && !self.backlog.tenants.contains_key(tenant) {
+            if generation > *told && !self.awaits_rows && !self.backlog.tenants.contains_key(tenant) {
                 *told = generation;
                 for consumer in self.shared.computation_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
                     consumer(*tenant, generation);

@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, unbounded};
 use decidr_domain::arrangements::{Arrangements, Reached, Snapshot};
-use decidr_domain::delta::Delta;
+use decidr_domain::delta::{Delta, Row};
 use decidr_domain::event::Recorded;
 use decidr_domain::id::{Position, TenantId};
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
 use timely::communication::WorkerGuards;
 use timely::worker::Worker;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::activators::Activators;
 use crate::conductor::{conduct, follow};
@@ -77,9 +77,21 @@ pub struct Published {
     pub accepted: Instant,
 }
 
+/// What is queued for the dataflow.
+pub(crate) enum Queued {
+    /// Events, and when they were handed over.
+    Events(Instant, Vec<Recorded>),
+    /// That what comes next are the events of the schema up to the position of rows.
+    RowsBegin,
+    /// Rows as they were at a position.
+    Rows(Position, Vec<Row>),
+    /// That there are no more of these, the position of every tenant's newest event up to there, and who waits for them.
+    RowsEnd(Position, Vec<(TenantId, Position)>, oneshot::Sender<()>),
+}
+
 /// The running dataflow. Ends when dropped.
 pub struct Engine {
-    queue: Sender<(Instant, Vec<Recorded>)>,
+    queue: Sender<Queued>,
     shared: Arc<Shared>,
     workers: Mutex<Option<WorkerGuards<()>>>,
 }
@@ -125,7 +137,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
-        let (queue, queued) = unbounded::<(Instant, Vec<Recorded>)>();
+        let (queue, queued) = unbounded::<Queued>();
         let (through, done) = unbounded::<Through>();
         let theirs = shared.clone();
         let workers = timely::execute(timely::Config::process(workers), move |worker| {
@@ -171,6 +183,32 @@ impl Engine {
 }
 
 impl Engine {
+    /// Begins with entities as they were at some position, with what was computed about them by a program that computes alike,
+    /// in place of the events that they came from. First of all come the events of the schema up to that position, which
+    /// are accepted as ever; then rows, by [`Engine::restore`]; then [`Engine::restored`], and the events behind the position.
+    pub fn restore_schema(&self, events: Vec<Recorded>) {
+        // As when events are accepted.
+        let _ = self.queue.send(Queued::RowsBegin);
+        self.accept(events);
+    }
+
+    /// Takes in some of the rows, which are since 0; each comes once.
+    pub fn restore(&self, position: Position, rows: Vec<Row>) {
+        // As when events are accepted.
+        let _ = self.queue.send(Queued::Rows(position, rows));
+        self.shared.wake();
+    }
+
+    /// Ends what [`Engine::restore_schema`] began: `newest` has the position of every tenant's newest event up to the position. What
+    /// is returned comes when all is arranged, and fails if the dataflow has stopped.
+    pub fn restored(&self, position: Position, newest: Vec<(TenantId, Position)>) -> oneshot::Receiver<()> {
+        let (done, arranged) = oneshot::channel();
+        // As when events are accepted.
+        let _ = self.queue.send(Queued::RowsEnd(position, newest, done));
+        self.shared.wake();
+        arranged
+    }
+
     /// Calls `consumer` whenever it changes when time must be let pass for a tenant, from now on. It runs on the dataflow's
     /// thread: it must not block.
     pub fn subscribe_to_clocks(&self, consumer: ClockConsumer) {
@@ -185,7 +223,7 @@ impl Arrangements for Engine {
 
     fn accept(&self, events: Vec<Recorded>) {
         // The queue is gone only when the workers have ended; then nobody waits for these events either.
-        let _ = self.queue.send((Instant::now(), events));
+        let _ = self.queue.send(Queued::Events(Instant::now(), events));
         self.shared.wake();
     }
 

@@ -2,7 +2,8 @@
 
 use std::hash::BuildHasher as _;
 
-use decidr_domain::aggregate::entity::EntityEvent;
+use decidr_domain::aggregate::entity::{Entity, EntityEvent};
+use decidr_domain::delta::Row;
 use decidr_domain::event::{Event, Recorded, Stored};
 use decidr_domain::id::{AggregateKind, AttributeId, CollectionId, EntityId, TenantId};
 use decidr_domain::stamp::Stamp;
@@ -35,6 +36,13 @@ pub(crate) enum Message {
         /// If the entity is made: which of its collection it is, counted from 1.
         number: u64,
     },
+    /// Round 0, to every worker, before any entities: what comes in this timestamp was computed before.
+    Restore {
+        /// Which worker.
+        worker: u64,
+    },
+    /// Round 0, to the entity's worker: an entity as it is at the timestamp's position, with all that was computed about it.
+    Restored(Row),
     /// Round 0, to every worker: computes the next slice of what is computed aside, of so many entities.
     Slice {
         /// Which worker.
@@ -160,7 +168,11 @@ impl Message {
     /// Where it goes: a number whose remainder by the count of workers is the worker.
     pub(crate) fn route(&self) -> u64 {
         match self {
-            Message::Schema { worker, .. } | Message::Slice { worker, .. } | Message::Ranks { worker, .. } => *worker,
+            Message::Schema { worker, .. }
+            | Message::Restore { worker }
+            | Message::Slice { worker, .. }
+            | Message::Ranks { worker, .. } => *worker,
+            Message::Restored(row) => route(row.entity.id),
             Message::Hierarchy { component, .. } => route(EntityId(component.0)),
             // The same in every process, for all run the same program.
             Message::Bucket { attribute, key, .. } => FxBuildHasher.hash_one((attribute, key)),
@@ -177,6 +189,8 @@ impl Message {
     pub(crate) fn recipient(&self) -> Option<EntityId> {
         match self {
             Message::Schema { .. }
+            | Message::Restore { .. }
+            | Message::Restored(_)
             | Message::Slice { .. }
             | Message::Hierarchy { .. }
             | Message::Ranks { .. }
@@ -199,6 +213,12 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
+    /// Takes note of an entity that was made before.
+    pub(crate) fn restored(&mut self, entity: &Entity) {
+        let made = self.made.entry(entity.collection_id).or_default();
+        *made = (*made).max(entity.number);
+    }
+
     /// The messages of one event: to the worker of its entity, or if it is of the schema to all.
     pub(crate) fn give(&mut self, recorded: Recorded, workers: usize, send: &mut impl FnMut(Message)) {
         let Recorded { tenant, event, metadata, .. } = recorded;

@@ -26,13 +26,13 @@ pub(crate) type Round = u64;
 pub(crate) type Rank = i32;
 
 /// The round in which all cells of a level become final.
-pub(crate) fn settle(level: u32) -> Round {
-    iterate(level) | u64::from(u32::MAX)
+pub(crate) const fn settle(level: u32) -> Round {
+    iterate(level) | u32::MAX as u64
 }
 
 /// The first round in which the cells of a level are computed that depend on one another along hierarchies.
-pub(crate) fn iterate(level: u32) -> Round {
-    (u64::from(level) + 1) << 32
+pub(crate) const fn iterate(level: u32) -> Round {
+    (level as u64 + 1) << 32
 }
 
 /// The round of a phase in which entities of a rank have their turn.

@@ -88,6 +88,11 @@ impl Rows {
         lock(at(&self.chunks, id)).at(self.time).cloned()
     }
 
+    /// All rows.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Row> {
+        (0..self.chunks.len() * CHUNK).filter_map(|place| self.get(RowId(place as u32)))
+    }
+
     /// How much memory the rows of the table take: as many times what those of a sample take as there are.
     pub(crate) fn bytes(&self) -> usize {
         const SAMPLE: usize = 1 << 12;

@@ -60,6 +60,16 @@ impl Arranged {
         self.staged_at.get(&tenant).copied()
     }
 
+    /// The position of every tenant's newest event.
+    pub fn newest_positions(&self) -> impl Iterator<Item = (TenantId, Position)> {
+        self.newest.iter().map(|(tenant, position)| (*tenant, *position))
+    }
+
+    /// Every row, of all tenants, archived or not, in no order.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        self.workers.iter().flat_map(|worker| worker.table.iter())
+    }
+
     /// The row of an entity, of whatever tenant, archived or not.
     pub fn row(&self, id: EntityId) -> Option<Row> {
         let worker = self.worker(id);

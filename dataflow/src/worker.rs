@@ -70,6 +70,12 @@ impl<'a> Graph<'a> {
         self.input.flush();
     }
 
+    /// Does something with what was sent.
+    pub(crate) fn give_way(&mut self) {
+        self.input.flush();
+        self.worker.step();
+    }
+
     /// Whether everything of `time` has come out, on all workers.
     pub(crate) fn is_through(&mut self, time: Time) -> bool {
         self.traces.are_through(time)

@@ -233,6 +233,15 @@ impl Backfill {
         }
     }
 
+    /// Begins everything again that a plan stages: as far as it had come, there were no entities yet.
+    pub(super) fn begin_again(&mut self, tenant: TenantId, plan: &Plan) {
+        self.items.remove(&tenant);
+        self.turns.retain(|(attribute, _), _| !plan.staged.contains(attribute));
+        self.orders.retain(|component, _| !plan.components.contains_key(component));
+        let graphs = plan.components.keys().filter(|component| plan.staged.contains(component)).copied().collect();
+        self.change_plan(tenant, plan, &plan.staged, &graphs, &FxHashSet::default());
+    }
+
     /// Clears a collection of cells that are not computed any more.
     pub(super) fn sweep(&mut self, collection: CollectionId) {
         match self.sweeps.iter_mut().find(|(there, _)| *there == collection) {

@@ -42,6 +42,7 @@ pub mod kernels;
 mod ranks;
 mod record;
 mod records;
+mod restore;
 mod schema_change;
 mod store;
 mod topology;
@@ -286,7 +287,11 @@ pub(crate) fn compute<'scope, T: Step>(
                 // The engine lets in one timestamp at a time, so that what comes together is of one round.
                 if let Some(step) = capability.stamp().iter().next() {
                     let round = waiting.entry(step.parts()).or_insert_with(|| Waiting::new(capability.delayed(step, 0)));
-                    round.messages.push(std::mem::take(data));
+                    match data.first() {
+                        // Taken in at once, while more are read.
+                        Some(Message::Restore { .. } | Message::Restored(_)) => store.restore(data.drain(..)),
+                        _ => round.messages.push(std::mem::take(data)),
+                    }
                 }
             });
             while let Some((&(time, round), _)) = waiting.first_key_value() {
@@ -305,9 +310,11 @@ pub(crate) fn compute<'scope, T: Step>(
                         false => session.give(message),
                     };
                     let mut outbox = Outbox { send: &mut send, peers, marks: Vec::new() };
-                    match round {
-                        0 => store.begin(&messages, &mut outbox),
-                        _ => store.round(round, &mut messages, visits, &mut outbox),
+                    match (round, store.is_restoring()) {
+                        (0, false) => store.begin(&messages, &mut outbox),
+                        (_, false) => store.round(round, &mut messages, visits, &mut outbox),
+                        (0, true) => store.begin_restored(&mut outbox),
+                        (_, true) => store.restored_round(round, &mut messages, &visits, &mut outbox),
                     }
                     outbox.marks
                 };
@@ -325,7 +332,10 @@ pub(crate) fn compute<'scope, T: Step>(
                     break;
                 }
                 let Some((_, end)) = ends.pop_first() else { break };
-                store.finish(time, &mut done);
+                match store.is_restoring() {
+                    true => store.finish_restored(time, &mut done),
+                    false => store.finish(time, &mut done),
+                }
                 if !done.rows.is_empty() {
                     rows_out.activate().session(&end[0]).give_iterator(done.rows.drain(..));
                 }

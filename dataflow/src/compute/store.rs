@@ -17,6 +17,7 @@ use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
 use super::records::{Records, Slot, TouchedEntities};
+use super::restore::Restoring;
 use super::topology::Topology;
 use super::visit::{CohortFinder, rank_of};
 use super::{Finished, Outbox};
@@ -38,8 +39,8 @@ pub(crate) struct Store {
     pub(super) records: Records,
     pub(super) members: FxHashMap<CollectionId, Vec<Slot>>,
     in_sight: FxHashMap<CollectionId, u64>,
-    changes: Changes,
-    rows: SharedRowTable,
+    pub(super) changes: Changes,
+    pub(super) rows: SharedRowTable,
     /// Room for what is contributed in a round.
     contributions: Vec<Contribution>,
     /// Of this timestamp: the entities that it touched; their records know the place.
@@ -48,7 +49,7 @@ pub(crate) struct Store {
     pub(super) dirty: FxHashSet<AttributeId>,
     /// Of this timestamp: whether some attributes are not computed any more.
     pub(super) some_are_gone: bool,
-    links: Vec<((AttributeId, EntityId), EntityId, isize)>,
+    pub(super) links: Vec<((AttributeId, EntityId), EntityId, isize)>,
     /// The graphs of the components that are this worker's.
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
     /// By component, the ranks of this worker's entities that are not 0.
@@ -60,10 +61,12 @@ pub(crate) struct Store {
     /// Closures that there are not any more.
     pub(super) gone_closures: FxHashSet<AttributeId>,
     pub(super) backfill: Backfill,
-    backlog: SharedBacklog,
+    pub(super) backlog: SharedBacklog,
     pub(super) clocks: Clocks,
-    due: SharedDue,
+    pub(super) due: SharedDue,
     pub(super) effort: SharedEffort,
+    /// What was computed before and is taken in, while it is.
+    pub(super) restoring: Option<Restoring>,
 }
 
 /// For how many contributions there stays room for the rounds to come.
@@ -94,6 +97,7 @@ impl Store {
             clocks: Clocks::default(),
             due,
             effort,
+            restoring: None,
         }
     }
 
@@ -115,19 +119,17 @@ impl Store {
             };
             warmed -= 1;
             match message {
-                Message::Schema { .. } | Message::Entity { .. } | Message::Slice { .. } => {
+                Message::Schema { .. }
+                | Message::Entity { .. }
+                | Message::Slice { .. }
+                | Message::Restore { .. }
+                | Message::Restored(_) => {
                     debug_assert!(false, "of round 0, and not of {round}");
                 }
                 Message::Wanted { source, host, attribute } => self.wanted(source, host, attribute, outbox),
                 Message::Linked { target, link, holder, added } => self.linked(target, link, holder, added, outbox),
                 Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
-                    let plan = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component));
-                    if let Some(plan) = plan {
-                        let graph = match plan.question {
-                            Question::Cycles => &mut self.topologies.entry(component).or_default().graph,
-                            Question::Reach => &mut self.closures.entry(component).or_default().graph,
-                        };
-                        graph.take_in(&plan.component.directions, entity, in_sight, targets);
+                    if self.take_into_graph(tenant, component, entity, in_sight, targets) {
                         spoken.push(component);
                     }
                 }
@@ -153,6 +155,36 @@ impl Store {
         for (tenant, attribute, key) in buckets {
             self.tell_hosts(tenant, attribute, &key, outbox);
         }
+        self.tell_of_graphs(spoken, outbox);
+        visits.sort_unstable();
+        visits.dedup();
+        for some in visits.chunks(WARMED) {
+            self.warm(some.iter().copied());
+            self.visit_all(some, round, outbox);
+        }
+    }
+
+    /// Takes in what an entity's part in the graph of a component or closure is; returns whether there is such a graph.
+    pub(super) fn take_into_graph(
+        &mut self,
+        tenant: TenantId,
+        component: AttributeId,
+        entity: EntityId,
+        in_sight: bool,
+        targets: Vec<Vec<EntityId>>,
+    ) -> bool {
+        let plan = self.plans.get(&tenant).and_then(|plan| plan.components.get(&component));
+        let Some(plan) = plan else { return false };
+        let graph = match plan.question {
+            Question::Cycles => &mut self.topologies.entry(component).or_default().graph,
+            Question::Reach => &mut self.closures.entry(component).or_default().graph,
+        };
+        graph.take_in(&plan.component.directions, entity, in_sight, targets);
+        true
+    }
+
+    /// Tells entities what has changed about them in the graphs of these components and closures.
+    pub(super) fn tell_of_graphs(&mut self, mut spoken: Vec<AttributeId>, outbox: &mut Outbox<'_>) {
         spoken.sort_unstable();
         spoken.dedup();
         for component in spoken {
@@ -169,12 +201,6 @@ impl Store {
             for (entity, error) in changes.depths {
                 (outbox.send)(Message::Cycle { entity, component, error });
             }
-        }
-        visits.sort_unstable();
-        visits.dedup();
-        for some in visits.chunks(WARMED) {
-            self.warm(some.iter().copied());
-            self.visit_all(some, round, outbox);
         }
     }
 
@@ -198,7 +224,7 @@ impl Store {
     }
 
     /// Some entities have other ranks now.
-    fn rank(&mut self, component: AttributeId, new: Vec<(EntityId, Rank)>) {
+    pub(super) fn rank(&mut self, component: AttributeId, new: Vec<(EntityId, Rank)>) {
         let ranks = self.ranks.entry(component).or_default();
         for (entity, rank) in new {
             let Some(slot) = self.records.find(entity) else { continue };
@@ -211,7 +237,7 @@ impl Store {
 
     /// Takes in what sources contribute, host by host, so that what is about one host is done while it is near; those who
     /// must be visited for it in this round are added to `visits`.
-    fn take_in_all(&mut self, contributions: &[Contribution], round: Round, visits: &mut Vec<Slot>, outbox: &mut Outbox<'_>) {
+    pub(super) fn take_in_all(&mut self, contributions: &[Contribution], round: Round, visits: &mut Vec<Slot>, outbox: &mut Outbox<'_>) {
         /// Which host is told, which of its cells, and where that lies.
         type Told = (Slot, u32, u32);
         let mut takers = Numbering::default();
@@ -367,7 +393,19 @@ impl Store {
             record.untouch(Some(row.clone()));
             changes.push(Change { entity_id: id, old: before, new: row });
         }
+        drop((changes, rows));
         self.touched.clear();
+        self.finish_counts(counted, time, finished);
+        self.dirty.clear();
+        self.some_are_gone = false;
+        self.backfill.finish(&self.members, &self.backlog);
+        self.clocks.finish(&self.due);
+    }
+}
+
+impl Store {
+    /// Ends a timestamp for the arrangements of counts and links, where so many more of these collections are in sight.
+    pub(super) fn finish_counts(&mut self, counted: BTreeMap<CollectionId, i64>, time: Time, finished: &mut Finished) {
         for (collection, difference) in counted {
             let count = self.in_sight.entry(collection).or_default();
             if *count > 0 {
@@ -379,10 +417,6 @@ impl Store {
             }
         }
         finished.links.extend(self.links.drain(..).map(|(key, holder, diff)| ((key, holder), time, diff)));
-        self.dirty.clear();
-        self.some_are_gone = false;
-        self.backfill.finish(&self.members, &self.backlog);
-        self.clocks.finish(&self.due);
     }
 }
 

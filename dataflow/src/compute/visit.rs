@@ -46,7 +46,8 @@ impl Store {
                 places.push(place);
                 place += 1;
             }
-            if is_taken {
+            // What follows from it was computed before, if that is so of what is contributed.
+            if is_taken && self.restoring.is_none() {
                 let touched = self.touched.touch(slot, record);
                 let is_first = touched.contributed.is_empty();
                 let is_there = touched.contributed.last() == Some(&crossing.attribute) || touched.contributed.contains(&crossing.attribute);
@@ -161,7 +162,7 @@ fn held_place(record: &mut Record, crossing: &CrossingPlan, likely: usize) -> us
 pub(super) struct Visit<'a, 'b> {
     pub(super) id: EntityId,
     pub(super) slot: Slot,
-    round: Round,
+    pub(super) round: Round,
     /// The round whose items are computed: in iterations they are the same again and again.
     pub(super) phase: Round,
     /// Its place among the entities of its collection.
@@ -170,7 +171,7 @@ pub(super) struct Visit<'a, 'b> {
     pub(super) plan: &'a CollectionPlan,
     pub(super) dirty: &'a FxHashSet<AttributeId>,
     pub(super) backfill: &'a Backfill,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) outbox: &'a mut Outbox<'b>,
 }
 
@@ -351,11 +352,11 @@ impl Visit<'_, '_> {
         }
     }
 
-    fn contribution(&self, export: &CrossingPlan, touched: &Touched) -> Option<Value> {
+    pub(super) fn contribution(&self, export: &CrossingPlan, touched: &Touched) -> Option<Value> {
         if self.entity.archived { None } else { export.crossing.contribution(&self.view(touched)) }
     }
 
-    fn send<'h>(&mut self, takers: Takers, hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
+    pub(super) fn send<'h>(&mut self, takers: Takers, hosts: impl Iterator<Item = &'h EntityId>, old: &Option<Value>, new: &Option<Value>) {
         self.outbox.contribute(hosts.copied(), takers, self.id, old, new);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use decidr_domain::aggregate::attribute::Definition;
 use decidr_domain::arrangements::Arrangements;
 use decidr_domain::delta::{Change, Delta, Row};
-use decidr_domain::event::Recorded;
+use decidr_domain::event::{Event, Recorded};
 use decidr_domain::id::{AttributeId, EntityId, Position};
 use decidr_domain::schema::Direction;
 use decidr_domain::value::{ErrorKind, Value};
@@ -181,10 +181,28 @@ impl Running {
         Self { engine, deltas, mirror: Mirror::default() }
     }
 
-    /// Feeds one batch and compares what comes out with the oracle.
-    fn check(&mut self, batch: Vec<Recorded>, oracle: &Oracle) {
+    /// Starts with the rows that another has at the end of a log, and compares them with the oracle.
+    fn restore(workers: usize, of: &Arranged, log: &[Recorded], oracle: &Oracle) -> Self {
+        let (mut running, position) = (Self::start(workers), of.position);
+        running.engine.restore_schema(log.iter().filter(|event| !matches!(event.event, Event::Entity(_))).cloned().collect());
+        let as_of_old = |row: Row| Row::new(0, row.entity.clone(), row.layout().clone(), row.values().to_vec().into_iter());
+        let rows: Vec<Row> = of.rows().map(as_of_old).collect();
+        rows.chunks(PIECE).for_each(|some| running.engine.restore(position, some.to_vec()));
+        // The newest event of the schema may have the same position.
+        running.engine.restored(position, of.newest_positions().collect()).blocking_recv().expect("they are arranged");
+        running.compare(position, oracle);
+        running
+    }
+
+    /// Feeds one batch and compares what comes out with the oracle; gives what is arranged.
+    fn check(&mut self, batch: Vec<Recorded>, oracle: &Oracle) -> Arc<Arranged> {
         let position = batch.last().expect("a batch has events").position;
         self.engine.accept(batch);
+        self.compare(position, oracle)
+    }
+
+    /// Compares what comes out, up to a position, with the oracle.
+    fn compare(&mut self, position: Position, oracle: &Oracle) -> Arc<Arranged> {
         // What is computed aside may come before and after, and a batch is cut where something is shown.
         let mut shown = loop {
             let (delta, arranged) = self.deltas.recv_timeout(Duration::from_secs(60)).expect("a delta comes");
@@ -198,6 +216,7 @@ impl Running {
             shown = arranged;
         }
         self.mirror.check(position, &shown, oracle, &|_| true);
+        shown
     }
 }
 
@@ -225,16 +244,26 @@ pub struct Extent {
 /// How many events are in a batch when a history is replayed in pieces.
 const PIECE: usize = 37;
 
+/// After how many batches somebody begins with the rows that there are then.
+const RESTORED_AT: [u64; 2] = [5, 20];
+
 /// Makes a history from words, and compares after each batch what is arranged, and what somebody has who knows only the
-/// deltas, with the oracle; at last what comes of the whole log in one batch, and with another number of workers in other batches.
+/// deltas, with the oracle, also of those who began with the rows of others in the middle of it; at last what comes of the
+/// whole log in one batch, and with another number of workers in other batches.
 ///
 /// # Panics
 /// At the first difference.
 pub fn run(words: Vec<u32>, splits: Vec<u8>, workers: usize) -> Extent {
     let mut history = History::new(words, splits);
     let mut running = Running::start(workers);
+    let mut restored: Vec<Running> = Vec::new();
     while let Some(batch) = history.next() {
-        running.check(batch, history.oracle());
+        restored.iter_mut().for_each(|running| drop(running.check(batch.clone(), history.oracle())));
+        let arranged = running.check(batch, history.oracle());
+        let is_due = RESTORED_AT.get(restored.len()).is_some_and(|at| *at <= history.batches);
+        if is_due {
+            restored.push(Running::restore(3 - workers.min(2), &arranged, &history.log, history.oracle()));
+        }
     }
     // Replayed from the log it is the same, in one batch, and cut otherwise.
     Running::start(1).check(history.log.clone(), history.oracle());

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use triomphe::ThinArc;
 
 use crate::aggregate::entity::Entity;
@@ -45,6 +46,16 @@ impl Row {
         Self(ThinArc::from_header_and_iter(Head { since, entity, layout }, values))
     }
 
+    /// The row without the computed cells that are not `kept`.
+    pub fn keeping(self, kept: impl Fn(AttributeId) -> bool) -> Row {
+        let places: Vec<usize> = (0..).zip(self.layout.ids()).filter(|(_, id)| kept(**id)).map(|(place, _)| place).collect();
+        if places.len() == self.layout.ids().len() {
+            return self;
+        }
+        let ids: Vec<AttributeId> = places.iter().map(|place| self.layout.ids()[*place]).collect();
+        Self::new(self.since, self.entity.clone(), Layout::of(&ids), places.iter().map(|place| self.values()[*place].clone()))
+    }
+
     /// Whether both are copies of one row; others may still be equal.
     pub fn is_copy_of(&self, other: &Row) -> bool {
         std::ptr::eq(&*self.0, &*other.0)
@@ -83,6 +94,25 @@ impl Row {
     /// The computed cells that are not blank, sorted by attribute.
     pub fn cells(&self) -> impl Iterator<Item = (AttributeId, &Value)> {
         self.layout.ids().iter().copied().zip(self.values())
+    }
+}
+
+/// As it crosses between processes.
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let cells: Vec<(AttributeId, &Value)> = self.cells().collect();
+        (self.since, &*self.entity, cells).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (since, entity, cells) = <(u64, Entity, Vec<(AttributeId, Value)>)>::deserialize(deserializer)?;
+        let (ids, values): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
+        if !ids.is_sorted_by(|one, next| one < next) {
+            return Err(serde::de::Error::custom("a row's cells are not in the order of their attributes"));
+        }
+        Ok(Self::new(since, Arc::new(entity), Layout::of(&ids), values.into_iter()))
     }
 }
 

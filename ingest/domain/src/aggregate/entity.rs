@@ -19,7 +19,7 @@ use crate::stamp::Stamp;
 use crate::value::Value;
 
 /// An entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
     /// Its id.
     pub id: EntityId,
@@ -32,6 +32,7 @@ pub struct Entity {
     /// How many events made it.
     pub version: Version,
     /// What is stored.
+    #[serde(with = "as_they_are")]
     pub values: Values,
     /// Which entity of its collection it is, counted from 1 in the order of the log. The arrangements know it; 0 where it is
     /// not known, as to those who decide.
@@ -93,6 +94,21 @@ impl Values {
         }
     }
 
+    /// Those of these attributes.
+    ///
+    /// # Panics
+    /// If the layout has another number of values.
+    pub fn new(layout: Layout, values: Box<[Value]>) -> Self {
+        assert_eq!(layout.ids().len(), values.len(), "each attribute has a value");
+        debug_assert!(values.iter().all(|value| !value.is_blank()), "blank ones are left out");
+        Self { layout, values }
+    }
+
+    /// Of which attributes there are values.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// All values that are not blank, by attribute id.
     pub fn iter(&self) -> impl Iterator<Item = (AttributeId, &Value)> {
         self.layout.ids().iter().copied().zip(&self.values)
@@ -112,6 +128,21 @@ impl FromIterator<(AttributeId, Value)> for Values {
         values.dedup_by_key(|(id, _)| *id);
         let (ids, values): (Vec<_>, Vec<_>) = values.into_iter().unzip();
         Self { layout: Layout::of(&ids), values: values.into_boxed_slice() }
+    }
+}
+
+/// Values of an entity that crosses between processes, which keep their types; events have them as the API does.
+mod as_they_are {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(values: &Values, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+        Vec::<(AttributeId, Value)>::deserialize(deserializer).map(Values::from_iter)
     }
 }
 

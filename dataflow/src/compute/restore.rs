@@ -1,0 +1,245 @@
+//! Takes in entities as they are at some position, with all that was computed about them, and computes none of it again.
+//!
+//! What other entities and the outside are told of a cell is made of the cells themselves, so that the order in which cells
+//! follow from one another does not matter here: links and graphs first, for they say who is told; then each entity
+//! contributes once to all the cells that take something of it. These take it in and stay what they are. What is held for a
+//! rollup so comes from the same kernels as ever, and none of them is written down anywhere.
+//!
+//! What the schema stages begins anew, and what is not computed any more is left out.
+
+use std::collections::BTreeMap;
+
+use decidr_domain::delta::Change;
+use decidr_domain::id::{CollectionId, EntityId};
+use decidr_domain::layout::Layout;
+use decidr_domain::schema::Direction;
+
+use super::backfill::Taken;
+use super::record::{Record, Touched};
+use super::records::Slot;
+use super::store::{PlanFinder, Store, collection_plan};
+use super::visit::Visit;
+use super::{Finished, Outbox};
+use crate::message::{BucketChange, Message, Takers};
+use crate::plan::{CollectionPlan, CrossingPlan, Round, iterate, phase, settle};
+use crate::rows::WARMED;
+use crate::types::Time;
+
+/// How many entities contribute in a round: as many contributions wait to be taken in at a time.
+const TOGETHER: usize = 1 << 14;
+
+/// The round in which the first of them contribute; behind those in which graphs say who is reached.
+const FIRST: Round = iterate(0) + 1;
+
+/// The round in which they say their keys to buckets, whose hosts are told what comes of all of them.
+const KEYED: Round = settle(0);
+
+/// What is taken in, in one timestamp.
+#[derive(Default)]
+pub(super) struct Restoring {
+    slots: Vec<Slot>,
+    /// Cells that were all kept the last time, with their collection: mostly the next row has the same.
+    kept: Option<(CollectionId, Layout)>,
+}
+
+impl Store {
+    /// Whether this timestamp takes in what was computed before.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restoring.is_some()
+    }
+
+    /// Takes in entities as they come.
+    pub(super) fn restore(&mut self, messages: impl Iterator<Item = Message>) {
+        let mut restoring = self.restoring.take().unwrap_or_default();
+        for message in messages {
+            let row = match message {
+                Message::Restored(row) => row,
+                Message::Restore { .. } => continue,
+                other => {
+                    debug_assert!(false, "it comes alone, and not with {other:?}");
+                    continue;
+                }
+            };
+            let is_kept = restoring.kept.as_ref().is_some_and(|kept| *kept == (row.entity.collection_id, row.layout().clone()));
+            let row = match self.plans.get(&row.entity.tenant_id).filter(|_| !is_kept) {
+                Some(plan) => {
+                    let computed = plan.collections.get(&row.entity.collection_id).map(|plan| &plan.computed);
+                    let is_kept = |id| computed.is_some_and(|computed| computed.contains(&id)) && !plan.staged.contains(&id);
+                    let row = row.keeping(is_kept);
+                    restoring.kept = Some((row.entity.collection_id, row.layout().clone()));
+                    row
+                }
+                None => row,
+            };
+            let slot = self.records.find_or_insert(row.entity.id);
+            let members = self.members.entry(row.entity.collection_id).or_default();
+            let record = &mut self.records[slot];
+            debug_assert!(record.entity.is_none(), "it comes once");
+            record.place = members.len();
+            members.push(slot);
+            record.entity = Some(row.entity.clone());
+            record.untouch(Some(row));
+            restoring.slots.push(slot);
+        }
+        self.restoring = Some(restoring);
+    }
+
+    /// When all of them are there: says who links to whom, to the targets and to the graphs.
+    pub(super) fn begin_restored(&mut self, outbox: &mut Outbox<'_>) {
+        for (tenant, plan) in self.plans.iter().filter(|(_, plan)| !plan.staged.is_empty()) {
+            self.backfill.begin_again(*tenant, plan);
+        }
+        let Some(restoring) = &self.restoring else { return };
+        let mut plans = PlanFinder::new(&self.plans);
+        for (place, slot) in restoring.slots.iter().enumerate() {
+            let Some(entity) = &self.records[*slot].entity else { continue };
+            for (link, value) in entity.values.iter() {
+                for target in value.targets() {
+                    (outbox.send)(Message::Linked { target: *target, link, holder: entity.id, added: true });
+                }
+            }
+            let Some(plan) = plans.find(entity) else { continue };
+            for component in &plan.components {
+                Self::speak(entity, component, outbox);
+            }
+            if !plan.exports.is_empty() {
+                outbox.marks.push((FIRST + 2 * (place / TOGETHER) as Round, *slot));
+            }
+            if has_keys(plan) {
+                outbox.marks.push((KEYED, *slot));
+            }
+        }
+    }
+
+    /// A later round: links and graphs are heard of, contributions taken in, and others made.
+    pub(super) fn restored_round(&mut self, round: Round, messages: &mut [Vec<Message>], visits: &[Slot], outbox: &mut Outbox<'_>) {
+        let (mut spoken, mut buckets, mut contributions) = (Vec::new(), Vec::new(), Vec::new());
+        for message in messages.iter_mut().flat_map(|batch| batch.drain(..)) {
+            match message {
+                Message::Linked { target, link, holder, .. } => {
+                    let Some((_, record)) = self.records.get_mut(target) else { continue };
+                    record.meet(link, holder, true);
+                    self.links.push(((link, target), holder, 1));
+                }
+                Message::Reached { source, closure, host, .. } => {
+                    let Some((_, record)) = self.records.get_mut(source) else { continue };
+                    record.meet(closure, host, true);
+                }
+                Message::Hierarchy { tenant, component, entity, in_sight, targets } => {
+                    if self.take_into_graph(tenant, component, entity, in_sight, targets) {
+                        spoken.push(component);
+                    }
+                }
+                Message::Cycle { entity, component, error } => {
+                    let Some((_, record)) = self.records.get_mut(entity) else { continue };
+                    record.cycles.extend(error.map(|error| (component, error)));
+                }
+                Message::Ranks { component, ranks, .. } => self.rank(component, ranks),
+                Message::Bucket { tenant, attribute, key, change } => {
+                    if self.take_into_bucket(tenant, attribute, &key, change) {
+                        buckets.push((tenant, attribute, key));
+                    }
+                }
+                Message::Contribution(contribution) => contributions.push(contribution),
+                other => debug_assert!(false, "of another timestamp: {other:?}"),
+            }
+        }
+        self.tell_of_graphs(spoken, outbox);
+        self.take_in_all(&contributions, round, &mut Vec::new(), outbox);
+        for (tenant, attribute, key) in buckets {
+            self.tell_hosts(tenant, attribute, &key, outbox);
+        }
+        let (dirty, backfill) = (&self.dirty, &self.backfill);
+        let mut plans = PlanFinder::new(&self.plans);
+        for some in visits.chunks(WARMED) {
+            self.warm(some.iter().copied());
+            for slot in some {
+                let record = &self.records[*slot];
+                let Some(entity) = &record.entity else { continue };
+                let Some(plan) = plans.find(entity) else { continue };
+                let touched = Touched::new(*slot, record.row.clone());
+                let clock = self.clocks.of(entity.tenant_id);
+                let (id, slot, place, phase) = (record.id, *slot, record.place, phase(round));
+                let mut visit = Visit { id, slot, round, phase, place, entity, plan, dirty, backfill, clock, outbox };
+                match round {
+                    KEYED => visit.say_keys(&touched),
+                    _ => visit.contribute_all(record, &touched),
+                }
+            }
+        }
+    }
+
+    /// Ends the timestamp: their rows are those that they came with.
+    pub(super) fn finish_restored(&mut self, time: Time, finished: &mut Finished) {
+        let Some(Restoring { slots, .. }) = self.restoring.take() else { return };
+        let mut order: Vec<(EntityId, Slot)> = slots.into_iter().map(|slot| (self.records[slot].id, slot)).collect();
+        order.sort_unstable();
+        let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
+        let (mut changes, mut rows) = (self.changes.borrow_mut(), self.rows.borrow_mut());
+        changes.reserve(order.len());
+        for (id, slot) in order {
+            let record = &self.records[slot];
+            let Some(row) = &record.row else { continue };
+            if let Some(plan) = collection_plan(&self.plans, &row.entity).filter(|plan| !plan.timed_rounds.is_empty()) {
+                self.clocks.schedule(&row.entity, plan, &Touched::new(slot, Some(row.clone())));
+            }
+            rows.set(slot.row(), row.clone());
+            finished.rows.push(((id, slot.row()), time, 1));
+            if !row.entity.archived {
+                finished.members.push((((row.entity.collection_id, id), ()), time, 1));
+                *counted.entry(row.entity.collection_id).or_default() += 1;
+            }
+            changes.push(Change { entity_id: id, old: None, new: row.clone() });
+        }
+        drop((changes, rows));
+        self.finish_counts(counted, time, finished);
+        self.backfill.finish(&self.members, &self.backlog);
+        self.clocks.finish(&self.due);
+    }
+}
+
+/// Whether entities of a collection meet others by keys.
+fn has_keys(plan: &CollectionPlan) -> bool {
+    !plan.joins.is_empty() || plan.exports().any(|export| export.crossing.keys.is_some())
+}
+
+impl Visit<'_, '_> {
+    /// Sends what this entity contributes to all hosts, but to buckets.
+    fn contribute_all(&mut self, record: &Record, touched: &Touched) {
+        for cohort in &self.plan.exports {
+            let (backfill, place) = (self.backfill, self.place);
+            let taken = |export: &CrossingPlan| backfill.exports(export.attribute, place);
+            let is_whole = cohort.len() > 1 && cohort.iter().all(|export| taken(export) == Taken::Before);
+            let exports = if is_whole { &cohort[..1] } else { &cohort[..] };
+            for export in exports.iter().filter(|export| export.crossing.keys.is_none() && taken(export) != Taken::NotYet) {
+                let takers = if is_whole { Takers::Cohort(export.attribute) } else { Takers::One(export.attribute) };
+                let new = self.contribution(export, touched);
+                match export.crossing.direction {
+                    Direction::Backward(link) => self.send(takers, self.entity.values.get(link).targets().iter(), &None, &new),
+                    Direction::Forward(_) | Direction::Reach { .. } => self.send(takers, record.holders(export.link()), &None, &new),
+                    Direction::Match(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Says to buckets which keys this entity has, and what it contributes.
+    fn say_keys(&mut self, touched: &Touched) {
+        for join in &self.plan.joins {
+            let Some(keys) = &join.crossing.keys else { continue };
+            let is_taken = self.backfill.cells(join.attribute, self.place) != Taken::NotYet;
+            if let Some(key) = keys.of_host(&self.view(touched)).filter(|_| is_taken) {
+                let (tenant, attribute) = (self.entity.tenant_id, join.attribute);
+                (self.outbox.send)(Message::Bucket { tenant, attribute, key, change: BucketChange::Host(self.id, true) });
+            }
+        }
+        for export in self.plan.exports() {
+            let Some(keys) = &export.crossing.keys else { continue };
+            if self.backfill.exports(export.attribute, self.place) == Taken::NotYet {
+                continue;
+            }
+            let new = self.contribution(export, touched).and_then(|new| Some((keys.of_source(&self.view(touched))?, new)));
+            self.export_to_bucket(export, None, new);
+        }
+    }
+}

@@ -61,6 +61,7 @@ impl Bench {
     /// Ends, and starts again with what is on disk; gives how long that took until everything is arranged.
     pub async fn restarted(self) -> anyhow::Result<(Self, Duration)> {
         let Self { platform, tenant, space, workers, folder } = self;
+        platform.close().await;
         // What still holds it for a moment, answers nobody any more.
         let mut platform = Some(platform);
         while let Some(held) = platform.take() {

@@ -3,6 +3,7 @@
 //! Only this crate knows GraphQL and HTTP, and only here are values turned into what clients see.
 
 pub mod auth;
+mod checkpoints;
 pub mod cli;
 mod clocks;
 pub mod csv_import;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use decidr_dataflow::{Arranged, Engine, EngineConfig, EngineError};
 use decidr_domain::aggregate::tenant::TenantCommand;
-use decidr_domain::arrangements::Arrangements;
+use decidr_domain::arrangements::{Arrangements, Snapshot as _};
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::event::Recorded;
 use decidr_domain::id::{CommandId, Position, StreamId, TenantId, Version};
@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::checkpoints::Checkpoints;
 use crate::clocks::{self, Asker};
 use crate::walks::Walks;
 
@@ -48,6 +49,11 @@ impl DataDir {
     /// The event log.
     pub fn log(&self) -> PathBuf {
         self.0.join("log.sqlite")
+    }
+
+    /// Everything that was computed, as of some position.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.0.join("checkpoint")
     }
 
     /// The key that signs tokens.
@@ -100,23 +106,29 @@ pub struct Platform {
     live: Arc<Live>,
     walks: Arc<Walks>,
     commands: CommandPath,
+    checkpoints: Option<Arc<Checkpoints>>,
     /// End with it.
     _tasks: JoinSet<()>,
     _lock: Option<File>,
 }
 
 impl Platform {
-    /// Opens the data directory, and computes everything again from its log.
+    /// Opens the data directory, and computes from its log what is behind its checkpoint, or everything if it has none that
+    /// fits.
     pub async fn open(data_dir: &DataDir, config: EngineConfig) -> Result<Self, OpenError> {
         let lock = data_dir.lock()?;
         let log = Arc::new(SqliteLog::open(&data_dir.log()).await?);
-        let mut platform = Self::start(log, config).await?;
+        let mut platform = Self::begin(log, Some(data_dir.checkpoint()), config).await?;
         platform._lock = Some(lock);
         Ok(platform)
     }
 
-    /// Starts on any log.
+    /// Starts on any log, and computes everything from it.
     pub async fn start(log: Arc<dyn EventLog>, config: EngineConfig) -> Result<Self, OpenError> {
+        Self::begin(log, None, config).await
+    }
+
+    async fn begin(log: Arc<dyn EventLog>, checkpoint: Option<PathBuf>, config: EngineConfig) -> Result<Self, OpenError> {
         let engine = Arc::new(Engine::start(config)?);
         let (reschedule, due) = mpsc::unbounded_channel();
         let of_filters = reschedule.clone();
@@ -141,16 +153,35 @@ impl Platform {
             let _ = reschedule.send((Asker::Cells, tenant, at));
         }));
 
-        let started = Instant::now();
-        let head = replay(&*log, &engine, Position::MAX).await?;
-        if head > 0 {
-            tracing::info!(events = head, seconds = started.elapsed().as_secs_f64(), "computed again from the log");
+        let checkpoints = match checkpoint {
+            Some(path) => Some(Arc::new(Checkpoints::begin(path, log.clone(), engine.clone()).await?)),
+            None => None,
+        };
+        let (started, after) = (Instant::now(), engine.arranged().position());
+        let head = replay(&*log, &engine, after, Position::MAX).await?;
+        if head > after {
+            tracing::info!(events = head - after, seconds = started.elapsed().as_secs_f64(), "computed again from the log");
         }
         let commands = CommandPath::start(log.clone(), engine.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(complete_computations(computed, commands.clone()));
         tasks.spawn(clocks::run(due, commands.clone()));
-        Ok(Self { log, engine, live, walks, commands, _tasks: tasks, _lock: None })
+        if let Some(checkpoints) = &checkpoints {
+            tasks.spawn(checkpoints.clone().keep());
+        }
+        Ok(Self { log, engine, live, walks, commands, checkpoints, _tasks: tasks, _lock: None })
+    }
+
+    /// Writes what the next start begins with, if much has come since that was done last; for whoever ends in order.
+    pub async fn close(&self) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.end().await;
+        }
+    }
+
+    /// The position of the checkpoint that it began with; 0 if it computed everything from the log.
+    pub fn began_at(&self) -> Position {
+        self.checkpoints.as_ref().map_or(0, |checkpoints| checkpoints.began_at)
     }
 
     /// Executes a command.
@@ -253,10 +284,11 @@ async fn complete_computations(mut computed: mpsc::UnboundedReceiver<(TenantId, 
     }
 }
 
-/// Feeds the log up to `last` into a dataflow that has seen nothing yet; returns the position reached, when it is computed.
-pub async fn replay(log: &dyn EventLog, engine: &Engine, last: Position) -> Result<Position, LogError> {
+/// Feeds the log behind position `after`, which is what the dataflow has seen of it, up to `last`; returns the position
+/// reached, when it is computed.
+pub async fn replay(log: &dyn EventLog, engine: &Engine, after: Position, last: Position) -> Result<Position, LogError> {
     let head = (*log.head().borrow()).min(last);
-    let (mut position, mut page) = (0, *REPLAY_PAGES.start());
+    let (mut position, mut page) = (after, *REPLAY_PAGES.start());
     while position < head {
         let events = log.read_all(position, page.min((head - position) as usize)).await?;
         page = (2 * page).min(*REPLAY_PAGES.end());

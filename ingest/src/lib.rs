@@ -9,6 +9,7 @@
 
 mod allowance;
 mod appender;
+pub mod checkpoint;
 pub mod command_path;
 pub mod log;
 

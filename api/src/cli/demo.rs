@@ -62,6 +62,7 @@ impl Demo {
         });
         let Some(listener) = listener else {
             println!("{summary}");
+            platform.close().await;
             return Ok(());
         };
         let tokens = TokenKey::open(&data_dir.token_key())?;
@@ -75,9 +76,10 @@ impl Demo {
         println!(
             "Try      curl -s http://{address}/graphql -H 'authorization: Bearer {token}' -H 'content-type: application/json' \\\n           -d '{{\"query\":\"{{ collection(key: \\\"airlines\\\") {{ id name attributes {{ key type }} }} }}\"}}'"
         );
-        let show = tokio::spawn(Show { platform, rate: self.rate }.run());
+        let show = tokio::spawn(Show { platform: platform.clone(), rate: self.rate }.run());
         let served = serve_until_asked(server, listener).await;
         show.abort();
+        platform.close().await;
         served
     }
 }

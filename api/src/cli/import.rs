@@ -74,6 +74,7 @@ impl Import {
         }
         let seconds = started.elapsed().as_secs_f64();
         println!("{}", json!({ "commands": report.commands, "seconds": seconds, "unlinked": not_linked, "refused": refused }));
+        platform.close().await;
         Ok(())
     }
 }

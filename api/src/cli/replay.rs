@@ -51,7 +51,7 @@ impl Replay {
         }
         let started = Instant::now();
         let engine = Engine::start(self.compute.config())?;
-        let events = replay(&log, &engine, self.to.unwrap_or(Position::MAX)).await?;
+        let events = replay(&log, &engine, 0, self.to.unwrap_or(Position::MAX)).await?;
         let seconds = started.elapsed().as_secs_f64();
         println!("{}", json!({ "events": events, "seconds": seconds, "events_per_second": (events as f64 / seconds).round() }));
         Ok(())

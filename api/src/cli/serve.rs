@@ -50,9 +50,11 @@ impl Serve {
         let address = listener.local_addr()?;
         let serving = tokio::spawn(serve_until_asked(server.clone(), listener));
         let platform = Arc::new(Platform::open(&data_dir, self.compute.config()).await?);
-        server.ready(platform);
+        server.ready(platform.clone());
         tracing::info!(%address, "ready");
-        serving.await?
+        serving.await??;
+        platform.close().await;
+        Ok(())
     }
 }
 

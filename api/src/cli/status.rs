@@ -44,7 +44,7 @@ impl Status {
         let mut status = json!({ "events": *log.head().borrow(), "lineage": log.lineage(), "log_bytes": bytes, "tenants": tenants });
         if self.memory {
             let engine = Engine::start(self.compute.config())?;
-            replay(&log, &engine, Position::MAX).await?;
+            replay(&log, &engine, 0, Position::MAX).await?;
             let arranged = engine.arranged();
             let sizes = arranged.sizes().map(|(name, size)| (name.to_owned(), json!({ "updates": size.updates, "bytes": size.bytes })));
             status["arrangements"] = Json::Object(sizes.into_iter().collect());

@@ -124,13 +124,19 @@ pub(crate) struct Outputs<'scope, T: Step> {
 pub(crate) struct Outbox<'a> {
     /// Takes what arrives in the round that follows.
     send: &'a mut dyn FnMut(Message),
-    /// How many workers there are.
+    /// Which worker this is, and how many there are.
+    index: u64,
     peers: u64,
     /// Entities to be visited in a later round.
     marks: Vec<(Round, Slot)>,
 }
 
 impl Outbox<'_> {
+    /// Whether an entity is one of this worker.
+    fn is_here(&self, entity: EntityId) -> bool {
+        self.peers == 1 || route(entity) % self.peers == self.index
+    }
+
     /// Tells hosts what a source contributes to cells of theirs, if that is something else than before.
     fn contribute(
         &mut self,
@@ -309,7 +315,7 @@ pub(crate) fn compute<'scope, T: Step>(
                         true => spare.push(&mut own, message),
                         false => session.give(message),
                     };
-                    let mut outbox = Outbox { send: &mut send, peers, marks: Vec::new() };
+                    let mut outbox = Outbox { send: &mut send, index, peers, marks: Vec::new() };
                     match (round, store.is_restoring()) {
                         (0, false) => store.begin(&messages, &mut outbox),
                         (_, false) => store.round(round, &mut messages, visits, &mut outbox),

@@ -10,14 +10,14 @@
 use std::collections::BTreeMap;
 
 use decidr_domain::delta::Change;
-use decidr_domain::id::{CollectionId, EntityId};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::layout::Layout;
 use decidr_domain::schema::Direction;
 
 use super::backfill::Taken;
 use super::record::{Record, Touched};
-use super::records::Slot;
-use super::store::{PlanFinder, Store, collection_plan};
+use super::records::{Records, Slot};
+use super::store::{LinkUpdate, PlanFinder, Store, collection_plan};
 use super::visit::Visit;
 use super::{Finished, Outbox};
 use crate::message::{BucketChange, Message, Takers};
@@ -92,10 +92,14 @@ impl Store {
         let Some(restoring) = &self.restoring else { return };
         let mut plans = PlanFinder::new(&self.plans);
         for (place, slot) in restoring.slots.iter().enumerate() {
-            let Some(entity) = &self.records[*slot].entity else { continue };
+            let Some(entity) = self.records[*slot].entity.clone() else { continue };
+            let entity = &*entity;
             for (link, value) in entity.values.iter() {
                 for target in value.targets() {
-                    (outbox.send)(Message::Linked { target: *target, link, holder: entity.id, added: true });
+                    match outbox.is_here(*target) {
+                        true => link_restored(&mut self.records, &mut self.links, *target, link, entity.id),
+                        false => (outbox.send)(Message::Linked { target: *target, link, holder: entity.id, added: true }),
+                    }
                 }
             }
             let Some(plan) = plans.find(entity) else { continue };
@@ -116,11 +120,7 @@ impl Store {
         let (mut spoken, mut buckets, mut contributions) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages.iter_mut().flat_map(|batch| batch.drain(..)) {
             match message {
-                Message::Linked { target, link, holder, .. } => {
-                    let Some((_, record)) = self.records.get_mut(target) else { continue };
-                    record.meet(link, holder, true);
-                    self.links.push(((link, target), holder, 1));
-                }
+                Message::Linked { target, link, holder, .. } => link_restored(&mut self.records, &mut self.links, target, link, holder),
                 Message::Reached { source, closure, host, .. } => {
                     let Some((_, record)) = self.records.get_mut(source) else { continue };
                     record.meet(closure, host, true);
@@ -196,6 +196,13 @@ impl Store {
         self.backfill.finish(&self.members, &self.backlog);
         self.clocks.finish(&self.due);
     }
+}
+
+/// Takes in who links to an entity, if that is there.
+fn link_restored(records: &mut Records, links: &mut Vec<LinkUpdate>, target: EntityId, link: AttributeId, holder: EntityId) {
+    let Some((_, record)) = records.get_mut(target) else { return };
+    record.meet(link, holder, true);
+    links.push(((link, target), holder, 1));
 }
 
 /// Whether entities of a collection meet others by keys.

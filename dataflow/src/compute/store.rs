@@ -32,6 +32,9 @@ pub(crate) type Changes = Rc<RefCell<Vec<Change>>>;
 /// How many steps evaluations took that took long, by tenant, in the timestamps that are complete, for whoever publishes it.
 pub(crate) type SharedEffort = Rc<RefCell<FxHashMap<TenantId, u64>>>;
 
+/// A link and its target, the holder, and whether it came (1) or went (-1).
+pub(super) type LinkUpdate = ((AttributeId, EntityId), EntityId, isize);
+
 /// One worker's share of the state.
 pub(crate) struct Store {
     pub(super) catalog: Catalog,
@@ -49,7 +52,8 @@ pub(crate) struct Store {
     pub(super) dirty: FxHashSet<AttributeId>,
     /// Of this timestamp: whether some attributes are not computed any more.
     pub(super) some_are_gone: bool,
-    pub(super) links: Vec<((AttributeId, EntityId), EntityId, isize)>,
+    /// Of this timestamp: links that came and went.
+    pub(super) links: Vec<LinkUpdate>,
     /// The graphs of the components that are this worker's.
     pub(super) topologies: FxHashMap<AttributeId, Topology>,
     /// By component, the ranks of this worker's entities that are not 0.

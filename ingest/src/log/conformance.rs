@@ -1,9 +1,10 @@
 //! The suite that every log passes. One macro line runs it:
 //! `event_log_conformance!(|| async { (MemoryLog::default(), ()) });`
 
+use decidr_domain::aggregate::entity::EntityEvent;
 use decidr_domain::aggregate::space::SpaceEvent;
 use decidr_domain::event::{Event, Metadata};
-use decidr_domain::id::{CommandId, EventId, Key, SpaceId, TenantId};
+use decidr_domain::id::{CommandId, EntityId, EventId, Key, SpaceId, TenantId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -80,6 +81,24 @@ pub async fn reads_what_was_appended(log: &impl EventLog) {
     assert_eq!(versions(log.read_stream(stream, 3, 1).await.expect("reads")), [3]);
     assert_eq!(log.read_all(3, 1).await.expect("reads"), all[3..4]);
     assert!(log.read_all(5, 10).await.expect("reads").is_empty());
+}
+
+/// What is not of entities can be read alone, up to a position.
+pub async fn reads_the_schema_alone(log: &impl EventLog) {
+    let entity = EntityId(Uuid::from_u128(7));
+    let mut archive = create_space(2);
+    let event = Event::Entity(EntityEvent::EntityArchived { id: entity });
+    archive.events = vec![NewEvent {
+        stream: entity.into(),
+        event,
+        ..new_event(2, 1, SpaceEvent::SpaceUpdated { id: SpaceId(Uuid::nil()), name: String::new() })
+    }];
+    log.append(&[create_space(1), archive, rename_space(1, 101, 2, 2)]).await.expect("appends");
+    let all = log.read_all(0, 10).await.expect("reads");
+    assert_eq!(all.len(), 4);
+    assert_eq!(log.read_schema(4).await.expect("reads"), [&all[..1], &all[2..]].concat());
+    assert_eq!(log.read_schema(3).await.expect("reads"), [&all[..1], &all[2..3]].concat());
+    assert_eq!(log.read_schema(0).await.expect("reads"), []);
 }
 
 /// A command that comes again gets its first answer, in the same batch and later, and adds nothing.
@@ -163,7 +182,7 @@ pub async fn a_tail_misses_nothing(log: &impl EventLog) {
 macro_rules! event_log_conformance {
     ($make:expr) => {
         $crate::event_log_conformance!($make;
-            reads_what_was_appended, a_repeated_command_gets_its_first_answer, command_ids_belong_to_their_issuer,
+            reads_what_was_appended, reads_the_schema_alone, a_repeated_command_gets_its_first_answer, command_ids_belong_to_their_issuer,
             a_wrong_version_conflicts_alone, a_command_without_events_is_remembered, a_tail_misses_nothing);
     };
     ($make:expr; $($case:ident),*) => {

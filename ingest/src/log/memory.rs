@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use decidr_domain::event::{Event, Recorded};
-use decidr_domain::id::{CommandId, Position, StreamId, TenantId, Version};
+use decidr_domain::id::{AggregateKind, CommandId, Position, StreamId, TenantId, Version};
 use tokio::sync::watch;
 
 use super::{Answer, Append, Appended, EventLog, LogError, LogFuture};
@@ -91,6 +91,14 @@ impl EventLog for MemoryLog {
         Box::pin(async move {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             Ok(state.events.iter().skip(after as usize).take(limit).cloned().collect())
+        })
+    }
+
+    fn read_schema(&self, last: Position) -> LogFuture<'_, Vec<Recorded>> {
+        Box::pin(async move {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_of_schema = |event: &&Recorded| event.position <= last && event.stream.kind != AggregateKind::Entity;
+            Ok(state.events.iter().filter(is_of_schema).cloned().collect())
         })
     }
 

@@ -140,6 +140,9 @@ pub trait EventLog: Send + Sync {
     /// Up to `limit` events of all streams, those after position `after`.
     fn read_all(&self, after: Position, limit: usize) -> LogFuture<'_, Vec<Recorded>>;
 
+    /// The events up to position `last` that are not of entities, in order.
+    fn read_schema(&self, last: Position) -> LogFuture<'_, Vec<Recorded>>;
+
     /// The position of the newest event, and every newer one: with `read_all` a tail that misses nothing.
     fn head(&self) -> watch::Receiver<Position>;
 

@@ -399,6 +399,17 @@ impl EventLog for SqliteLog {
         })
     }
 
+    fn read_schema(&self, last: Position) -> LogFuture<'_, Vec<Recorded>> {
+        Box::pin(async move {
+            // The condition of the index, letter by letter.
+            let sql = format!(
+                "SELECT CAST({FRAME} AS BLOB) FROM events WHERE substr(stream, 1, 7) <> 'entity-' AND position <= ? ORDER BY position"
+            );
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(last as i64);
+            decoded(query.fetch(&self.readers), 0, "read the schema").await
+        })
+    }
+
     fn head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
     }

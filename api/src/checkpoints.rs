@@ -1,0 +1,206 @@
+//! What a start begins with in place of the whole log, and when that is written.
+//!
+//! A checkpoint is written when the process is asked to end, and now and then while it runs, from a published state that
+//! nobody has to wait for. A start takes it only if everything fits: the program, the log, and each byte.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use decidr_dataflow::{Arranged, Engine};
+use decidr_domain::arrangements::Snapshot as _;
+use decidr_domain::delta::Row;
+use decidr_domain::id::{EventId, Position};
+use decidr_ingest::checkpoint::{BLOCK_ROWS, CheckpointError, Head, Reader, Writer};
+use decidr_ingest::{EventLog, LogError};
+use tokio::sync::Mutex;
+
+/// How often it is looked whether there is enough to write.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How many events must have come since the last checkpoint: so many, and so great a part of all.
+const EVENTS_MIN: Position = 50_000;
+const PART_OF_ALL: Position = 4;
+
+/// How many times as many must have come while more come all the time; else it waits until nothing does.
+const PATIENCE: Position = 4;
+
+/// How many events there must be to write one at the end: fewer are computed again at once.
+const EVENTS_AT_END: Position = 1_000;
+
+/// The checkpoint of one platform.
+pub(crate) struct Checkpoints {
+    path: PathBuf,
+    log: Arc<dyn EventLog>,
+    engine: Arc<Engine>,
+    /// The position that the platform began with; 0 if with nothing.
+    pub(crate) began_at: Position,
+    /// The position of the newest one; held while one is written.
+    written: Mutex<Position>,
+    /// Ends what is being written.
+    is_over: Arc<AtomicBool>,
+}
+
+/// Why no checkpoint was written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("the log cannot be read")]
+    Log(#[from] LogError),
+}
+
+impl Checkpoints {
+    /// Begins with the checkpoint at `path`, if there is one and it fits, in a dataflow that has seen nothing yet; that has
+    /// arranged then what there was at its position.
+    ///
+    /// # Errors
+    /// If the log cannot be read. A checkpoint that cannot be is left aside.
+    pub(crate) async fn begin(path: PathBuf, log: Arc<dyn EventLog>, engine: Arc<Engine>) -> Result<Self, LogError> {
+        let started = Instant::now();
+        let mut position = 0;
+        let (of, lineage) = (path.clone(), log.lineage());
+        let read = tokio::task::spawn_blocking(move || read(&of, lineage)).await;
+        match read.unwrap_or_else(|_| Err(CheckpointError::Damaged("it cannot be read".into()))) {
+            Ok(Some((head, rows))) if event_at(&*log, head.position).await? == Some(head.event_id) => {
+                position = head.position;
+                engine.restore_schema(log.read_schema(position).await?);
+                let entities: usize = rows.iter().map(Vec::len).sum();
+                rows.into_iter().for_each(|rows| engine.restore(position, rows));
+                // Fails only if the dataflow has stopped, and then the process ends.
+                let _ = engine.restored(position, head.newest).await;
+                tracing::info!(position, entities, seconds = started.elapsed().as_secs_f64(), "began with a checkpoint");
+            }
+            Ok(Some((head, _))) => {
+                tracing::info!(position = head.position, "the checkpoint is of another log; everything is computed again")
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the checkpoint is of no use; everything is computed again")
+            }
+        }
+        Ok(Self { path, log, engine, began_at: position, written: Mutex::new(position), is_over: Arc::default() })
+    }
+
+    /// Writes one now and then, for ever.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        let mut seen = 0;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let (position, written) = (self.engine.arranged().position(), *self.written.lock().await);
+            let enough = EVENTS_MIN.max(written / PART_OF_ALL);
+            let new = position.saturating_sub(written);
+            let is_quiet = std::mem::replace(&mut seen, position) == position;
+            if new >= PATIENCE * enough || (is_quiet && new >= enough) {
+                self.write(Pace::Leisurely).await;
+            }
+        }
+    }
+
+    /// Writes one if much has come since the last.
+    pub(crate) async fn end(&self) {
+        if self.engine.arranged().position().saturating_sub(*self.written.lock().await) >= EVENTS_AT_END {
+            self.write(Pace::Hasty).await;
+        }
+    }
+
+    async fn write(&self, pace: Pace) {
+        let started = Instant::now();
+        match self.try_to_write(pace).await {
+            Ok(Some(position)) => tracing::info!(position, seconds = started.elapsed().as_secs_f64(), "wrote a checkpoint"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no checkpoint was written; a start takes longer"),
+        }
+    }
+
+    async fn try_to_write(&self, pace: Pace) -> Result<Option<Position>, WriteError> {
+        let mut written = self.written.lock().await;
+        let arranged = self.engine.arranged();
+        let position = arranged.position();
+        let Some(event_id) = event_at(&*self.log, position).await? else { return Ok(None) };
+        let (path, lineage, is_over) = (self.path.clone(), self.log.lineage(), self.is_over.clone());
+        let write = move || {
+            let newest = arranged.newest_positions().collect();
+            let head = Head { program: program()?, lineage, position, event_id, newest };
+            write(&path, &head, &arranged, pace, &is_over)
+        };
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(true)) => {
+                *written = position;
+                Ok(Some(position))
+            }
+            Ok(Ok(false)) => Ok(None),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(CheckpointError::Damaged("its writer panicked".into()).into()),
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How fast a checkpoint is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Half of the time is left to others.
+    Leisurely,
+    /// Somebody waits for it.
+    Hasty,
+}
+
+/// Writes one; returns whether it did, and nobody ended it.
+fn write(path: &Path, head: &Head, arranged: &Arranged, pace: Pace, is_over: &AtomicBool) -> Result<bool, CheckpointError> {
+    let mut writer = Writer::create(path, head)?;
+    let mut rows = arranged.rows();
+    loop {
+        let started = Instant::now();
+        let some: Vec<Row> = rows.by_ref().take(BLOCK_ROWS).collect();
+        if is_over.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if some.is_empty() {
+            writer.finish()?;
+            return Ok(true);
+        }
+        writer.write(&some)?;
+        if pace == Pace::Leisurely {
+            std::thread::sleep(started.elapsed());
+        }
+    }
+}
+
+/// What a checkpoint is of, and its rows, if it is there, and of this program and a log of this lineage.
+fn read(path: &Path, lineage: u32) -> Result<Option<(Head, Vec<Vec<Row>>)>, CheckpointError> {
+    let Some((head, reader)) = Reader::open(path)? else { return Ok(None) };
+    if (head.program, head.lineage) != (program()?, lineage) {
+        tracing::info!("the checkpoint is of another program or log; everything is computed again");
+        return Ok(None);
+    }
+    Ok(Some((head, reader.rows()?)))
+}
+
+/// Which program this is: two that compute alike may differ, and two that do not always do.
+fn program() -> Result<u64, CheckpointError> {
+    let (mut sum, mut length, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 20]);
+    let mut file = File::open(std::env::current_exe()?)?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(length << 32 | u64::from(sum.finalize())),
+            read => {
+                sum.update(&buffer[..read]);
+                length += read as u64;
+            }
+        }
+    }
+}
+
+async fn event_at(log: &dyn EventLog, position: Position) -> Result<Option<EventId>, LogError> {
+    let Some(before) = position.checked_sub(1) else { return Ok(None) };
+    Ok(log.read_all(before, 1).await?.first().map(|event| event.metadata.event_id))
+}

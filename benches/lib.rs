@@ -24,6 +24,15 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+/// What a start begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// What was computed before, and the log behind it.
+    Checkpoint,
+    /// The whole log.
+    Log,
+}
+
 /// A platform on a log of its own, with a tenant and a space.
 pub struct Bench {
     /// The platform.
@@ -59,9 +68,12 @@ impl Bench {
     }
 
     /// Ends, and starts again with what is on disk; gives how long that took until everything is arranged.
-    pub async fn restarted(self) -> anyhow::Result<(Self, Duration)> {
+    pub async fn restarted(self, start: Start) -> anyhow::Result<(Self, Duration)> {
         let Self { platform, tenant, space, workers, folder } = self;
-        platform.close().await;
+        match start {
+            Start::Checkpoint => platform.close().await,
+            Start::Log => drop(std::fs::remove_file(DataDir::create(folder.path())?.checkpoint())),
+        }
         // What still holds it for a moment, answers nobody any more.
         let mut platform = Some(platform);
         while let Some(held) = platform.take() {

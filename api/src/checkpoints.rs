@@ -28,8 +28,14 @@ const PART_OF_ALL: Position = 4;
 /// How many times as many must have come while more come all the time; else it waits until nothing does.
 const PATIENCE: Position = 4;
 
-/// How many events there must be to write one at the end: fewer are computed again at once.
+/// With how many steps of evaluations that take long fewer events are enough: some ten seconds' worth. That comes to pass
+/// again and again where a tenant computes all the time, and is looked at less often.
+const STEPS_MIN: u64 = 200_000_000;
+const STEPS_EVERY: Duration = Duration::from_secs(60);
+
+/// How much must have come to write one at the end: less is computed again at once.
 const EVENTS_AT_END: Position = 1_000;
+const STEPS_AT_END: u64 = 10_000_000;
 
 /// The checkpoint of one platform.
 pub(crate) struct Checkpoints {
@@ -38,10 +44,29 @@ pub(crate) struct Checkpoints {
     engine: Arc<Engine>,
     /// The position that the platform began with; 0 if with nothing.
     pub(crate) began_at: Position,
-    /// The position of the newest one; held while one is written.
-    written: Mutex<Position>,
+    /// Of the newest one; held while one is written.
+    written: Mutex<Extent>,
     /// Ends what is being written.
     is_over: Arc<AtomicBool>,
+}
+
+/// How far a state has come.
+#[derive(Clone, Copy)]
+struct Extent {
+    position: Position,
+    /// How many steps this process took to compute it, of evaluations that take long.
+    steps: u64,
+}
+
+impl Extent {
+    fn of(arranged: &Arranged) -> Self {
+        Self { position: arranged.position(), steps: arranged.steps() }
+    }
+
+    /// How many events, and how many steps, it is further than another.
+    fn since(self, other: Extent) -> (Position, u64) {
+        (self.position.saturating_sub(other.position), self.steps.saturating_sub(other.steps))
+    }
 }
 
 /// Why no checkpoint was written.
@@ -67,8 +92,8 @@ impl Checkpoints {
         match read.unwrap_or_else(|_| Err(CheckpointError::Damaged("it cannot be read".into()))) {
             Ok(Some((head, rows))) if event_at(&*log, head.position).await? == Some(head.event_id) => {
                 position = head.position;
-                engine.restore_schema(log.read_schema(position).await?);
-                let entities: usize = rows.iter().map(Vec::len).sum();
+                let entities = rows.iter().map(Vec::len).sum();
+                engine.restore_schema(log.read_schema(position).await?, entities);
                 rows.into_iter().for_each(|rows| engine.restore(position, rows));
                 // Fails only if the dataflow has stopped, and then the process ends.
                 let _ = engine.restored(position, head.newest).await;
@@ -82,27 +107,30 @@ impl Checkpoints {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the checkpoint is of no use; everything is computed again")
             }
         }
-        Ok(Self { path, log, engine, began_at: position, written: Mutex::new(position), is_over: Arc::default() })
+        Ok(Self { path, log, engine, began_at: position, written: Mutex::new(Extent { position, steps: 0 }), is_over: Arc::default() })
     }
 
     /// Writes one now and then, for ever.
     pub(crate) async fn keep(self: Arc<Self>) {
-        let mut seen = 0;
+        let (mut seen, mut last) = (0, None::<Instant>);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let (position, written) = (self.engine.arranged().position(), *self.written.lock().await);
-            let enough = EVENTS_MIN.max(written / PART_OF_ALL);
-            let new = position.saturating_sub(written);
-            let is_quiet = std::mem::replace(&mut seen, position) == position;
-            if new >= PATIENCE * enough || (is_quiet && new >= enough) {
+            let (now, written) = (Extent::of(&self.engine.arranged()), *self.written.lock().await);
+            let enough = EVENTS_MIN.max(written.position / PART_OF_ALL);
+            let (events, steps) = now.since(written);
+            let is_quiet = std::mem::replace(&mut seen, now.position) == now.position;
+            let is_costly = events > 0 && steps >= STEPS_MIN && last.is_none_or(|last| last.elapsed() >= STEPS_EVERY);
+            if events >= PATIENCE * enough || (is_quiet && events >= enough) || is_costly {
                 self.write(Pace::Leisurely).await;
+                last = Some(Instant::now());
             }
         }
     }
 
     /// Writes one if much has come since the last.
     pub(crate) async fn end(&self) {
-        if self.engine.arranged().position().saturating_sub(*self.written.lock().await) >= EVENTS_AT_END {
+        let (events, steps) = Extent::of(&self.engine.arranged()).since(*self.written.lock().await);
+        if events >= EVENTS_AT_END || steps >= STEPS_AT_END {
             self.write(Pace::Hasty).await;
         }
     }
@@ -119,7 +147,7 @@ impl Checkpoints {
     async fn try_to_write(&self, pace: Pace) -> Result<Option<Position>, WriteError> {
         let mut written = self.written.lock().await;
         let arranged = self.engine.arranged();
-        let position = arranged.position();
+        let extent @ Extent { position, .. } = Extent::of(&arranged);
         let Some(event_id) = event_at(&*self.log, position).await? else { return Ok(None) };
         let (path, lineage, is_over) = (self.path.clone(), self.log.lineage(), self.is_over.clone());
         let write = move || {
@@ -129,7 +157,7 @@ impl Checkpoints {
         };
         match tokio::task::spawn_blocking(write).await {
             Ok(Ok(true)) => {
-                *written = position;
+                *written = extent;
                 Ok(Some(position))
             }
             Ok(Ok(false)) => Ok(None),

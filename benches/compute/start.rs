@@ -1,7 +1,7 @@
 //! A start with what is on disk: a million entities of eight attributes, four of them computed.
 
 use anyhow::ensure;
-use benches::{Bench, formula, link, number, rollup};
+use benches::{Bench, Start, formula, link, number, rollup};
 use decidr_domain::aggregate::attribute::DefinitionInput;
 use decidr_domain::arrangements::Snapshot as _;
 use decidr_domain::value::Value;
@@ -31,18 +31,22 @@ pub(crate) async fn run(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) ->
     let orders_ids = bench.entities(orders, (0..count).map(order)).await?;
     bench.settle().await;
     let before = (bench.value(ids[7], sum), bench.value(orders_ids[count - 1], total), bench.platform.arranged().position());
-    let (bench, took) = bench.restarted().await?;
-    let after = (bench.value(ids[7], sum), bench.value(orders_ids[count - 1], total), bench.platform.arranged().position());
-    ensure!(
-        before == after && before.1 == Value::from(((count - 1) % 500 * (1 + (count - 1) % 7)) as i64),
-        "{before:?} before, {after:?} after"
-    );
-    let events = after.2;
-    lines.push(Line {
-        case: "start",
-        what: format!("a start with {count} entities of 8 attributes, {events} events"),
-        milliseconds: vec![("all", took.as_secs_f64() * 1000.0)],
-        tail: Vec::new(),
-    });
+    let (events, mut bench) = (before.2, bench);
+    for (start, from) in [(Start::Checkpoint, "a checkpoint"), (Start::Log, "the log")] {
+        let took;
+        (bench, took) = bench.restarted(start).await?;
+        let after = (bench.value(ids[7], sum), bench.value(orders_ids[count - 1], total), bench.platform.arranged().position());
+        ensure!(
+            before == after && before.1 == Value::from(((count - 1) % 500 * (1 + (count - 1) % 7)) as i64),
+            "{before:?} before, {after:?} after"
+        );
+        ensure!((bench.platform.began_at() > 0) == (start == Start::Checkpoint), "it began at {}", bench.platform.began_at());
+        lines.push(Line {
+            case: "start",
+            what: format!("a start from {from} with {count} entities of 8 attributes, {events} events"),
+            milliseconds: vec![("all", took.as_secs_f64() * 1000.0)],
+            tail: Vec::new(),
+        });
+    }
     Ok(())
 }

@@ -51,11 +51,12 @@ pub(crate) fn conduct(worker: &mut Worker, shared: &Shared, queued: &Receiver<Qu
         staging: BTreeMap::new(),
         staged_at: HashTrieMapSync::new_sync(),
         effort: HashTrieMapSync::new_sync(),
+        steps: 0,
         slice_time: config.slice_time,
         slice_limit: *SLICE_LIMITS.start(),
         indexer: Indexer::new(shared.arranged.load().indexes.clone()),
         is_restoring: false,
-        awaits_rows: false,
+        awaited: None,
     };
     let mut batch: VecDeque<Recorded> = VecDeque::new();
     let mut accepted = Instant::now();
@@ -169,13 +170,15 @@ struct Conductor<'a> {
     staged_at: HashTrieMapSync<TenantId, Position>,
     /// How many steps evaluations took that followed from events and took long.
     effort: HashTrieMapSync<TenantId, u64>,
+    /// How many steps all of them took, also those computed aside.
+    steps: u64,
     slice_time: Duration,
     slice_limit: usize,
     indexer: Indexer,
     /// Whether the timestamp in the graph is one that takes in rows.
     is_restoring: bool,
-    /// Whether there are rows to come, without which nothing that is computed is complete.
-    awaits_rows: bool,
+    /// How many rows there are to come, if there are, without which nothing that is computed is complete.
+    awaited: Option<usize>,
 }
 
 impl Conductor<'_> {
@@ -219,7 +222,7 @@ impl Conductor<'_> {
     fn restore(&mut self, queued: Queued) -> Option<()> {
         match queued {
             Queued::Events(..) => debug_assert!(false, "they are a batch"),
-            Queued::RowsBegin => self.awaits_rows = true,
+            Queued::RowsBegin(entities) => self.awaited = Some(entities),
             Queued::Rows(position, rows) => {
                 self.begin_restoring(position);
                 for row in rows {
@@ -230,7 +233,7 @@ impl Conductor<'_> {
             }
             Queued::RowsEnd(position, newest, done) => {
                 self.begin_restoring(position);
-                (self.is_restoring, self.awaits_rows) = (false, false);
+                (self.is_restoring, self.awaited) = (false, None);
                 newest.iter().for_each(|(tenant, position)| self.newest.insert_mut(*tenant, *position));
                 let previous = std::mem::replace(&mut self.position, position);
                 let (arranged, changes) = self.through(false)?;
@@ -255,7 +258,7 @@ impl Conductor<'_> {
         let behind = slice_after(self.time).filter(|_| self.position == position);
         self.begin(behind.unwrap_or_else(|| time_of(position)));
         for worker in 0..self.peers as u64 {
-            self.graph.send(Message::Restore { worker });
+            self.graph.send(Message::Restore { worker, entities: self.awaited.unwrap_or_default() });
         }
     }
 
@@ -364,9 +367,12 @@ impl Conductor<'_> {
         if self.peers > 1 {
             changes.sort_unstable_by_key(|change| change.entity_id);
         }
-        for (tenant, steps) in efforts.into_iter().flatten().filter(|_| counts) {
-            let before = self.effort.get(&tenant).copied().unwrap_or(0);
-            self.effort.insert_mut(tenant, before.saturating_add(steps));
+        for (tenant, steps) in efforts.into_iter().flatten() {
+            self.steps = self.steps.saturating_add(steps);
+            if counts {
+                let before = self.effort.get(&tenant).copied().unwrap_or(0);
+                self.effort.insert_mut(tenant, before.saturating_add(steps));
+            }
         }
         self.indexer.apply(&changes);
         let arranged = Arc::new(Arranged {
@@ -376,6 +382,7 @@ impl Conductor<'_> {
             computing: Arc::new(backlog.tenants.clone()),
             staged_at: self.staged_at.clone(),
             effort: self.effort.clone(),
+            steps: self.steps,
             workers,
             indexes: self.indexer.indexes(),
         });
@@ -402,7 +409,7 @@ impl Conductor<'_> {
         }
         for (tenant, told) in &mut self.staging {
             let generation = self.catalog.tenant(*tenant).and_then(|schema| schema.staging()).map_or(0, Staging::generation);
-            if generation > *told && !self.awaits_rows && !self.backlog.tenants.contains_key(tenant) {
+            if generation > *told && self.awaited.is_none() && !self.backlog.tenants.contains_key(tenant) {
                 *told = generation;
                 for consumer in self.shared.computation_consumers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
                     consumer(*tenant, generation);

@@ -81,8 +81,8 @@ pub struct Published {
 pub(crate) enum Queued {
     /// Events, and when they were handed over.
     Events(Instant, Vec<Recorded>),
-    /// That what comes next are the events of the schema up to the position of rows.
-    RowsBegin,
+    /// That what comes next are the events of the schema up to the position of so many rows.
+    RowsBegin(usize),
     /// Rows as they were at a position.
     Rows(Position, Vec<Row>),
     /// That there are no more of these, the position of every tenant's newest event up to there, and who waits for them.
@@ -123,6 +123,7 @@ impl Engine {
             computing: Arc::default(),
             staged_at: HashTrieMapSync::new_sync(),
             effort: HashTrieMapSync::new_sync(),
+            steps: 0,
             workers: vec![Batches::default(); workers],
             indexes: Indexes::new(activators.clone()),
         };
@@ -183,12 +184,12 @@ impl Engine {
 }
 
 impl Engine {
-    /// Begins with entities as they were at some position, with what was computed about them by a program that computes alike,
+    /// Begins with so many entities as they were at some position, with what was computed about them by a program that computes alike,
     /// in place of the events that they came from. First of all come the events of the schema up to that position, which
     /// are accepted as ever; then rows, by [`Engine::restore`]; then [`Engine::restored`], and the events behind the position.
-    pub fn restore_schema(&self, events: Vec<Recorded>) {
+    pub fn restore_schema(&self, events: Vec<Recorded>, entities: usize) {
         // As when events are accepted.
-        let _ = self.queue.send(Queued::RowsBegin);
+        let _ = self.queue.send(Queued::RowsBegin(entities));
         self.accept(events);
     }
 

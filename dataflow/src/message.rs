@@ -40,6 +40,8 @@ pub(crate) enum Message {
     Restore {
         /// Which worker.
         worker: u64,
+        /// How many entities there are, of all workers.
+        entities: usize,
     },
     /// Round 0, to the entity's worker: an entity as it is at the timestamp's position, with all that was computed about it.
     Restored(Row),
@@ -169,7 +171,7 @@ impl Message {
     pub(crate) fn route(&self) -> u64 {
         match self {
             Message::Schema { worker, .. }
-            | Message::Restore { worker }
+            | Message::Restore { worker, .. }
             | Message::Slice { worker, .. }
             | Message::Ranks { worker, .. } => *worker,
             Message::Restored(row) => route(row.entity.id),

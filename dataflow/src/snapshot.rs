@@ -34,6 +34,8 @@ pub struct Arranged {
     pub(crate) staged_at: HashTrieMapSync<TenantId, Position>,
     /// How many steps evaluations took that took long, by tenant, those left out that computed aside.
     pub(crate) effort: HashTrieMapSync<TenantId, u64>,
+    /// How many steps all evaluations took that took long.
+    pub(crate) steps: u64,
     /// By worker.
     pub(crate) workers: Vec<Batches>,
     /// What finds entities by what cells hold.
@@ -58,6 +60,11 @@ impl Arranged {
     /// The position of the oldest definition in a tenant whose cells are computed aside and not shown yet, if there is one.
     pub fn staged_at(&self, tenant: TenantId) -> Option<Position> {
         self.staged_at.get(&tenant).copied()
+    }
+
+    /// How many steps all evaluations took so far that took long: to compute everything again takes as many, or fewer.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The position of every tenant's newest event.

@@ -260,6 +260,8 @@ impl Writer {
 /// Reads a checkpoint.
 pub struct Reader {
     file: BufReader<File>,
+    /// How many pieces of them were read.
+    pieces: u64,
     /// How many rows there are, when all were read.
     expected: Option<u64>,
 }
@@ -275,7 +277,7 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let mut reader = Self { file: BufReader::with_capacity(1 << 20, file), expected: None };
+        let mut reader = Self { file: BufReader::with_capacity(1 << 20, file), pieces: 0, expected: None };
         let mut magic = [0; MAGIC.len()];
         reader.file.read_exact(&mut magic)?;
         if magic != MAGIC {
@@ -288,7 +290,7 @@ impl Reader {
         }
     }
 
-    /// All rows, in pieces, in no order; they are since 0. Several threads read them.
+    /// All rows, in pieces, in the order in which they were written; they are since 0. Several threads read them.
     ///
     /// # Errors
     /// If they cannot be read, or are not what was written.
@@ -300,7 +302,7 @@ impl Reader {
             loop {
                 let part = reader.lock().unwrap_or_else(PoisonError::into_inner).rows_part()?;
                 match part {
-                    Some(part) => read.push(postcard::from_bytes::<Rows>(&part).map_err(damaged)?.into_rows()?),
+                    Some((place, part)) => read.push((place, postcard::from_bytes::<Rows>(&part).map_err(damaged)?.into_rows()?)),
                     None => return Ok::<_, CheckpointError>(read),
                 }
             }
@@ -309,7 +311,9 @@ impl Reader {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(damaged("it cannot be read")))).collect()
         });
-        let rows: Vec<Vec<Row>> = read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let mut read: Vec<_> = read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        read.sort_unstable_by_key(|(place, _)| *place);
+        let rows: Vec<Vec<Row>> = read.into_iter().map(|(_, rows)| rows).collect();
         let (count, expected) = (rows.iter().map(Vec::len).sum::<usize>() as u64, reader.into_inner().map(|reader| reader.expected));
         match expected.unwrap_or_else(|poisoned| poisoned.into_inner().expected) {
             Some(expected) if expected == count => Ok(rows),
@@ -317,14 +321,17 @@ impl Reader {
         }
     }
 
-    /// What the next rows are written as; nothing if there are no more.
-    fn rows_part(&mut self) -> Result<Option<Vec<u8>>, CheckpointError> {
+    /// What the next rows are written as, and which these are; nothing if there are no more.
+    fn rows_part(&mut self) -> Result<Option<(u64, Vec<u8>)>, CheckpointError> {
         if self.expected.is_some() {
             return Ok(None);
         }
         let mut part = self.part()?;
         match part.pop() {
-            Some(ROWS) => Ok(Some(part)),
+            Some(ROWS) => {
+                self.pieces += 1;
+                Ok(Some((self.pieces, part)))
+            }
             Some(END) => {
                 self.expected = Some(postcard::from_bytes(&part).map_err(damaged)?);
                 Ok(None)

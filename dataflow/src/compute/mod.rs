@@ -295,7 +295,7 @@ pub(crate) fn compute<'scope, T: Step>(
                     let round = waiting.entry(step.parts()).or_insert_with(|| Waiting::new(capability.delayed(step, 0)));
                     match data.first() {
                         // Taken in at once, while more are read.
-                        Some(Message::Restore { .. } | Message::Restored(_)) => store.restore(data.drain(..)),
+                        Some(Message::Restore { .. } | Message::Restored(_)) => store.restore(data.drain(..), peers as usize),
                         _ => round.messages.push(std::mem::take(data)),
                     }
                 }
@@ -338,23 +338,23 @@ pub(crate) fn compute<'scope, T: Step>(
                     break;
                 }
                 let Some((_, end)) = ends.pop_first() else { break };
-                match store.is_restoring() {
-                    true => store.finish_restored(time, &mut done),
-                    false => store.finish(time, &mut done),
+                let mut is_more = true;
+                while is_more {
+                    is_more = store.finish(time, &mut done);
+                    if !done.rows.is_empty() {
+                        rows_out.activate().session(&end[0]).give_iterator(done.rows.drain(..));
+                    }
+                    if !done.members.is_empty() {
+                        members_out.activate().session(&end[1]).give_iterator(done.members.drain(..));
+                    }
+                    if !done.counts.is_empty() {
+                        counts_out.activate().session(&end[2]).give_iterator(done.counts.drain(..));
+                    }
+                    if !done.links.is_empty() {
+                        links_out.activate().session(&end[3]).give_iterator(done.links.drain(..));
+                    }
+                    done.shrink();
                 }
-                if !done.rows.is_empty() {
-                    rows_out.activate().session(&end[0]).give_iterator(done.rows.drain(..));
-                }
-                if !done.members.is_empty() {
-                    members_out.activate().session(&end[1]).give_iterator(done.members.drain(..));
-                }
-                if !done.counts.is_empty() {
-                    counts_out.activate().session(&end[2]).give_iterator(done.counts.drain(..));
-                }
-                if !done.links.is_empty() {
-                    links_out.activate().session(&end[3]).give_iterator(done.links.drain(..));
-                }
-                done.shrink();
             }
         }
     });

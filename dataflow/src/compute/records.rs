@@ -53,6 +53,11 @@ impl Records {
         })
     }
 
+    /// Makes room.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.slots.reserve(more);
+    }
+
     /// The record of an entity, if there is one.
     pub(super) fn get_mut(&mut self, id: EntityId) -> Option<(Slot, &mut Record)> {
         let slot = self.find(id)?;

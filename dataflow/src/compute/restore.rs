@@ -40,6 +40,10 @@ pub(super) struct Restoring {
     slots: Vec<Slot>,
     /// Cells that were all kept the last time, with their collection: mostly the next row has the same.
     kept: Option<(CollectionId, Layout)>,
+    /// At the end: those of which nobody is told yet, the first ones last.
+    left: Vec<(EntityId, Slot)>,
+    /// How many in sight others were told of, by collection.
+    counted: BTreeMap<CollectionId, i64>,
 }
 
 impl Store {
@@ -49,12 +53,16 @@ impl Store {
     }
 
     /// Takes in entities as they come.
-    pub(super) fn restore(&mut self, messages: impl Iterator<Item = Message>) {
+    pub(super) fn restore(&mut self, messages: impl Iterator<Item = Message>, peers: usize) {
         let mut restoring = self.restoring.take().unwrap_or_default();
         for message in messages {
             let row = match message {
                 Message::Restored(row) => row,
-                Message::Restore { .. } => continue,
+                Message::Restore { entities, .. } => {
+                    self.records.reserve(entities / peers);
+                    restoring.slots.reserve(entities / peers);
+                    continue;
+                }
                 other => {
                     debug_assert!(false, "it comes alone, and not with {other:?}");
                     continue;
@@ -91,7 +99,12 @@ impl Store {
         }
         let Some(restoring) = &self.restoring else { return };
         let mut plans = PlanFinder::new(&self.plans);
+        // Mostly there is a link or two.
+        self.links.reserve(restoring.slots.len());
         for (place, slot) in restoring.slots.iter().enumerate() {
+            if place % WARMED == 0 {
+                self.warm(restoring.slots[place..].iter().take(WARMED).copied());
+            }
             let Some(entity) = self.records[*slot].entity.clone() else { continue };
             let entity = &*entity;
             for (link, value) in entity.values.iter() {
@@ -169,32 +182,43 @@ impl Store {
         }
     }
 
-    /// Ends the timestamp: their rows are those that they came with.
-    pub(super) fn finish_restored(&mut self, time: Time, finished: &mut Finished) {
-        let Some(Restoring { slots, .. }) = self.restoring.take() else { return };
-        let mut order: Vec<(EntityId, Slot)> = slots.into_iter().map(|slot| (self.records[slot].id, slot)).collect();
-        order.sort_unstable();
-        let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
+    /// Ends the timestamp, for some entities at a time: their rows are those that they came with. Returns whether there are
+    /// more.
+    pub(super) fn finish_restored(&mut self, time: Time, finished: &mut Finished) -> bool {
+        let Some(mut restoring) = self.restoring.take() else { return false };
         let (mut changes, mut rows) = (self.changes.borrow_mut(), self.rows.borrow_mut());
-        changes.reserve(order.len());
-        for (id, slot) in order {
-            let record = &self.records[slot];
+        if restoring.left.is_empty() {
+            restoring.left = restoring.slots.drain(..).map(|slot| (self.records[slot].id, slot)).collect();
+            restoring.left.sort_unstable_by(|one, other| other.cmp(one));
+            changes.reserve(restoring.left.len());
+        }
+        let some = restoring.left.split_off(restoring.left.len().saturating_sub(TOGETHER));
+        for (place, (_, slot)) in some.iter().rev().enumerate() {
+            if place % WARMED == 0 {
+                self.warm(some.iter().rev().skip(place).take(WARMED).map(|(_, slot)| *slot));
+            }
+            let record = &self.records[*slot];
             let Some(row) = &record.row else { continue };
             if let Some(plan) = collection_plan(&self.plans, &row.entity).filter(|plan| !plan.timed_rounds.is_empty()) {
-                self.clocks.schedule(&row.entity, plan, &Touched::new(slot, Some(row.clone())));
+                self.clocks.schedule(&row.entity, plan, &Touched::new(*slot, Some(row.clone())));
             }
             rows.set(slot.row(), row.clone());
-            finished.rows.push(((id, slot.row()), time, 1));
+            finished.rows.push(((record.id, slot.row()), time, 1));
             if !row.entity.archived {
-                finished.members.push((((row.entity.collection_id, id), ()), time, 1));
-                *counted.entry(row.entity.collection_id).or_default() += 1;
+                finished.members.push((((row.entity.collection_id, record.id), ()), time, 1));
+                *restoring.counted.entry(row.entity.collection_id).or_default() += 1;
             }
-            changes.push(Change { entity_id: id, old: None, new: row.clone() });
+            changes.push(Change { entity_id: record.id, old: None, new: row.clone() });
         }
         drop((changes, rows));
-        self.finish_counts(counted, time, finished);
+        if !restoring.left.is_empty() {
+            self.restoring = Some(restoring);
+            return true;
+        }
+        self.finish_counts(restoring.counted, time, finished);
         self.backfill.finish(&self.members, &self.backlog);
         self.clocks.finish(&self.due);
+        false
     }
 }
 

@@ -346,8 +346,12 @@ impl Store {
         outbox.marks.extend(plan.map_or(&[][..], |plan| plan.through(link)).iter().map(|round| (*round, slot)));
     }
 
-    /// Ends a timestamp: adds the new rows to `finished`, and forgets what only the timestamp needed.
-    pub(super) fn finish(&mut self, time: Time, finished: &mut Finished) {
+    /// Ends a timestamp: adds the new rows to `finished`, and forgets what only the timestamp needed. Returns whether it has
+    /// more to add, when these are taken from there.
+    pub(super) fn finish(&mut self, time: Time, finished: &mut Finished) -> bool {
+        if self.is_restoring() {
+            return self.finish_restored(time, finished);
+        }
         let mut order: Vec<(EntityId, Slot)> = self.touched.slots().map(|slot| (self.records[slot].id, slot)).collect();
         order.sort_unstable();
         let mut counted: BTreeMap<CollectionId, i64> = BTreeMap::new();
@@ -404,6 +408,7 @@ impl Store {
         self.some_are_gone = false;
         self.backfill.finish(&self.members, &self.backlog);
         self.clocks.finish(&self.due);
+        false
     }
 }
 

@@ -166,6 +166,7 @@ impl<'a> Share<'a> {
             computing: Arc::default(),
             staged_at: HashTrieMapSync::new_sync(),
             effort: HashTrieMapSync::new_sync(),
+            steps: 0,
             indexes: Indexes::new(Arc::default()),
             workers,
         };

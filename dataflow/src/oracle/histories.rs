@@ -184,7 +184,8 @@ impl Running {
     /// Starts with the rows that another has at the end of a log, and compares them with the oracle.
     fn restore(workers: usize, of: &Arranged, log: &[Recorded], oracle: &Oracle) -> Self {
         let (mut running, position) = (Self::start(workers), of.position);
-        running.engine.restore_schema(log.iter().filter(|event| !matches!(event.event, Event::Entity(_))).cloned().collect());
+        let of_schema = log.iter().filter(|event| !matches!(event.event, Event::Entity(_))).cloned().collect();
+        running.engine.restore_schema(of_schema, oracle.entities.len());
         let as_of_old = |row: Row| Row::new(0, row.entity.clone(), row.layout().clone(), row.values().to_vec().into_iter());
         let rows: Vec<Row> = of.rows().map(as_of_old).collect();
         rows.chunks(PIECE).for_each(|some| running.engine.restore(position, some.to_vec()));

@@ -69,6 +69,15 @@ impl Extent {
     }
 }
 
+/// Why nothing can be begun with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BeginError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
 /// Why no checkpoint was written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
@@ -83,31 +92,38 @@ impl Checkpoints {
     /// arranged then what there was at its position.
     ///
     /// # Errors
-    /// If the log cannot be read. A checkpoint that cannot be is left aside.
-    pub(crate) async fn begin(path: PathBuf, log: Arc<dyn EventLog>, engine: Arc<Engine>) -> Result<Self, LogError> {
+    /// If the log cannot be read; or if the checkpoint is damaged, when the dataflow is of no use any more.
+    pub(crate) async fn begin(path: PathBuf, log: Arc<dyn EventLog>, engine: Arc<Engine>) -> Result<Self, BeginError> {
+        let mut checkpoints = Self::without(path, log, engine);
+        let position = checkpoints.read().await?;
+        checkpoints.began_at = position;
+        *checkpoints.written.get_mut() = Extent { position, steps: 0 };
+        Ok(checkpoints)
+    }
+
+    /// Begins with none, and writes one to `path` when there is something to write.
+    pub(crate) fn without(path: PathBuf, log: Arc<dyn EventLog>, engine: Arc<Engine>) -> Self {
+        let written = Mutex::new(Extent { position: 0, steps: 0 });
+        Self { path, log, engine, began_at: 0, written, is_over: Arc::default() }
+    }
+
+    /// Takes in the checkpoint, if there is one that fits; gives its position, or 0.
+    async fn read(&self) -> Result<Position, BeginError> {
         let started = Instant::now();
-        let mut position = 0;
-        let (of, lineage) = (path.clone(), log.lineage());
-        let read = tokio::task::spawn_blocking(move || read(&of, lineage)).await;
-        match read.unwrap_or_else(|_| Err(CheckpointError::Damaged("it cannot be read".into()))) {
-            Ok(Some((head, rows))) if event_at(&*log, head.position).await? == Some(head.event_id) => {
-                position = head.position;
-                let entities = rows.iter().map(Vec::len).sum();
-                engine.restore_schema(log.read_schema(position).await?, entities);
-                rows.into_iter().for_each(|rows| engine.restore(position, rows));
-                // Fails only if the dataflow has stopped, and then the process ends.
-                let _ = engine.restored(position, head.newest).await;
-                tracing::info!(position, entities, seconds = started.elapsed().as_secs_f64(), "began with a checkpoint");
-            }
-            Ok(Some((head, _))) => {
-                tracing::info!(position = head.position, "the checkpoint is of another log; everything is computed again")
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the checkpoint is of no use; everything is computed again")
-            }
+        let (path, lineage) = (self.path.clone(), self.log.lineage());
+        let Some((head, reader)) = blocking(move || open(&path, lineage)).await? else { return Ok(0) };
+        let Head { position, event_id, newest, rows, .. } = head;
+        if event_at(&*self.log, position).await? != Some(event_id) {
+            tracing::info!(position, "the checkpoint is of another log; everything is computed again");
+            return Ok(0);
         }
-        Ok(Self { path, log, engine, began_at: position, written: Mutex::new(Extent { position, steps: 0 }), is_over: Arc::default() })
+        self.engine.restore_schema(self.log.read_schema(position).await?, rows as usize);
+        let engine = self.engine.clone();
+        blocking(move || reader.rows(|rows| engine.restore(position, rows))).await?;
+        // Fails only if the dataflow has stopped, and then the process ends.
+        let _ = self.engine.restored(position, newest).await;
+        tracing::info!(position, entities = rows, seconds = started.elapsed().as_secs_f64(), "began with a checkpoint");
+        Ok(position)
     }
 
     /// Writes one now and then, for ever.
@@ -152,18 +168,13 @@ impl Checkpoints {
         let (path, lineage, is_over) = (self.path.clone(), self.log.lineage(), self.is_over.clone());
         let write = move || {
             let newest = arranged.newest_positions().collect();
-            let head = Head { program: program()?, lineage, position, event_id, newest };
+            let head = Head { program: program()?, lineage, position, event_id, newest, rows: arranged.row_count() as u64 };
             write(&path, &head, &arranged, pace, &is_over)
         };
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(true)) => {
-                *written = extent;
-                Ok(Some(position))
-            }
-            Ok(Ok(false)) => Ok(None),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(CheckpointError::Damaged("its writer panicked".into()).into()),
-        }
+        Ok(blocking(write).await?.then(|| {
+            *written = extent;
+            position
+        }))
     }
 }
 
@@ -203,14 +214,20 @@ fn write(path: &Path, head: &Head, arranged: &Arranged, pace: Pace, is_over: &At
     }
 }
 
+/// Does what waits for a disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CheckpointError> + Send + 'static) -> Result<T, CheckpointError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(CheckpointError::Damaged("whoever read or wrote it panicked".into())))
+}
+
 /// What a checkpoint is of, and its rows, if it is there, and of this program and a log of this lineage.
-fn read(path: &Path, lineage: u32) -> Result<Option<(Head, Vec<Vec<Row>>)>, CheckpointError> {
+fn open(path: &Path, lineage: u32) -> Result<Option<(Head, Reader)>, CheckpointError> {
     let Some((head, reader)) = Reader::open(path)? else { return Ok(None) };
     if (head.program, head.lineage) != (program()?, lineage) {
         tracing::info!("the checkpoint is of another program or log; everything is computed again");
         return Ok(None);
     }
-    Ok(Some((head, reader.rows()?)))
+    Ok(Some((head, reader)))
 }
 
 /// Which program this is: two that compute alike may differ, and two that do not always do.

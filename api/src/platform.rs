@@ -18,6 +18,7 @@ use decidr_domain::arrangements::{Arrangements, Snapshot as _};
 use decidr_domain::command::{Authority, Command, Request};
 use decidr_domain::event::Recorded;
 use decidr_domain::id::{CommandId, Position, StreamId, TenantId, Version};
+use decidr_ingest::checkpoint::CheckpointError;
 use decidr_ingest::log::SqliteLog;
 use decidr_ingest::{Answer, CommandPath, EventLog, ExecuteError, LogError};
 use decidr_sinks::{Live, Sink};
@@ -25,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{BeginError, Checkpoints};
 use crate::clocks::{self, Asker};
 use crate::walks::Walks;
 
@@ -97,6 +98,24 @@ pub enum OpenError {
     /// The dataflow cannot be started.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+impl From<BeginError> for OpenError {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Checkpoint(error) => error.into(),
+            BeginError::Log(error) => error.into(),
+        }
+    }
+}
+
+/// Whether a checkpoint is begun with, if it fits.
+enum Trust {
+    Yes,
+    No,
 }
 
 /// The running platform.
@@ -118,7 +137,14 @@ impl Platform {
     pub async fn open(data_dir: &DataDir, config: EngineConfig) -> Result<Self, OpenError> {
         let lock = data_dir.lock()?;
         let log = Arc::new(SqliteLog::open(&data_dir.log()).await?);
-        let mut platform = Self::begin(log, Some(data_dir.checkpoint()), config).await?;
+        let begun = Self::begin(log.clone(), Some((data_dir.checkpoint(), Trust::Yes)), config).await;
+        let mut platform = match begun {
+            Err(OpenError::Checkpoint(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the checkpoint is of no use; everything is computed again");
+                Self::begin(log, Some((data_dir.checkpoint(), Trust::No)), config).await?
+            }
+            begun => begun?,
+        };
         platform._lock = Some(lock);
         Ok(platform)
     }
@@ -128,7 +154,7 @@ impl Platform {
         Self::begin(log, None, config).await
     }
 
-    async fn begin(log: Arc<dyn EventLog>, checkpoint: Option<PathBuf>, config: EngineConfig) -> Result<Self, OpenError> {
+    async fn begin(log: Arc<dyn EventLog>, checkpoint: Option<(PathBuf, Trust)>, config: EngineConfig) -> Result<Self, OpenError> {
         let engine = Arc::new(Engine::start(config)?);
         let (reschedule, due) = mpsc::unbounded_channel();
         let of_filters = reschedule.clone();
@@ -154,7 +180,8 @@ impl Platform {
         }));
 
         let checkpoints = match checkpoint {
-            Some(path) => Some(Arc::new(Checkpoints::begin(path, log.clone(), engine.clone()).await?)),
+            Some((path, Trust::Yes)) => Some(Arc::new(Checkpoints::begin(path, log.clone(), engine.clone()).await?)),
+            Some((path, Trust::No)) => Some(Arc::new(Checkpoints::without(path, log.clone(), engine.clone()))),
             None => None,
         };
         let (started, after) = (Instant::now(), engine.arranged().position());

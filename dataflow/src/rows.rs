@@ -88,6 +88,11 @@ impl Rows {
         lock(at(&self.chunks, id)).at(self.time).cloned()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
     /// All rows.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Row> {
         (0..self.chunks.len() * CHUNK).filter_map(|place| self.get(RowId(place as u32)))

@@ -72,6 +72,11 @@ impl Arranged {
         self.newest.iter().map(|(tenant, position)| (*tenant, *position))
     }
 
+    /// How many rows there are.
+    pub fn row_count(&self) -> usize {
+        self.workers.iter().map(|worker| worker.table.len()).sum()
+    }
+
     /// Every row, of all tenants, archived or not, in no order.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
         self.workers.iter().flat_map(|worker| worker.table.iter())

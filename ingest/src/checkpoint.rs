@@ -5,17 +5,18 @@
 //! is of ([`Head`]).
 //!
 //! ```text
-//! "decidr checkpoint 1\n"   Head   Rows   Rows   …   how many rows there are
+//! "decidr checkpoint 1\n"   Head   Rows   Rows   …   how many rows there were
 //! ```
 //! Each part but the first is its length and its CRC-32, four bytes each, little-endian, and then what postcard makes of it,
 //! with one more byte that says what it is. [`Rows`] are some thousand; what many of them have in common, as their collections
 //! and attributes, is there once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::hash::Hash;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use decidr_domain::aggregate::entity::{Entity, Values};
@@ -58,6 +59,8 @@ pub struct Head {
     pub event_id: EventId,
     /// The position of every tenant's newest event.
     pub newest: Vec<(TenantId, Position)>,
+    /// How many rows there are.
+    pub rows: u64,
 }
 
 /// Why a checkpoint cannot be written or read.
@@ -154,6 +157,10 @@ impl Rows {
         let ids = |layouts: Numbered<Layout>| layouts.items.iter().map(|layout| layout.ids().to_vec()).collect();
         let (stored_layouts, computed_layouts) = (ids(stored_layouts), ids(computed_layouts));
         Self { homes: homes.items, actors: actors.items, stored_layouts, computed_layouts, rows: plain }
+    }
+
+    fn read(part: &[u8]) -> Result<Vec<Row>, CheckpointError> {
+        postcard::from_bytes::<Rows>(part).map_err(damaged)?.into_rows()
     }
 
     fn into_rows(self) -> Result<Vec<Row>, CheckpointError> {
@@ -290,33 +297,52 @@ impl Reader {
         }
     }
 
-    /// All rows, in pieces, in the order in which they were written; they are since 0. Several threads read them.
+    /// Gives all rows, in pieces, in the order in which they were written; they are since 0. Several threads read them.
     ///
     /// # Errors
-    /// If they cannot be read, or are not what was written.
-    pub fn rows(self) -> Result<Vec<Vec<Row>>, CheckpointError> {
+    /// If they cannot be read, or are not what was written. Some of them may have been given by then.
+    pub fn rows(self, mut give: impl FnMut(Vec<Row>)) -> Result<(), CheckpointError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let reader = Mutex::new(self);
-        let read = || {
-            let mut read = Vec::new();
+        let (sender, read) = sync_channel(2 * threads);
+        let run = |sender: SyncSender<Result<_, CheckpointError>>| {
             loop {
-                let part = reader.lock().unwrap_or_else(PoisonError::into_inner).rows_part()?;
-                match part {
-                    Some((place, part)) => read.push((place, postcard::from_bytes::<Rows>(&part).map_err(damaged)?.into_rows()?)),
-                    None => return Ok::<_, CheckpointError>(read),
+                let part = reader.lock().unwrap_or_else(PoisonError::into_inner).rows_part();
+                let rows = match part {
+                    Ok(None) => return,
+                    Ok(Some((place, part))) => Rows::read(&part).map(|rows| (place, rows)),
+                    Err(error) => Err(error),
+                };
+                let is_wrong = rows.is_err();
+                // Nobody waits for more when something was wrong.
+                if sender.send(rows).is_err() || is_wrong {
+                    return;
                 }
             }
         };
-        let read: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(damaged("it cannot be read")))).collect()
-        });
-        let mut read: Vec<_> = read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-        read.sort_unstable_by_key(|(place, _)| *place);
-        let rows: Vec<Vec<Row>> = read.into_iter().map(|(_, rows)| rows).collect();
-        let (count, expected) = (rows.iter().map(Vec::len).sum::<usize>() as u64, reader.into_inner().map(|reader| reader.expected));
-        match expected.unwrap_or_else(|poisoned| poisoned.into_inner().expected) {
-            Some(expected) if expected == count => Ok(rows),
+        let count = std::thread::scope(|scope| {
+            (0..threads).for_each(|_| {
+                drop(scope.spawn({
+                    let (run, sender) = (&run, sender.clone());
+                    move || run(sender)
+                }))
+            });
+            drop(sender);
+            let (mut early, mut next, mut count) = (BTreeMap::new(), 1, 0);
+            for rows in read {
+                let (place, rows) = rows?;
+                early.insert(place, rows);
+                while let Some(rows) = early.remove(&next) {
+                    count += rows.len() as u64;
+                    give(rows);
+                    next += 1;
+                }
+            }
+            Ok::<_, CheckpointError>(count)
+        })?;
+        let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match reader.expected {
+            Some(expected) if expected == count => Ok(()),
             _ => Err(damaged(format!("it has {count} rows, and should have others"))),
         }
     }
@@ -397,7 +423,7 @@ mod tests {
 
     fn head() -> Head {
         let newest = vec![(TenantId(Uuid::from_u128(0)), 7), (TenantId(Uuid::from_u128(1)), 9)];
-        Head { program: 1, lineage: 2, position: 9, event_id: EventId(Uuid::from_u128(4)), newest }
+        Head { program: 1, lineage: 2, position: 9, event_id: EventId(Uuid::from_u128(4)), newest, rows: 0 }
     }
 
     fn write(path: &Path, rows: &[Row]) {
@@ -409,7 +435,8 @@ mod tests {
     fn read(path: &Path) -> Result<Vec<Row>, CheckpointError> {
         let (read, reader) = Reader::open(path)?.expect("it is there");
         assert_eq!(read, head());
-        let mut rows = reader.rows()?.concat();
+        let mut rows = Vec::new();
+        reader.rows(|some| rows.extend(some))?;
         rows.sort_unstable_by_key(|row| row.entity.id);
         Ok(rows)
     }

@@ -279,6 +279,7 @@ pub(crate) fn compute<'scope, T: Step>(
     let mut counts_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<CollectionId, u64>>>::from(counts_out);
     let mut links_out = OutputBuilder::<_, CapacityContainerBuilder<Updates<(AttributeId, EntityId), EntityId>>>::from(links_out);
 
+    let again = scope.activator_for(builder.operator_info().address);
     builder.build(move |_| {
         let mut waiting: BTreeMap<(Time, Round), Waiting<T>> = BTreeMap::new();
         // Held until a timestamp is complete, one for each output but the first.
@@ -338,22 +339,25 @@ pub(crate) fn compute<'scope, T: Step>(
                     break;
                 }
                 let Some((_, end)) = ends.pop_first() else { break };
-                let mut is_more = true;
-                while is_more {
-                    is_more = store.finish(time, &mut done);
-                    if !done.rows.is_empty() {
-                        rows_out.activate().session(&end[0]).give_iterator(done.rows.drain(..));
-                    }
-                    if !done.members.is_empty() {
-                        members_out.activate().session(&end[1]).give_iterator(done.members.drain(..));
-                    }
-                    if !done.counts.is_empty() {
-                        counts_out.activate().session(&end[2]).give_iterator(done.counts.drain(..));
-                    }
-                    if !done.links.is_empty() {
-                        links_out.activate().session(&end[3]).give_iterator(done.links.drain(..));
-                    }
-                    done.shrink();
+                let is_more = store.finish(time, &mut done);
+                if !done.rows.is_empty() {
+                    rows_out.activate().session(&end[0]).give_iterator(done.rows.drain(..));
+                }
+                if !done.members.is_empty() {
+                    members_out.activate().session(&end[1]).give_iterator(done.members.drain(..));
+                }
+                if !done.counts.is_empty() {
+                    counts_out.activate().session(&end[2]).give_iterator(done.counts.drain(..));
+                }
+                if !done.links.is_empty() {
+                    links_out.activate().session(&end[3]).give_iterator(done.links.drain(..));
+                }
+                done.shrink();
+                if is_more {
+                    // When what was given is taken in, and the memory that it was in is free again.
+                    ends.insert(time, end);
+                    again.activate();
+                    break;
                 }
             }
         }

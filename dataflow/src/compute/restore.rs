@@ -9,10 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use decidr_domain::delta::Change;
+use decidr_domain::delta::{Change, Row};
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use decidr_domain::layout::Layout;
 use decidr_domain::schema::Direction;
+use smallvec::SmallVec;
 
 use super::backfill::Taken;
 use super::record::{Record, Touched};
@@ -40,6 +41,8 @@ pub(super) struct Restoring {
     slots: Vec<Slot>,
     /// Cells that were all kept the last time, with their collection: mostly the next row has the same.
     kept: Option<(CollectionId, Layout)>,
+    /// Links that their targets have not heard of.
+    links: Vec<LinkUpdate>,
     /// At the end: those of which nobody is told yet, the first ones last.
     left: Vec<(EntityId, Slot)>,
     /// How many in sight others were told of, by collection.
@@ -52,78 +55,107 @@ impl Store {
         self.restoring.is_some()
     }
 
-    /// Takes in entities as they come.
-    pub(super) fn restore(&mut self, messages: impl Iterator<Item = Message>, peers: usize) {
+    /// Takes in entities as they come, with their links to those that are there.
+    pub(super) fn restore(&mut self, mut messages: impl Iterator<Item = Message>, peers: usize) {
         let mut restoring = self.restoring.take().unwrap_or_default();
-        for message in messages {
-            let row = match message {
-                Message::Restored(row) => row,
-                Message::Restore { entities, .. } => {
-                    self.records.reserve(entities / peers);
-                    restoring.slots.reserve(entities / peers);
-                    continue;
-                }
-                other => {
-                    debug_assert!(false, "it comes alone, and not with {other:?}");
-                    continue;
-                }
-            };
-            let is_kept = restoring.kept.as_ref().is_some_and(|kept| *kept == (row.entity.collection_id, row.layout().clone()));
-            let row = match self.plans.get(&row.entity.tenant_id).filter(|_| !is_kept) {
-                Some(plan) => {
-                    let computed = plan.collections.get(&row.entity.collection_id).map(|plan| &plan.computed);
-                    let is_kept = |id| computed.is_some_and(|computed| computed.contains(&id)) && !plan.staged.contains(&id);
-                    let row = row.keeping(is_kept);
-                    restoring.kept = Some((row.entity.collection_id, row.layout().clone()));
-                    row
-                }
-                None => row,
-            };
-            let slot = self.records.find_or_insert(row.entity.id);
-            let members = self.members.entry(row.entity.collection_id).or_default();
-            let record = &mut self.records[slot];
-            debug_assert!(record.entity.is_none(), "it comes once");
-            record.place = members.len();
-            members.push(slot);
-            record.entity = Some(row.entity.clone());
-            record.untouch(Some(row));
-            restoring.slots.push(slot);
+        let mut rows: SmallVec<[Row; WARMED]> = SmallVec::new();
+        loop {
+            rows.extend(
+                messages
+                    .by_ref()
+                    .filter_map(|message| match message {
+                        Message::Restored(row) => Some(row),
+                        Message::Restore { entities, .. } => {
+                            self.records.reserve(entities / peers);
+                            restoring.slots.reserve(entities / peers);
+                            self.links.reserve(entities / peers);
+                            None
+                        }
+                        other => {
+                            debug_assert!(false, "it comes alone, and not with {other:?}");
+                            None
+                        }
+                    })
+                    .take(WARMED),
+            );
+            if rows.is_empty() {
+                break;
+            }
+            // Each look into the table waits for memory, and these do so together.
+            std::hint::black_box(rows.iter().filter(|row| self.records.find(row.entity.id).is_some()).count());
+            for row in rows.drain(..) {
+                self.restore_row(row, &mut restoring, peers == 1);
+            }
         }
         self.restoring = Some(restoring);
     }
 
-    /// When all of them are there: says who links to whom, to the targets and to the graphs.
+    fn restore_row(&mut self, row: Row, restoring: &mut Restoring, are_all_here: bool) {
+        let entity = &row.entity;
+        for (link, value) in entity.values.iter() {
+            for target in value.targets() {
+                let update = ((link, *target), entity.id, 1);
+                match self.records.get_mut(*target).filter(|_| are_all_here) {
+                    Some((_, record)) => {
+                        record.meet(link, entity.id, true);
+                        self.links.push(update);
+                    }
+                    // Elsewhere, or still to come.
+                    None => restoring.links.push(update),
+                }
+            }
+        }
+        let slot = self.records.find_or_insert(entity.id);
+        let members = self.members.entry(entity.collection_id).or_default();
+        let record = &mut self.records[slot];
+        debug_assert!(record.entity.is_none(), "it comes once");
+        record.place = members.len();
+        members.push(slot);
+        record.entity = Some(entity.clone());
+        restoring.slots.push(slot);
+        let is_kept = restoring.kept.as_ref().is_some_and(|kept| *kept == (entity.collection_id, row.layout().clone()));
+        let row = match self.plans.get(&entity.tenant_id).filter(|_| !is_kept) {
+            Some(plan) => {
+                let collection = entity.collection_id;
+                let computed = plan.collections.get(&collection).map(|plan| &plan.computed);
+                let is_kept = |id| computed.is_some_and(|computed| computed.contains(&id)) && !plan.staged.contains(&id);
+                let row = row.keeping(is_kept);
+                restoring.kept = Some((collection, row.layout().clone()));
+                row
+            }
+            None => row,
+        };
+        record.untouch(Some(row));
+    }
+
+    /// When all of them are there: says who links to whom, to other targets and to the graphs.
     pub(super) fn begin_restored(&mut self, outbox: &mut Outbox<'_>) {
         for (tenant, plan) in self.plans.iter().filter(|(_, plan)| !plan.staged.is_empty()) {
             self.backfill.begin_again(*tenant, plan);
         }
-        let Some(restoring) = &self.restoring else { return };
-        let mut plans = PlanFinder::new(&self.plans);
-        // Mostly there is a link or two.
-        self.links.reserve(restoring.slots.len());
-        for (place, slot) in restoring.slots.iter().enumerate() {
-            if place % WARMED == 0 {
-                self.warm(restoring.slots[place..].iter().take(WARMED).copied());
+        let Some(restoring) = &mut self.restoring else { return };
+        for ((link, target), holder, _) in std::mem::take(&mut restoring.links) {
+            match outbox.is_here(target) {
+                true => link_restored(&mut self.records, &mut self.links, target, link, holder),
+                false => (outbox.send)(Message::Linked { target, link, holder, added: true }),
             }
-            let Some(entity) = self.records[*slot].entity.clone() else { continue };
-            let entity = &*entity;
-            for (link, value) in entity.values.iter() {
-                for target in value.targets() {
-                    match outbox.is_here(*target) {
-                        true => link_restored(&mut self.records, &mut self.links, *target, link, entity.id),
-                        false => (outbox.send)(Message::Linked { target: *target, link, holder: entity.id, added: true }),
-                    }
-                }
-            }
-            let Some(plan) = plans.find(entity) else { continue };
+        }
+        let mut together = 0;
+        for slots in self.members.values() {
+            let first = slots.first().and_then(|slot| self.records[*slot].entity.as_ref());
+            let Some(plan) = first.and_then(|entity| collection_plan(&self.plans, entity)) else { continue };
             for component in &plan.components {
-                Self::speak(entity, component, outbox);
+                let entities = slots.iter().filter_map(|slot| self.records[*slot].entity.as_ref());
+                entities.for_each(|entity| Self::speak(entity, component, outbox));
             }
             if !plan.exports.is_empty() {
-                outbox.marks.push((FIRST + 2 * (place / TOGETHER) as Round, *slot));
+                for slot in slots {
+                    outbox.marks.push((FIRST + 2 * (together / TOGETHER) as Round, *slot));
+                    together += 1;
+                }
             }
             if has_keys(plan) {
-                outbox.marks.push((KEYED, *slot));
+                outbox.marks.extend(slots.iter().map(|slot| (KEYED, *slot)));
             }
         }
     }
@@ -192,6 +224,8 @@ impl Store {
             restoring.left.sort_unstable_by(|one, other| other.cmp(one));
             changes.reserve(restoring.left.len());
         }
+        let links = self.links.len().saturating_sub(TOGETHER);
+        finished.links.extend(self.links.drain(links..).map(|(key, holder, diff)| ((key, holder), time, diff)));
         let some = restoring.left.split_off(restoring.left.len().saturating_sub(TOGETHER));
         for (place, (_, slot)) in some.iter().rev().enumerate() {
             if place % WARMED == 0 {

@@ -28,10 +28,12 @@ const PART_OF_ALL: Position = 4;
 /// How many times as many must have come while more come all the time; else it waits until nothing does.
 const PATIENCE: Position = 4;
 
-/// With how many steps of evaluations that take long fewer events are enough: some ten seconds' worth. That comes to pass
-/// again and again where a tenant computes all the time, and is looked at less often.
+/// With how many steps of evaluations that take long fewer events are enough: some ten seconds' worth. How often at most, for
+/// that comes to pass again and again where a tenant computes all the time; and how often while something is computed
+/// aside, which a start begins anew until it is shown.
 const STEPS_MIN: u64 = 200_000_000;
 const STEPS_EVERY: Duration = Duration::from_secs(60);
+const STEPS_EVERY_ASIDE: Duration = Duration::from_secs(300);
 
 /// How much must have come to write one at the end: less is computed again at once.
 const EVENTS_AT_END: Position = 1_000;
@@ -128,14 +130,20 @@ impl Checkpoints {
 
     /// Writes one now and then, for ever.
     pub(crate) async fn keep(self: Arc<Self>) {
-        let (mut seen, mut last) = (0, None::<Instant>);
+        let (begun, mut seen, mut last) = (Instant::now(), 0, None::<Instant>);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let (now, written) = (Extent::of(&self.engine.arranged()), *self.written.lock().await);
+            let arranged = self.engine.arranged();
+            let (now, written) = (Extent::of(&arranged), *self.written.lock().await);
             let enough = EVENTS_MIN.max(written.position / PART_OF_ALL);
             let (events, steps) = now.since(written);
             let is_quiet = std::mem::replace(&mut seen, now.position) == now.position;
-            let is_costly = events > 0 && steps >= STEPS_MIN && last.is_none_or(|last| last.elapsed() >= STEPS_EVERY);
+            let has_waited = match arranged.is_computing_aside() {
+                true => last.unwrap_or(begun).elapsed() >= STEPS_EVERY_ASIDE,
+                false => last.is_none_or(|last| last.elapsed() >= STEPS_EVERY),
+            };
+            drop(arranged);
+            let is_costly = events > 0 && steps >= STEPS_MIN && has_waited;
             if events >= PATIENCE * enough || (is_quiet && events >= enough) || is_costly {
                 self.write(Pace::Leisurely).await;
                 last = Some(Instant::now());

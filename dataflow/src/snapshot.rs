@@ -72,6 +72,11 @@ impl Arranged {
         self.newest.iter().map(|(tenant, position)| (*tenant, *position))
     }
 
+    /// Whether something is computed aside, in any tenant, and not shown yet.
+    pub fn is_computing_aside(&self) -> bool {
+        !self.staged_at.is_empty()
+    }
+
     /// How many rows there are.
     pub fn row_count(&self) -> usize {
         self.workers.iter().map(|worker| worker.table.len()).sum()

@@ -8,7 +8,7 @@
 //! "decidr checkpoint 1\n"   Head   Rows   Rows   …   how many rows there were
 //! ```
 //! Each part but the first is its length and its CRC-32, four bytes each, little-endian, and then what postcard makes of it,
-//! with one more byte that says what it is. [`Rows`] are some thousand; what many of them have in common, as their collections
+//! with one more byte that says what it is. `Rows` are some thousand; what many of them have in common, as their collections
 //! and attributes, is there once.
 
 use std::collections::{BTreeMap, HashMap};
@@ -405,7 +405,7 @@ mod tests {
             id: EntityId(Uuid::from_u128(n)),
             tenant_id: TenantId(Uuid::from_u128(n % 2)),
             collection_id: CollectionId(Uuid::from_u128(n % 3)),
-            archived: n % 7 == 0,
+            archived: n.is_multiple_of(7),
             version: n as Version + 1,
             values: ids.iter().map(|id| (*id, value(id.0.as_u128()))).collect(),
             number: n as u64,

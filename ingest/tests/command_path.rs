@@ -135,6 +135,9 @@ impl EventLog for Failing {
     fn read_all(&self, after: Position, limit: usize) -> LogFuture<'_, Vec<Recorded>> {
         self.log.read_all(after, limit)
     }
+    fn read_schema(&self, last: Position) -> LogFuture<'_, Vec<Recorded>> {
+        self.log.read_schema(last)
+    }
     fn head(&self) -> watch::Receiver<Position> {
         self.log.head()
     }

@@ -39,6 +39,9 @@ const STEPS_EVERY_ASIDE: Duration = Duration::from_secs(300);
 const EVENTS_AT_END: Position = 1_000;
 const STEPS_AT_END: u64 = 10_000_000;
 
+/// How long to wait when one could not be written, as where there is no room.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
 /// The checkpoint of one platform.
 pub(crate) struct Checkpoints {
     path: PathBuf,
@@ -145,7 +148,9 @@ impl Checkpoints {
             drop(arranged);
             let is_costly = events > 0 && steps >= STEPS_MIN && has_waited;
             if events >= PATIENCE * enough || (is_quiet && events >= enough) || is_costly {
-                self.write(Pace::Leisurely).await;
+                if !self.write(Pace::Leisurely).await {
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
                 last = Some(Instant::now());
             }
         }
@@ -159,13 +164,16 @@ impl Checkpoints {
         }
     }
 
-    async fn write(&self, pace: Pace) {
+    /// Writes one; returns whether nothing was wrong.
+    async fn write(&self, pace: Pace) -> bool {
         let started = Instant::now();
-        match self.try_to_write(pace).await {
+        let written = self.try_to_write(pace).await;
+        match &written {
             Ok(Some(position)) => tracing::info!(position, seconds = started.elapsed().as_secs_f64(), "wrote a checkpoint"),
             Ok(None) => {}
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no checkpoint was written; a start takes longer"),
+            Err(error) => tracing::warn!(error = error as &dyn std::error::Error, "no checkpoint was written; a start takes longer"),
         }
+        written.is_ok()
     }
 
     async fn try_to_write(&self, pace: Pace) -> Result<Option<Position>, WriteError> {
@@ -241,7 +249,9 @@ fn open(path: &Path, lineage: u32) -> Result<Option<(Head, Reader)>, CheckpointE
 /// Which program this is: two that compute alike may differ, and two that do not always do.
 fn program() -> Result<u64, CheckpointError> {
     let (mut sum, mut length, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 20]);
-    let mut file = File::open(std::env::current_exe()?)?;
+    // What runs, and not what has taken its place since, where the system tells the two apart.
+    let running = File::open("/proc/self/exe");
+    let mut file = running.or_else(|_| File::open(std::env::current_exe()?))?;
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(length << 32 | u64::from(sum.finalize())),

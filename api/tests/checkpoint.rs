@@ -11,6 +11,7 @@ use decidr_api::platform::{DataDir, Platform};
 use decidr_dataflow::EngineConfig;
 use decidr_domain::command::Authority;
 use decidr_domain::id::TenantId;
+use decidr_ingest::checkpoint::{Head, Reader, Writer};
 use serde_json::{Value as Json, json};
 use support::{Api, Tenant};
 
@@ -159,11 +160,31 @@ async fn a_checkpoint_that_does_not_fit_is_left_aside() {
     let own = std::fs::read(&path).unwrap();
     let mut damaged = own.clone();
     damaged[own.len() / 2] ^= 1;
-    let mut of_other_program = own.clone();
-    // Behind the first line, a length and a sum, the head begins with the program.
-    of_other_program[28] ^= 1;
-    let cases =
-        [damaged, own[..own.len() - 5].to_vec(), std::fs::read(&of_other).unwrap(), of_other_program, b"nothing".to_vec(), Vec::new()];
+    let changed = |change: &dyn Fn(&mut Head)| {
+        let (mut head, reader) = Reader::open(&path).unwrap().unwrap();
+        let mut rows = Vec::new();
+        reader.rows(|some| rows.push(some)).unwrap();
+        change(&mut head);
+        let copy = other.path().join("changed");
+        let mut writer = Writer::create(&copy, &head).unwrap();
+        rows.iter().for_each(|some| writer.write(some).unwrap());
+        writer.finish().unwrap();
+        std::fs::read(&copy).unwrap()
+    };
+    assert_eq!(changed(&|_| {}), own);
+    let of_other_program = changed(&|head| head.program ^= 1);
+    let of_other_event = changed(&|head| head.position -= 1);
+    let of_the_future = changed(&|head| head.position += 1_000);
+    let cases = [
+        damaged,
+        own[..own.len() - 5].to_vec(),
+        std::fs::read(&of_other).unwrap(),
+        of_other_program,
+        of_other_event,
+        of_the_future,
+        b"nothing".to_vec(),
+        Vec::new(),
+    ];
     for (case, bytes) in cases.into_iter().enumerate() {
         std::fs::write(&path, bytes).unwrap();
         let process = Process::start(folder.path(), 1).await;

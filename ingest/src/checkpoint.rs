@@ -204,7 +204,7 @@ fn layouts(of: Vec<Vec<AttributeId>>) -> Result<Vec<Layout>, CheckpointError> {
     }
 }
 
-/// Writes a checkpoint. It is in its place when it is whole and synced, and not before.
+/// Writes a checkpoint. It is in its place when it is whole and synced, and not before; what is not finished is deleted.
 pub struct Writer {
     file: BufWriter<File>,
     unfinished: PathBuf,
@@ -242,8 +242,8 @@ impl Writer {
     pub fn finish(mut self) -> Result<(), CheckpointError> {
         let rows = self.rows;
         self.part(END, &rows)?;
-        let file = self.file.into_inner().map_err(|error| error.into_error())?;
-        file.sync_all()?;
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
         std::fs::rename(&self.unfinished, &self.path)?;
         // The folder, too, for the name is in it.
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -261,6 +261,13 @@ impl Writer {
         self.file.write_all(&crc32fast::hash(&bytes).to_le_bytes())?;
         self.file.write_all(&bytes)?;
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Once it is finished it is not there; else whatever room it took may be what others need.
+        let _ = std::fs::remove_file(&self.unfinished);
     }
 }
 
@@ -463,6 +470,7 @@ mod tests {
         writer.write(&rows[..1]).unwrap();
         drop(writer);
         assert_eq!(read(&path).unwrap(), rows);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished is left");
     }
 
     #[test]

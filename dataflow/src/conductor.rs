@@ -105,7 +105,8 @@ pub(crate) fn conduct(worker: &mut Worker, shared: &Shared, queued: &Receiver<Qu
             }
             continue;
         }
-        let has_backlog = !conductor.backlog.tenants.is_empty() || conductor.backlog.is_sweeping;
+        // Between rows nothing else may have a timestamp: theirs is not over.
+        let has_backlog = !conductor.is_restoring && (!conductor.backlog.tenants.is_empty() || conductor.backlog.is_sweeping);
         if let Some(time) = slice_after(conductor.time).filter(|_| has_backlog) {
             if conductor.slice(time).is_none() {
                 return;

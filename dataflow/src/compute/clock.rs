@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Outbox;
+use super::finders::collection_plan;
 use super::record::{Touched, View};
-use super::store::{Store, collection_plan};
+use super::store::Store;
 use crate::plan::CollectionPlan;
 
 /// When time must be let pass for a tenant, for each tenant for which that changed; nothing if nothing is due any more.

@@ -9,9 +9,10 @@ use decidr_domain::schema::Component;
 use decidr_domain::stamp::Stamp;
 
 use super::Outbox;
+use super::finders::{Members, collection_plan};
 use super::record::differences;
 use super::records::Slot;
-use super::store::{Members, Store, collection_plan, together};
+use super::store::{Store, together};
 use crate::message::Message;
 
 /// An event, with where its entity is and its own place among all.

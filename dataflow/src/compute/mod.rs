@@ -35,6 +35,7 @@ mod backfill;
 mod bucket;
 mod clock;
 mod closure;
+mod finders;
 mod fold;
 mod graph;
 #[cfg(feature = "test-util")]

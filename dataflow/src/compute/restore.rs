@@ -16,9 +16,10 @@ use decidr_domain::schema::Direction;
 use smallvec::SmallVec;
 
 use super::backfill::Taken;
+use super::finders::{PlanFinder, collection_plan};
 use super::record::{Record, Touched};
 use super::records::{Records, Slot};
-use super::store::{LinkUpdate, PlanFinder, Store, collection_plan};
+use super::store::{LinkUpdate, Store};
 use super::visit::Visit;
 use super::{Finished, Outbox};
 use crate::message::{BucketChange, Message, Takers};
@@ -94,14 +95,9 @@ impl Store {
         let entity = &row.entity;
         for (link, value) in entity.values.iter() {
             for target in value.targets() {
-                let update = ((link, *target), entity.id, 1);
-                match self.records.get_mut(*target).filter(|_| are_all_here) {
-                    Some((_, record)) => {
-                        record.meet(link, entity.id, true);
-                        self.links.push(update);
-                    }
+                if !are_all_here || !link_restored(&mut self.records, &mut self.links, *target, link, entity.id) {
                     // Elsewhere, or still to come.
-                    None => restoring.links.push(update),
+                    restoring.links.push(((link, *target), entity.id, 1));
                 }
             }
         }
@@ -135,9 +131,11 @@ impl Store {
         }
         let Some(restoring) = &mut self.restoring else { return };
         for ((link, target), holder, _) in std::mem::take(&mut restoring.links) {
-            match outbox.is_here(target) {
-                true => link_restored(&mut self.records, &mut self.links, target, link, holder),
-                false => (outbox.send)(Message::Linked { target, link, holder, added: true }),
+            if !outbox.is_here(target) {
+                (outbox.send)(Message::Linked { target, link, holder, added: true });
+            } else {
+                // What leads nowhere is nobody's news.
+                link_restored(&mut self.records, &mut self.links, target, link, holder);
             }
         }
         let mut together = 0;
@@ -165,7 +163,9 @@ impl Store {
         let (mut spoken, mut buckets, mut contributions) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages.iter_mut().flat_map(|batch| batch.drain(..)) {
             match message {
-                Message::Linked { target, link, holder, .. } => link_restored(&mut self.records, &mut self.links, target, link, holder),
+                Message::Linked { target, link, holder, .. } => {
+                    link_restored(&mut self.records, &mut self.links, target, link, holder);
+                }
                 Message::Reached { source, closure, host, .. } => {
                     let Some((_, record)) = self.records.get_mut(source) else { continue };
                     record.meet(closure, host, true);
@@ -256,11 +256,12 @@ impl Store {
     }
 }
 
-/// Takes in who links to an entity, if that is there.
-fn link_restored(records: &mut Records, links: &mut Vec<LinkUpdate>, target: EntityId, link: AttributeId, holder: EntityId) {
-    let Some((_, record)) = records.get_mut(target) else { return };
+/// Takes in who links to an entity, if that is there; returns whether it is.
+fn link_restored(records: &mut Records, links: &mut Vec<LinkUpdate>, target: EntityId, link: AttributeId, holder: EntityId) -> bool {
+    let Some((_, record)) = records.get_mut(target) else { return false };
     record.meet(link, holder, true);
     links.push(((link, target), holder, 1));
+    true
 }
 
 /// Whether entities of a collection meet others by keys.

@@ -16,13 +16,14 @@ use super::backfill::{Backfill, SharedBacklog};
 use super::bucket::Bucket;
 use super::clock::{Clocks, SharedDue};
 use super::closure::Closure;
+use super::finders::{Numbering, PlanFinder, collection_plan};
 use super::records::{Records, Slot, TouchedEntities};
 use super::restore::Restoring;
 use super::topology::Topology;
 use super::visit::{CohortFinder, rank_of};
 use super::{Finished, Outbox};
-use crate::message::{Contribution, Message, Takers};
-use crate::plan::{CollectionPlan, Plan, Question, Rank, Round, is_before_turns, turn};
+use crate::message::{Contribution, Message};
+use crate::plan::{Plan, Question, Rank, Round, is_before_turns, turn};
 use crate::rows::{SharedRowTable, WARMED};
 use crate::types::Time;
 
@@ -410,9 +411,7 @@ impl Store {
         self.clocks.finish(&self.due);
         false
     }
-}
 
-impl Store {
     /// Ends a timestamp for the arrangements of counts and links, where so many more of these collections are in sight.
     pub(super) fn finish_counts(&mut self, counted: BTreeMap<CollectionId, i64>, time: Time, finished: &mut Finished) {
         for (collection, difference) in counted {
@@ -432,74 +431,4 @@ impl Store {
 /// So many runs at a time as are looked at together.
 pub(super) fn together<'a, T: 'a>(mut runs: impl Iterator<Item = &'a [T]>) -> impl Iterator<Item = SmallVec<[&'a [T]; WARMED]>> {
     std::iter::from_fn(move || Some(runs.by_ref().take(WARMED).collect()).filter(|some: &SmallVec<_>| !some.is_empty()))
-}
-
-/// Numbers for those who take contributions, in the order in which they are met.
-#[derive(Default)]
-struct Numbering {
-    numbers: FxHashMap<Takers, u32>,
-    /// The last one, for mostly the next is the same.
-    last: Option<(Takers, u32)>,
-}
-
-impl Numbering {
-    fn number(&mut self, takers: Takers) -> u32 {
-        match self.last {
-            Some((last, number)) if last == takers => number,
-            _ => {
-                let next = self.numbers.len() as u32;
-                let number = *self.numbers.entry(takers).or_insert(next);
-                self.last = Some((takers, number));
-                number
-            }
-        }
-    }
-}
-
-/// Asks many times whether an entity is among some.
-pub(super) enum Members<'a> {
-    Few(&'a [EntityId]),
-    Many(FxHashSet<EntityId>),
-}
-
-impl<'a> Members<'a> {
-    pub(super) fn of(ids: &'a [EntityId]) -> Self {
-        if ids.len() <= 16 { Members::Few(ids) } else { Members::Many(ids.iter().copied().collect()) }
-    }
-
-    pub(super) fn has(&self, id: &EntityId) -> bool {
-        match self {
-            Members::Few(ids) => ids.contains(id),
-            Members::Many(ids) => ids.contains(id),
-        }
-    }
-}
-
-/// The plan for an entity's collection.
-pub(super) fn collection_plan<'a>(plans: &'a FxHashMap<TenantId, Plan>, entity: &Entity) -> Option<&'a CollectionPlan> {
-    plans.get(&entity.tenant_id)?.collections.get(&entity.collection_id)
-}
-
-/// Finds the plans for the collections of entities of which many in a row are of one collection.
-pub(super) struct PlanFinder<'a> {
-    plans: &'a FxHashMap<TenantId, Plan>,
-    last: Option<(CollectionId, Option<&'a CollectionPlan>)>,
-}
-
-impl<'a> PlanFinder<'a> {
-    pub(super) fn new(plans: &'a FxHashMap<TenantId, Plan>) -> Self {
-        Self { plans, last: None }
-    }
-
-    /// As [`collection_plan`].
-    pub(super) fn find(&mut self, entity: &Entity) -> Option<&'a CollectionPlan> {
-        match self.last {
-            Some((collection, plan)) if collection == entity.collection_id => plan,
-            _ => {
-                let plan = collection_plan(self.plans, entity);
-                self.last = Some((entity.collection_id, plan));
-                plan
-            }
-        }
-    }
 }

@@ -13,9 +13,10 @@ use smallvec::SmallVec;
 use super::Outbox;
 use super::backfill::{Backfill, Taken};
 use super::clock::Clock;
+use super::finders::{Members, PlanFinder};
 use super::record::{Held, Record, Touched, View, reserve_few};
 use super::records::Slot;
-use super::store::{Members, PlanFinder, Store};
+use super::store::Store;
 use crate::message::{Contribution, Takers};
 use crate::plan::{Cohort, CollectionPlan, CrossingPlan, Plan, Rank, Round, is_iteration, phase, turn};
 

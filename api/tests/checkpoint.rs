@@ -147,6 +147,27 @@ async fn a_start_from_a_checkpoint_is_as_one_from_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_computed_aside_is_begun_anew_and_shown_when_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), 1).await;
+    let shop = shop(&process, 1_000).await;
+    // So many steps that it is computed aside, and is not through when the process ends.
+    let long = r#"LET(a, SPLIT(REPT("a,", 60), ","), COUNTALL(FILTER(a, COUNTALL(FILTER(a, value = {price} & "")) > 1)) + {price})"#;
+    process.tenant(shop.tenant).attribute(&shop.orders, "long", json!({ "formula": { "expression": long } })).await;
+    assert!(process.platform.arranged().is_computing_aside());
+    process.end().await;
+
+    let process = Process::start(folder.path(), 1).await;
+    assert!(process.platform.began_at() > 0);
+    assert!(process.platform.arranged_when(|arranged| !arranged.is_computing_aside()).await);
+    let all = "query($o: ID!) { entities(collectionId: $o, first: 1000) { values(keys: [\"price\", \"long\"]) } }";
+    let rows = process.tenant(shop.tenant).ok(all, json!({ "o": shop.orders })).await;
+    let rows = rows["entities"].as_array().unwrap();
+    assert_eq!(rows.len(), 999);
+    rows.iter().for_each(|row| assert_eq!(row["values"]["long"], row["values"]["price"], "{row}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_does_not_fit_is_left_aside() {
     let [folder, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let mut shops = Vec::new();

@@ -158,14 +158,13 @@ impl Outbox<'_> {
         };
         if self.peers == 1 {
             // Nothing to sort them by, and mostly there is one.
-            let (mut all, mut hosts) = (Hosts::new(), hosts);
-            loop {
-                all.extend(hosts.by_ref().take(TOGETHER));
-                if all.is_empty() {
-                    return;
-                }
-                send(&mut all);
+            let mut hosts = hosts;
+            while let Some(first) = hosts.next() {
+                let mut some: Hosts = smallvec![first];
+                hosts.by_ref().take(TOGETHER - 1).for_each(|host| some.push(host));
+                send(&mut some);
             }
+            return;
         }
         let mut by_worker: SmallVec<[Hosts; 2]> = smallvec![Hosts::new(); self.peers as usize];
         for host in hosts {

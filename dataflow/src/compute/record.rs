@@ -206,6 +206,13 @@ impl Touched {
         self.before.as_ref()
     }
 
+    /// Whether nothing was done to it.
+    pub(super) fn is_nothing(&self) -> bool {
+        let Self { slot: _, before, set_cells, changed, contributed, seldom, folded, is_due, is_set_again: _ } = self;
+        let nothing_changed = set_cells.is_empty() && changed.is_empty() && contributed.is_empty() && seldom.is_none();
+        before.is_some() && nothing_changed && !folded && !is_due
+    }
+
     /// Whether it was not there before this timestamp.
     pub(super) fn is_new(&self) -> bool {
         self.before.is_none()

@@ -1,9 +1,10 @@
 //! The entities of a worker, and those of them that the timestamp touched.
 
+use std::hash::BuildHasher as _;
 use std::ops::{Index, IndexMut};
 
 use decidr_domain::id::EntityId;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::record::{Record, Touched};
 use crate::rows::RowId;
@@ -28,12 +29,33 @@ const CHUNK: usize = 1 << 10;
 pub(super) struct Records {
     chunks: Vec<Vec<Record>>,
     slots: FxHashMap<EntityId, Slot>,
+    /// What was found, by a part of the id's hash.
+    recent: Vec<Option<(EntityId, Slot)>>,
 }
+
+/// How many entities are remembered where they are: what fits into a processor's second cache.
+const RECENT_BITS: u32 = 12;
 
 impl Records {
     /// Where the record of an entity is, if there is one.
     pub(super) fn find(&self, id: EntityId) -> Option<Slot> {
         self.slots.get(&id).copied()
+    }
+
+    /// The same, for many of which some are the same: the search among millions is a matter of memory far away.
+    pub(super) fn find_among_many(&mut self, id: EntityId) -> Option<Slot> {
+        if self.recent.is_empty() {
+            self.recent = vec![None; 1 << RECENT_BITS];
+        }
+        let place = (FxBuildHasher.hash_one(id) >> (u64::BITS - RECENT_BITS)) as usize;
+        match self.recent[place] {
+            Some((there, slot)) if there == id => Some(slot),
+            _ => {
+                let slot = self.find(id)?;
+                self.recent[place] = Some((id, slot));
+                Some(slot)
+            }
+        }
     }
 
     /// Where the record of an entity is; makes one if there is none.
@@ -94,6 +116,14 @@ impl TouchedEntities {
             self.0.len() - 1
         });
         &mut self.0[place]
+    }
+
+    /// Nothing was done to the entity that was touched last, whose record this is: it is as if it had not been.
+    pub(super) fn forget_last(&mut self, record: &mut Record) {
+        debug_assert_eq!(record.touched(), self.0.len().checked_sub(1), "it is the last");
+        if let Some(last) = self.0.pop() {
+            record.untouch(last.before);
+        }
     }
 
     /// What the timestamp did to the entity of this record, if it touched it.

@@ -245,13 +245,17 @@ impl Store {
     pub(super) fn take_in_all(&mut self, contributions: &[Contribution], round: Round, visits: &mut Vec<Slot>, outbox: &mut Outbox<'_>) {
         /// Which host is told, which of its cells, and where that lies.
         type Told = (Slot, u32, u32);
+        /// From how many on hosts are looked for as many.
+        const MANY: usize = 1 << 8;
+        let is_many = contributions.len() >= MANY;
         let mut takers = Numbering::default();
         let mut told: Vec<Told> = Vec::with_capacity(contributions.iter().map(|contribution| contribution.hosts.len()).sum());
         for (place, contribution) in contributions.iter().enumerate() {
             let place = u32::try_from(place).expect("memory ends before there are so many");
             let takers = takers.number(contribution.takers);
-            let hosts = contribution.hosts.iter().filter_map(|host| self.records.find(*host));
-            told.extend(hosts.map(|slot| (slot, takers, place)));
+            let records = &mut self.records;
+            let slot_of = |host: &EntityId| if is_many { records.find_among_many(*host) } else { records.find(*host) };
+            told.extend(contribution.hosts.iter().filter_map(slot_of).map(|slot| (slot, takers, place)));
         }
         // What is told to the same cells stays in order.
         told.sort_unstable();

@@ -82,6 +82,7 @@ impl Store {
         let mut plans = PlanFinder::new(&self.plans);
         for slot in slots {
             let (slot, record) = (*slot, &mut self.records[*slot]);
+            let is_first = record.touched().is_none();
             let touched = self.touched.touch(slot, record);
             let Some(entity) = &record.entity else { continue };
             let Some(plan) = plans.find(entity) else { continue };
@@ -97,6 +98,10 @@ impl Store {
             let steps = steps_taken().wrapping_sub(before);
             if steps >= EFFORT_FROM {
                 *self.effort.borrow_mut().entry(entity.tenant_id).or_default() += steps;
+            }
+            // It has only told others something, as all sources do that take up a contribution.
+            if is_first && touched.is_nothing() && !self.some_are_gone && !self.clocks.concern(plan) {
+                self.touched.forget_last(record);
             }
         }
     }
@@ -263,15 +268,19 @@ impl Visit<'_, '_> {
                 !dirty.contains(&export.attribute) && backfill.exports(export.attribute, place) == Taken::Before
             };
             if cohort.len() > 1 && touched.seldom().wanted.is_empty() && cohort.iter().all(is_as_ever) {
-                self.export_once(&cohort[0], Takers::Cohort(cohort[0].attribute), record, touched);
+                self.export_once(&cohort[0], Takers::Cohort(cohort[0].attribute), Taken::Before, record, touched);
                 continue;
             }
-            for export in cohort.iter().filter(|export| backfill.exports(export.attribute, place) != Taken::NotYet) {
+            for export in cohort.iter() {
+                let taken = backfill.exports(export.attribute, place);
+                if taken == Taken::NotYet {
+                    continue;
+                }
                 if !export.iterates() {
-                    self.export_once(export, Takers::One(export.attribute), record, touched);
+                    self.export_once(export, Takers::One(export.attribute), taken, record, touched);
                 } else if let Some(place) = touched.seldom().sent.iter().position(|(attribute, _)| *attribute == export.attribute) {
                     self.export_again(export, record, touched, place);
-                } else if let Some(new) = self.export_once(export, Takers::One(export.attribute), record, touched) {
+                } else if let Some(new) = self.export_once(export, Takers::One(export.attribute), taken, record, touched) {
                     touched.seldom_mut().sent.push((export.attribute, new));
                 }
             }
@@ -280,10 +289,17 @@ impl Visit<'_, '_> {
 
     /// Sends the difference to before the timestamp, if there may be one, to the cells that take it;
     /// returns what is contributed now.
-    fn export_once(&mut self, export: &CrossingPlan, takers: Takers, record: &Record, touched: &Touched) -> Option<Option<Value>> {
+    fn export_once(
+        &mut self,
+        export: &CrossingPlan,
+        takers: Takers,
+        taken: Taken,
+        record: &Record,
+        touched: &Touched,
+    ) -> Option<Option<Value>> {
         let before = touched.row_before().filter(|row| !row.entity.archived);
         let link = export.link();
-        let dirty = self.dirty.contains(&export.attribute) || self.backfill.exports(export.attribute, self.place) == Taken::Now;
+        let dirty = self.dirty.contains(&export.attribute) || taken == Taken::Now;
         let link_changed = match export.crossing.direction {
             Direction::Backward(_) => touched.changed.contains(&link),
             Direction::Forward(_) | Direction::Reach { .. } => touched.seldom().linked.iter().any(|(id, ..)| *id == link),

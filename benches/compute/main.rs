@@ -7,6 +7,7 @@
 
 mod circle;
 mod crm;
+mod crowd;
 mod division;
 mod elsewhere;
 mod hierarchy;
@@ -193,7 +194,7 @@ const CASES: &[(&str, Run)] = &[
     ("deep", |bench, _, lines| Box::pin(deep(bench, lines))),
     ("rollup", |bench, smaller, lines| Box::pin(new_rollup(bench, smaller, lines))),
     ("division", |bench, smaller, lines| Box::pin(division::run(bench, smaller, lines))),
-    ("crowd", |bench, smaller, lines| Box::pin(crowd(bench, smaller, lines))),
+    ("crowd", |bench, smaller, lines| Box::pin(crowd::run(bench, smaller, lines))),
     ("walks", |bench, smaller, lines| Box::pin(walks::run(bench, smaller, lines))),
     ("start", |bench, smaller, lines| Box::pin(start::run(bench, smaller, lines))),
     ("live", |bench, smaller, lines| Box::pin(live::run(bench, smaller, lines))),
@@ -427,48 +428,5 @@ async fn new_rollup(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> any
     let expected: usize = (0..count).step_by(1_000).map(|n| n % 100).sum();
     let got = bench.value(ids[0], sum);
     ensure!(got == Value::from(expected as i64), "the sum is {got:?}, not {expected}");
-    Ok(())
-}
-
-/// One edit, alone and among many others' tables.
-async fn crowd(bench: &Bench, smaller: usize, lines: &mut Vec<Line>) -> anyhow::Result<()> {
-    let rows = bench.collection("rows").await?;
-    bench.attribute(rows, "n", number()).await?;
-    bench.attribute(rows, "parent", link(rows, false, "children", false)?).await?;
-    bench.attribute(rows, "f", formula("{n} * 2")).await?;
-    bench.attribute(rows, "sum", rollup("children", "f", "SUM")?).await?;
-    let root = bench.entities(rows, [json!({ "n": 1 })]).await?[0];
-    let leaf = bench.entities(rows, [json!({ "n": 1, "parent": root.to_string() })]).await?[0];
-    let edits = async |bench: &Bench, from: i64| -> anyhow::Result<Times> {
-        bench.settle().await;
-        let mut subscription = bench.listen(rows);
-        let mut times = Times::new()?;
-        for n in from..from + 500 {
-            let start = Instant::now();
-            let position = bench.set(leaf, json!({ "n": n })).await?;
-            bench.heard(&mut subscription, position).await?;
-            times.since(start);
-        }
-        Ok(times)
-    };
-    let times = edits(bench, 10).await?;
-    lines.push(latency("crowd", "one edit, 4 attributes, 1 tenant".into(), &times));
-    let (attributes, tenants) = (10_000 / smaller - 10, 10_000 / smaller);
-    let start = Instant::now();
-    for tables in 0..attributes / 100 {
-        let other = bench.collection(&format!("other{tables}")).await?;
-        for i in 0..100 {
-            let definition = if i % 2 == 0 { number() } else { formula(&format!("{{a{}}} + 1", i - 1)) };
-            bench.attribute(other, &format!("a{i}"), definition).await?;
-        }
-    }
-    lines.push(once("crowd", format!("{attributes} attributes made, one command after the other"), start));
-    let start = Instant::now();
-    for i in 0..tenants {
-        bench.tenant(&format!("t{i}")).await?;
-    }
-    lines.push(once("crowd", format!("{tenants} tenants made, one command after the other"), start));
-    let times = edits(bench, 1_000).await?;
-    lines.push(latency("crowd", format!("one edit, {attributes} more attributes, {tenants} more tenants"), &times));
     Ok(())
 }

@@ -7,11 +7,12 @@
 //!                 ▲                                            │                                                │
 //!                 └──────────── links and contributions ───────┘                    snapshot + delta ◀──────────┘
 //! ```
-//! Reading order: [`engine`] (the threads and what they share), `conductor` (batches, publication), `render` (the graph), `compute` (the one operator that
+//! Reading order: [`engine`] (the threads and what they share), `conductor` (batches, publication), `render` (the graph), `batcher` (updates into batches), `compute` (the one operator that
 //! folds, evaluates and crosses links), `plan` (the schema as that operator sees it), `rollup` (how summaries are kept),
 //! [`snapshot`] (reading from any thread), `index` and `indexer` (finding by value). `oracle` computes everything again from scratch, for tests.
 
 mod activators;
+mod batcher;
 mod compute;
 mod conductor;
 pub mod engine;

@@ -3,18 +3,18 @@
 use decidr_domain::id::{AttributeId, CollectionId, EntityId};
 use differential_dataflow::operators::arrange::{TraceAgent, arrangement::arrange_core};
 use differential_dataflow::trace::TraceReader;
-use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatcher, OrdValBatcher};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Concat, ConnectLoop, Enter, Feedback, Leave};
 use timely::dataflow::{InputHandle, Scope};
 use timely::order::Product;
 use timely::progress::frontier::{Antichain, AntichainRef};
 
+use crate::batcher::{KeyBatcher, ValBatcher};
 use crate::compute::{Outputs, Store, compute};
 use crate::message::Message;
 use crate::plan::Round;
 use crate::rows::{RowId, Rows};
-use crate::types::{Diff, KeyBatch, KeySpine, Time, ValBatch, ValSpine};
+use crate::types::{KeyBatch, KeySpine, Time, ValBatch, ValSpine};
 
 /// The input of one worker.
 pub(crate) type Input = InputHandle<Time, timely::container::CapacityContainerBuilder<Vec<Message>>>;
@@ -52,25 +52,19 @@ pub(crate) fn render<'scope>(scope: Scope<'scope, Time>, input: &mut Input, stor
             (rows.leave(scope), members.leave(scope), counts.leave(scope), links.leave(scope))
         })
     };
-    let rows =
-        arrange_core::<_, _, _, ValSpine<EntityId, RowId>>(rows, Pipeline, "Rows", OrdValBatcher::<EntityId, RowId, Time, Diff>::new);
+    let rows = arrange_core::<_, _, _, ValSpine<EntityId, RowId>>(rows, Pipeline, "Rows", ValBatcher::<EntityId, RowId>::new);
     let members = arrange_core::<_, _, _, KeySpine<(CollectionId, EntityId)>>(
         members,
         Pipeline,
         "Members",
-        OrdKeyBatcher::<(CollectionId, EntityId), Time, Diff>::new,
+        KeyBatcher::<(CollectionId, EntityId)>::new,
     );
-    let counts = arrange_core::<_, _, _, ValSpine<CollectionId, u64>>(
-        counts,
-        Pipeline,
-        "Counts",
-        OrdValBatcher::<CollectionId, u64, Time, Diff>::new,
-    );
+    let counts = arrange_core::<_, _, _, ValSpine<CollectionId, u64>>(counts, Pipeline, "Counts", ValBatcher::<CollectionId, u64>::new);
     let links = arrange_core::<_, _, _, ValSpine<(AttributeId, EntityId), EntityId>>(
         links,
         Pipeline,
         "Links",
-        OrdValBatcher::<(AttributeId, EntityId), EntityId, Time, Diff>::new,
+        ValBatcher::<(AttributeId, EntityId), EntityId>::new,
     );
     Traces { rows: rows.trace, members: members.trace, counts: counts.trace, links: links.trace }
 }

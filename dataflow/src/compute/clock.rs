@@ -61,14 +61,14 @@ impl Clocks {
         self.advanced.push(tenant);
     }
 
-    /// Whether an entity of such a collection may be due some time, or may have been.
-    pub(super) fn concern(&self, plan: &CollectionPlan) -> bool {
-        !plan.timed_rounds.is_empty() || !self.due.is_empty()
+    /// Whether an entity may be due some time, or was to be.
+    pub(super) fn concern(&self, entity: &Entity, plan: &CollectionPlan) -> bool {
+        !plan.timed_rounds.is_empty() || self.due.contains_key(&entity.id)
     }
 
     /// Notes when an entity is due, after a change of it.
     pub(super) fn schedule(&mut self, entity: &Entity, plan: &CollectionPlan, touched: &Touched) {
-        if !self.concern(plan) {
+        if !self.concern(entity, plan) {
             return;
         }
         let view = View { entity, touched, now: self.of(entity.tenant_id).now };

@@ -100,7 +100,7 @@ impl Store {
                 *self.effort.borrow_mut().entry(entity.tenant_id).or_default() += steps;
             }
             // It has only told others something, as all sources do that take up a contribution.
-            if is_first && touched.is_nothing() && !self.some_are_gone && !self.clocks.concern(plan) {
+            if is_first && touched.is_nothing() && !self.some_are_gone && !self.clocks.concern(&entity, plan) {
                 self.touched.forget_last(record);
             }
         }

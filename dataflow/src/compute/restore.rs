@@ -10,16 +10,16 @@
 use std::collections::BTreeMap;
 
 use decidr_domain::delta::{Change, Row};
-use decidr_domain::id::{AttributeId, CollectionId, EntityId};
+use decidr_domain::id::{CollectionId, EntityId};
 use decidr_domain::layout::Layout;
 use decidr_domain::schema::Direction;
 use smallvec::SmallVec;
 
 use super::backfill::Taken;
 use super::finders::{PlanFinder, collection_plan};
-use super::record::{Record, Touched};
-use super::records::{Records, Slot};
-use super::store::{LinkUpdate, Store};
+use super::record::{Record, Touched, reserve_few};
+use super::records::Slot;
+use super::store::Store;
 use super::visit::Visit;
 use super::{Finished, Outbox};
 use crate::message::{BucketChange, Message, Takers};
@@ -42,8 +42,6 @@ pub(super) struct Restoring {
     slots: Vec<Slot>,
     /// Cells that were all kept the last time, with their collection: mostly the next row has the same.
     kept: Option<(CollectionId, Layout)>,
-    /// Links that their targets have not heard of.
-    links: Vec<LinkUpdate>,
     /// At the end: those of which nobody is told yet, the first ones last.
     left: Vec<(EntityId, Slot)>,
     /// How many in sight others were told of, by collection.
@@ -56,7 +54,7 @@ impl Store {
         self.restoring.is_some()
     }
 
-    /// Takes in entities as they come, with their links to those that are there.
+    /// Takes in entities as they come.
     pub(super) fn restore(&mut self, mut messages: impl Iterator<Item = Message>, peers: usize) {
         let mut restoring = self.restoring.take().unwrap_or_default();
         let mut rows: SmallVec<[Row; WARMED]> = SmallVec::new();
@@ -85,21 +83,16 @@ impl Store {
             // Each look into the table waits for memory, and these do so together.
             std::hint::black_box(rows.iter().filter(|row| self.records.find(row.entity.id).is_some()).count());
             for row in rows.drain(..) {
-                self.restore_row(row, &mut restoring, peers == 1);
+                self.restore_row(row, &mut restoring);
             }
         }
         self.restoring = Some(restoring);
     }
 
-    fn restore_row(&mut self, row: Row, restoring: &mut Restoring, are_all_here: bool) {
+    fn restore_row(&mut self, row: Row, restoring: &mut Restoring) {
         let entity = &row.entity;
         for (link, value) in entity.values.iter() {
-            for target in value.targets() {
-                if !are_all_here || !link_restored(&mut self.records, &mut self.links, *target, link, entity.id) {
-                    // Elsewhere, or still to come.
-                    restoring.links.push(((link, *target), entity.id, 1));
-                }
-            }
+            self.links.extend(value.targets().iter().map(|target| ((link, *target), entity.id, 1)));
         }
         let slot = self.records.find_or_insert(entity.id);
         let members = self.members.entry(entity.collection_id).or_default();
@@ -129,15 +122,7 @@ impl Store {
         for (tenant, plan) in self.plans.iter().filter(|(_, plan)| !plan.staged.is_empty()) {
             self.backfill.begin_again(*tenant, plan);
         }
-        let Some(restoring) = &mut self.restoring else { return };
-        for ((link, target), holder, _) in std::mem::take(&mut restoring.links) {
-            if !outbox.is_here(target) {
-                (outbox.send)(Message::Linked { target, link, holder, added: true });
-            } else {
-                // What leads nowhere is nobody's news.
-                link_restored(&mut self.records, &mut self.links, target, link, holder);
-            }
-        }
+        self.link_all_restored(outbox);
         let mut together = 0;
         for slots in self.members.values() {
             let first = slots.first().and_then(|slot| self.records[*slot].entity.as_ref());
@@ -158,13 +143,42 @@ impl Store {
         }
     }
 
+    /// Tells all targets of links who has these: those of this worker at once, each of all its holders together.
+    fn link_all_restored(&mut self, outbox: &mut Outbox<'_>) {
+        self.links.retain(|((link, target), holder, _)| {
+            let is_here = outbox.is_here(*target);
+            if !is_here {
+                (outbox.send)(Message::Linked { target: *target, link: *link, holder: *holder, added: true });
+            }
+            is_here
+        });
+        // Holders mostly came in order, and stay in it.
+        self.links.sort_by_key(|(key, ..)| *key);
+        for links in self.links.chunk_by_mut(|(one, ..), (next, ..)| one == next) {
+            let (link, target) = links[0].0;
+            let Some((_, record)) = self.records.get_mut(target) else {
+                // What leads nowhere is nobody's news.
+                links.iter_mut().for_each(|(.., diff)| *diff = 0);
+                continue;
+            };
+            if !links.is_sorted_by_key(|(_, holder, _)| *holder) {
+                links.sort_unstable_by_key(|(_, holder, _)| *holder);
+            }
+            reserve_few(&mut record.incoming);
+            record.incoming.push((link, links.iter().map(|(_, holder, _)| *holder).collect()));
+        }
+        self.links.retain(|(.., diff)| *diff != 0);
+    }
+
     /// A later round: links and graphs are heard of, contributions taken in, and others made.
     pub(super) fn restored_round(&mut self, round: Round, messages: &mut [Vec<Message>], visits: &[Slot], outbox: &mut Outbox<'_>) {
         let (mut spoken, mut buckets, mut contributions) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages.iter_mut().flat_map(|batch| batch.drain(..)) {
             match message {
                 Message::Linked { target, link, holder, .. } => {
-                    link_restored(&mut self.records, &mut self.links, target, link, holder);
+                    let Some((_, record)) = self.records.get_mut(target) else { continue };
+                    record.meet(link, holder, true);
+                    self.links.push(((link, target), holder, 1));
                 }
                 Message::Reached { source, closure, host, .. } => {
                     let Some((_, record)) = self.records.get_mut(source) else { continue };
@@ -254,14 +268,6 @@ impl Store {
         self.clocks.finish(&self.due);
         false
     }
-}
-
-/// Takes in who links to an entity, if that is there; returns whether it is.
-fn link_restored(records: &mut Records, links: &mut Vec<LinkUpdate>, target: EntityId, link: AttributeId, holder: EntityId) -> bool {
-    let Some((_, record)) = records.get_mut(target) else { return false };
-    record.meet(link, holder, true);
-    links.push(((link, target), holder, 1));
-    true
 }
 
 /// Whether entities of a collection meet others by keys.

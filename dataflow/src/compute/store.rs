@@ -254,7 +254,9 @@ impl Store {
             let place = u32::try_from(place).expect("memory ends before there are so many");
             let takers = takers.number(contribution.takers);
             let records = &mut self.records;
-            let slot_of = |host: &EntityId| if is_many { records.find_among_many(*host) } else { records.find(*host) };
+            // Those that are told the same are not one another.
+            let may_be_again = is_many && contribution.hosts.len() == 1;
+            let slot_of = |host: &EntityId| if may_be_again { records.find_among_many(*host) } else { records.find(*host) };
             told.extend(contribution.hosts.iter().filter_map(slot_of).map(|slot| (slot, takers, place)));
         }
         // What is told to the same cells stays in order.

@@ -60,7 +60,7 @@ impl Family {
         bench.attribute(rows, "f", formula("{n} * 2")).await?;
         let sum = bench.attribute(rows, "sum", rollup("children", "f", "SUM")?).await?;
         let parent = bench.entities(rows, [json!({ "n": 1 })]).await?[0];
-        let child = bench.entities(rows, [json!({ "n": 1, "parent": parent.to_string() })]).await?[0];
+        let child = bench.entities(rows, [json!({ "n": 0, "parent": parent.to_string() })]).await?[0];
         Ok(Self { rows, sum, parent, child, edits: 0, times: Times::new()? })
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Records {
     recent: Vec<Option<(EntityId, Slot)>>,
 }
 
-/// How many entities are remembered where they are: what fits into a processor's second cache.
+/// Of how many entities it is remembered where they are, as a power of two: what fits into a processor's second cache.
 const RECENT_BITS: u32 = 12;
 
 impl Records {
@@ -42,7 +42,8 @@ impl Records {
         self.slots.get(&id).copied()
     }
 
-    /// The same, for many of which some are the same: the search among millions is a matter of memory far away.
+    /// [`Records::find`] for one of many that are looked for in a row, some of them again and again: these are found near by, where
+    /// the search among millions waits for memory.
     pub(super) fn find_among_many(&mut self, id: EntityId) -> Option<Slot> {
         if self.recent.is_empty() {
             self.recent = vec![None; 1 << RECENT_BITS];

@@ -245,7 +245,7 @@ impl Store {
     pub(super) fn take_in_all(&mut self, contributions: &[Contribution], round: Round, visits: &mut Vec<Slot>, outbox: &mut Outbox<'_>) {
         /// Which host is told, which of its cells, and where that lies.
         type Told = (Slot, u32, u32);
-        /// From how many on hosts are looked for as many.
+        /// From how many contributions on it pays to remember where hosts are.
         const MANY: usize = 1 << 8;
         let is_many = contributions.len() >= MANY;
         let mut takers = Numbering::default();

@@ -87,12 +87,26 @@ fn eval() -> anyhow::Result<()> {
             match serde_json::from_slice::<Json>(&line) {
                 Ok(request) => evaluated(&request),
                 Err(_) if line.iter().all(u8::is_ascii_whitespace) => continue,
-                Err(error) => refused("input", &format!("the line is not JSON: {error}"), None),
+                Err(error) => refused("input", &not_json(&line, &error), None),
             }
         };
         writeln!(out, "{answer}")?;
         // Whoever waits for an answer before asking on gets it.
         out.flush()?;
+    }
+}
+
+/// What is wrong with a line, and at which of its bytes.
+fn not_json(line: &[u8], error: &serde_json::Error) -> String {
+    match std::str::from_utf8(line) {
+        Err(at) => format!("the line is not UTF-8 from byte {} on", at.valid_up_to()),
+        Ok(text) if text.starts_with('\u{feff}') => "the line begins with a byte order mark (U+FEFF), which JSON does not have".to_owned(),
+        Ok(_) if error.is_eof() => "the line ends before its JSON does".to_owned(),
+        Ok(_) => {
+            let what = error.to_string();
+            let what = what.split(" at line ").next().unwrap_or_default();
+            format!("the line is not JSON: {what}, at byte {}", error.column())
+        }
     }
 }
 
@@ -111,7 +125,12 @@ fn mistaken(error: &FormulaError) -> Json {
 }
 
 fn evaluated(request: &Json) -> Json {
-    let Some(expr) = request["expr"].as_str() else { return refused("input", "`expr` is not a string", None) };
+    let expr = match (request, request.get("expr")) {
+        (_, Some(Json::String(expr))) => expr,
+        (_, Some(_)) => return refused("input", "`expr` is not a string", None),
+        (Json::Object(_), None) => return refused("input", "`expr` is missing: the formula, as a string", None),
+        _ => return refused("input", "the line is not a JSON object, as {\"expr\": \"1 + 1\"}", None),
+    };
     let zone = match request.get("tz") {
         None | Some(Json::Null) => Ok(TimeZone::UTC),
         Some(Json::String(name)) => dates::zone(name).map_err(|error| error.message.to_string()),
@@ -183,6 +202,9 @@ fn from_json(name: &str, json: &Json) -> Result<Value, String> {
         Json::String(text) => Value::text(text.as_str()),
         Json::Array(items) => Value::List(items.iter().map(|item| from_json(name, item)).collect::<Result<_, _>>()?),
         Json::Object(fields) => match fields.iter().next() {
+            Some((kind, other)) if fields.len() == 1 && matches!(kind.as_str(), "$date" | "$datetime") && !other.is_string() => {
+                return Err(format!("`{name}`: what {kind} is must be a string"));
+            }
             Some((kind, Json::String(text))) if fields.len() == 1 && kind == "$date" => {
                 Value::Date(text.parse().map_err(|_| unreadable("a date as \"2024-01-31\""))?)
             }

@@ -120,7 +120,7 @@ impl Checker<'_> {
                 };
                 Ok((expr, Type::Number))
             }
-            NodeKind::Binary(operator, left, right) => self.binary(*operator, left, right),
+            NodeKind::Binary(operator, left, right) => self.binary(*operator, left, right, node.span),
             NodeKind::Call(name, arguments) if name == HOST => match &arguments[..] {
                 [Node { kind: NodeKind::Attribute(name), span, .. }] => self.attribute(name, *span, true),
                 _ => Err(FormulaError::new(FormulaErrorKind::Type, node.span, "HOST wants one attribute of the host, as in HOST({limit})")),
@@ -174,18 +174,19 @@ impl Checker<'_> {
             Resolved::Unusable(why) => Err(FormulaError::new(FormulaErrorKind::Type, span, why)),
             Resolved::Unknown => {
                 let names = attributes.names();
-                let hint = did_you_mean(name, names.iter().map(String::as_str)).map(|near| format!("; did you mean {{{near}}}?"));
+                let near = || did_you_mean(name, names.iter().map(String::as_str)).map(|near| format!("; did you mean {{{near}}}?"));
+                let function = functions::find(&name.to_uppercase()).map(|f| format!("; the function is {}({})", f.name, f.arguments));
+                let hint = function.or_else(near);
                 let message = format!("unknown attribute {{{}}}{}", excerpt(name), hint.unwrap_or_default());
                 Err(FormulaError::new(FormulaErrorKind::UnknownAttribute, span, message))
             }
         }
     }
 
-    fn binary(&mut self, operator: Operator, left: &Node, right: &Node) -> Result<(Expr, Type), FormulaError> {
+    fn binary(&mut self, operator: Operator, left: &Node, right: &Node, span: Span) -> Result<(Expr, Type), FormulaError> {
         use Operator::*;
         let (l, left_type) = self.node(left)?;
         let (r, right_type) = self.node(right)?;
-        let span = left.span.to(right.span);
         let (operator, ty) = match operator {
             Add if *left_type.item() == Type::Text || *right_type.item() == Type::Text => {
                 // A text attribute that meets `+` is nearly always a mistake; literals are meant to be joined.
@@ -264,6 +265,11 @@ impl Checker<'_> {
             ));
         };
         expect_count(function, arguments.len(), span)?;
+        if function.parameters.come_in_pairs && !arguments.len().is_multiple_of(2) {
+            let message = format!("{name} wants its arguments in pairs ({}), and this one is alone", function.arguments);
+            let last = arguments.last().map_or(span, |last| last.span);
+            return Err(FormulaError::new(FormulaErrorKind::Type, last, message));
+        }
         self.is_timed |= functions::TIMED.contains(&function.name);
         if functions::OF_CHANGES.contains(&function.name) {
             if arguments.is_empty() {
@@ -295,7 +301,7 @@ impl Checker<'_> {
             self.variables.truncate(known);
             let kind = function.parameters.kind(i);
             if !kind.accepts(&ty) {
-                let message = format!("{name} wants {kind} as argument {}, and this is {ty}", i + 1);
+                let message = format!("{name} wants {kind} as argument {}, and this is of type {ty}", i + 1);
                 return Err(FormulaError::new(FormulaErrorKind::Type, argument.span, message));
             }
             if let Expr::Constant(value) = &expr {
@@ -367,7 +373,7 @@ fn expect_number(ty: &Type, what: &str, span: Span) -> Result<(), FormulaError> 
         return Ok(());
     }
     let hint = if ty.is_moment() { "; DATEADD and DATETIME_DIFF calculate with dates" } else { "" };
-    Err(FormulaError::new(FormulaErrorKind::Type, span, format!("`{what}` wants a number, and this is {ty}{hint}")))
+    Err(FormulaError::new(FormulaErrorKind::Type, span, format!("`{what}` wants a number, and this is of type {ty}{hint}")))
 }
 
 fn expect_count(function: &Function, count: usize, span: Span) -> Result<(), FormulaError> {

@@ -100,10 +100,15 @@ pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a 
         return None;
     }
     let written = written.to_lowercase();
+    // Of a short name nearly any other is near.
+    let is_near = |distance: usize, candidate: &str| {
+        let length = written.chars().count().min(candidate.chars().count());
+        distance <= 1 + length / 4 && distance < length.max(1)
+    };
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&written, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
+        .filter(|(distance, candidate)| is_near(*distance, candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -20,12 +20,10 @@ fn parse_bounded(text: &str, variables: &[&str], length_max: usize) -> Result<No
     let tokens = tokens(text, length_max)?;
     let variables = variables.iter().copied().map(EcoString::from).collect();
     let mut parser = Parser { tokens: &tokens, next: 0, depth: 0, end: text.len(), variables };
-    let node = parser.expression(0)?;
+    let (node, _) = parser.expression(0)?;
     match parser.peek() {
         None => Ok(node),
-        Some((token, span)) => {
-            Err(FormulaError::new(FormulaErrorKind::Syntax, *span, format!("{} was not expected here", describe(token))))
-        }
+        Some((token, span)) => Err(unexpected(token, *span, "")),
     }
 }
 
@@ -38,6 +36,9 @@ struct Parser<'a> {
     /// The variables that are known here, innermost last.
     variables: Vec<EcoString>,
 }
+
+/// A node, and its place with the brackets around it.
+type Placed = (Node, Span);
 
 /// The variable that a function gives to one of its arguments, counted from 0.
 pub(super) fn variable_of(function: &str, argument: usize) -> Option<&'static str> {
@@ -56,7 +57,7 @@ impl<'a> Parser<'a> {
     }
 
     /// An expression whose operators bind tighter than `floor`.
-    fn expression(&mut self, floor: u8) -> Result<Node, FormulaError> {
+    fn expression(&mut self, floor: u8) -> Result<Placed, FormulaError> {
         let mut left = self.operand()?;
         while let Some((Token::Operator(operator), _)) = self.peek() {
             if operator.precedence() <= floor {
@@ -65,14 +66,18 @@ impl<'a> Parser<'a> {
             self.next += 1;
             let right = self.expression(operator.precedence())?;
             left = if operator.is_associative() {
-                let mut chain = Vec::new();
+                let (start, mut end, mut chain) = (left.1, right.1, Vec::new());
                 links(left, *operator, &mut chain);
                 links(right, *operator, &mut chain);
                 while matches!(self.peek(), Some((Token::Operator(next), _)) if next == operator) {
                     self.next += 1;
-                    links(self.expression(operator.precedence())?, *operator, &mut chain);
+                    let next = self.expression(operator.precedence())?;
+                    end = next.1;
+                    links(next, *operator, &mut chain);
                 }
-                balanced(*operator, chain)?
+                let (mut whole, _) = balanced(*operator, chain)?;
+                whole.span = start.to(end);
+                (whole, start.to(end))
             } else {
                 binary(*operator, left, right)?
             };
@@ -80,7 +85,7 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    fn operand(&mut self) -> Result<Node, FormulaError> {
+    fn operand(&mut self) -> Result<Placed, FormulaError> {
         let Some((token, span)) = self.advance() else {
             let end = Span { start: self.end, end: self.end };
             return Err(FormulaError::new(FormulaErrorKind::Syntax, end, "the formula ends where a value was expected"));
@@ -94,18 +99,23 @@ impl<'a> Parser<'a> {
             Token::Text(text) => node(*span, 1, NodeKind::Text(text.clone())),
             Token::Attribute(name) => node(*span, 1, NodeKind::Attribute(name.clone())),
             Token::Operator(Operator::Subtract) => {
-                let operand = self.operand()?;
-                node(span.to(operand.span), operand.depth + 1, NodeKind::Negate(Box::new(operand)))
+                let (operand, place) = self.operand()?;
+                node(span.to(place), operand.depth + 1, NodeKind::Negate(Box::new(operand)))
             }
-            Token::Operator(Operator::Add) => self.operand(),
+            Token::Operator(Operator::Add) => {
+                let (operand, place) = self.operand()?;
+                self.depth -= 1;
+                return Ok((operand, span.to(place)));
+            }
             Token::Not => {
-                let operand = self.operand()?;
-                node(span.to(operand.span), operand.depth + 1, NodeKind::Call("NOT".into(), vec![operand]))
+                let (operand, place) = self.operand()?;
+                node(span.to(place), operand.depth + 1, NodeKind::Call("NOT".into(), vec![operand]))
             }
             Token::Open => {
-                let inner = self.expression(0)?;
-                self.close(*span)?;
-                Ok(inner)
+                let (inner, _) = self.expression(0)?;
+                let end = self.close(*span)?;
+                self.depth -= 1;
+                return Ok((inner, span.to(end)));
             }
             Token::Name(name) => {
                 let capitals: EcoString = name.to_uppercase();
@@ -119,13 +129,13 @@ impl<'a> Parser<'a> {
                     }
                     _ if self.knows(name) => {
                         self.depth -= 1;
-                        return node(*span, 1, NodeKind::Variable(name.clone()));
+                        return node(*span, 1, NodeKind::Variable(name.clone())).map(|node| (node, *span));
                     }
                     // TRUE and FALSE may be written without brackets.
                     _ if capitals == "TRUE" || capitals == "FALSE" => (Vec::new(), *span),
                     _ => {
                         self.depth -= 1;
-                        return node(*span, 1, NodeKind::Attribute(name.clone()));
+                        return node(*span, 1, NodeKind::Attribute(name.clone())).map(|node| (node, *span));
                     }
                 };
                 let depth = 1 + arguments.iter().map(|a| a.depth).max().unwrap_or(0);
@@ -136,7 +146,10 @@ impl<'a> Parser<'a> {
             }
         };
         self.depth -= 1;
-        out
+        out.map(|node| {
+            let span = node.span;
+            (node, span)
+        })
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -151,17 +164,23 @@ impl<'a> Parser<'a> {
         {
             self.next += 2;
             arguments.push(node(*span, 1, NodeKind::Variable(name.clone()))?);
-            arguments.push(self.expression(0)?);
+            arguments.push(self.expression(0)?.0);
             match self.advance() {
                 Some((Token::Comma, _)) => {}
-                _ => {
+                None | Some((Token::Close, _)) => {
                     let message = "LET ends with a formula that uses its names, as in LET(x, 2, x * x)";
                     return Err(FormulaError::new(FormulaErrorKind::Syntax, *span, message));
                 }
+                Some((other, span)) => return Err(unexpected(other, *span, "`,` would be")),
             }
             self.variables.push(name.clone());
         }
-        arguments.push(self.expression(0)?);
+        if arguments.is_empty() {
+            let found = self.peek().map_or(open, |(_, span)| *span);
+            let message = "LET wants a name, its value, and a formula that uses it, as in LET(x, 2, x * x)";
+            return Err(FormulaError::new(FormulaErrorKind::Syntax, found, message));
+        }
+        arguments.push(self.expression(0)?.0);
         self.variables.truncate(known);
         self.close(open).map(|end| (arguments, end))
     }
@@ -175,7 +194,7 @@ impl<'a> Parser<'a> {
         loop {
             let known = self.variables.len();
             self.variables.extend(variable_of(function, arguments.len()).map(EcoString::from));
-            arguments.push(self.expression(0)?);
+            arguments.push(self.expression(0)?.0);
             self.variables.truncate(known);
             match self.peek() {
                 Some((Token::Comma, _)) => self.next += 1,
@@ -187,29 +206,27 @@ impl<'a> Parser<'a> {
     fn close(&mut self, open: Span) -> Result<Span, FormulaError> {
         match self.advance() {
             Some((Token::Close, span)) => Ok(*span),
-            Some((other, span)) => Err(FormulaError::new(
-                FormulaErrorKind::Syntax,
-                *span,
-                format!("{} was not expected here; `)` or `,` would be", describe(other)),
-            )),
+            Some((other, span)) => Err(unexpected(other, *span, "`)` or `,` would be")),
             None => Err(FormulaError::new(FormulaErrorKind::Syntax, open, "this `(` is not closed")),
         }
     }
 }
 
 /// Appends what `operator` has between it in this tree, from left to right.
-fn links(tree: Node, operator: Operator, chain: &mut Vec<Node>) {
+fn links((tree, place): Placed, operator: Operator, chain: &mut Vec<Placed>) {
     match tree.kind {
         NodeKind::Binary(its, left, right) if its == operator => {
-            links(*left, operator, chain);
-            links(*right, operator, chain);
+            for inner in [*left, *right] {
+                let place = inner.span;
+                links((inner, place), operator, chain);
+            }
         }
-        _ => chain.push(tree),
+        _ => chain.push((tree, place)),
     }
 }
 
 /// The tree of a chain, as low as it can be, so that long chains are not deep.
-fn balanced(operator: Operator, mut chain: Vec<Node>) -> Result<Node, FormulaError> {
+fn balanced(operator: Operator, mut chain: Vec<Placed>) -> Result<Placed, FormulaError> {
     while chain.len() > 1 {
         let (mut links, mut pairs) = (chain.into_iter(), Vec::new());
         while let Some(left) = links.next() {
@@ -223,9 +240,9 @@ fn balanced(operator: Operator, mut chain: Vec<Node>) -> Result<Node, FormulaErr
     Ok(chain.pop().expect("a chain has at least the two operands that its operator was found between"))
 }
 
-fn binary(operator: Operator, left: Node, right: Node) -> Result<Node, FormulaError> {
-    let (span, depth) = (left.span.to(right.span), 1 + left.depth.max(right.depth));
-    node(span, depth, NodeKind::Binary(operator, Box::new(left), Box::new(right)))
+fn binary(operator: Operator, (left, start): Placed, (right, end): Placed) -> Result<Placed, FormulaError> {
+    let (span, depth) = (start.to(end), 1 + left.depth.max(right.depth));
+    node(span, depth, NodeKind::Binary(operator, Box::new(left), Box::new(right))).map(|node| (node, span))
 }
 
 fn node(span: Span, depth: usize, kind: NodeKind) -> Result<Node, FormulaError> {
@@ -234,6 +251,22 @@ fn node(span: Span, depth: usize, kind: NodeKind) -> Result<Node, FormulaError> 
 
 fn too_deep(span: Span) -> FormulaError {
     FormulaError::new(FormulaErrorKind::TooLarge, span, format!("the formula is nested more than {DEPTH_MAX} deep"))
+}
+
+/// The error of a token where none of its kind can be, with what to write for it or else what could be there.
+fn unexpected(token: &Token, span: Span, wanted: &str) -> FormulaError {
+    let advice = match token {
+        Token::Name(name) => match name.to_uppercase().as_str() {
+            "AND" => "`&&` is the operator, and AND(…) the function",
+            "OR" => "`||` is the operator, and OR(…) the function",
+            "NOT" => "NOT(…) is the function",
+            "MOD" => "`%` is the operator, and MOD(…) the function",
+            _ => wanted,
+        },
+        _ => wanted,
+    };
+    let advice = if advice.is_empty() { String::new() } else { format!("; {advice}") };
+    FormulaError::new(FormulaErrorKind::Syntax, span, format!("{} was not expected here{advice}", describe(token)))
 }
 
 fn describe(token: &Token) -> String {
@@ -330,6 +363,17 @@ mod tests {
             ("1 /* 2", 2, "not closed"),
             ("1 | 2", 2, "`||`"),
             ("LET(x, 1)", 4, "LET ends"),
+            ("LET(x, 1 y, 2, x)", 9, "`y` was not expected here; `,` would be"),
+            ("LET()", 4, "LET wants a name"),
+            ("LET({x}, 2, 3)", 4, "LET wants a name"),
+            ("LET(x)", 4, "LET wants a name"),
+            ("{a} AND {b}", 4, "`&&` is the operator"),
+            ("IF(1; 2)", 4, "arguments are separated by `,`"),
+            ("1 =< 2", 2, "`<=`"),
+            ("2 ** 3", 2, "`^`"),
+            ("{s}.length", 3, "`.` has no meaning here"),
+            ("\u{201c}a\u{201d}", 0, "quotes are"),
+            ("1 \u{feff}+ 2", 2, "U+FEFF"),
             ("1 ! 2", 2, "`!` was not"),
             ("1 # 2", 2, "no meaning"),
             ("99999999999999999999999999999999999", 0, "28 digits"),
@@ -339,6 +383,15 @@ mod tests {
             assert_eq!(error.span.start, start, "{text}: {error}");
             assert!(error.message.contains(says), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn brackets_belong_to_the_operands_that_they_are_around() {
+        for (text, start, end) in [("(1+2)/(3-3)", 0, 11), ("((1)/(0))", 1, 8), ("-(2) * +(3)", 0, 11), ("('a')&((1)&(2))", 0, 15)] {
+            assert_eq!(parse(text, &[]).unwrap().span, Span { start, end }, "{text}");
+        }
+        let attribute = parse("(({a}))", &[]).unwrap();
+        assert_eq!(attribute.span, Span { start: 2, end: 5 }, "what is put in the place of an attribute leaves the brackets");
     }
 
     #[test]

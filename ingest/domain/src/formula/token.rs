@@ -62,11 +62,16 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
             ',' => Token::Comma,
             '+' => Token::Operator(Operator::Add),
             '-' => Token::Operator(Operator::Subtract),
+            '*' if next == Some('*') => return Err(syntax(start, at + 1, "`**` is no operator; `^` is that of powers")),
             '*' => Token::Operator(Operator::Multiply),
             '/' => Token::Operator(Operator::Divide),
             '%' => Token::Operator(Operator::Modulo),
             '^' => Token::Operator(Operator::Power),
             '&' => Token::Operator(Operator::Join),
+            '=' if matches!(next, Some('<' | '>')) => {
+                let (written, meant) = if next == Some('<') { ("=<", "<=") } else { ("=>", ">=") };
+                return Err(syntax(start, at + 1, format!("`{written}` is no operator; `{meant}` is")));
+            }
             '=' => {
                 at += usize::from(next == Some('='));
                 Token::Operator(Operator::Equal)
@@ -97,7 +102,7 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
                 }
                 Token::Attribute(name.into())
             }
-            '0'..='9' | '.' => {
+            '0'..='9' | '.' if c != '.' || next.is_some_and(|next| next.is_ascii_digit()) => {
                 at = start + number_length(&text[start..]);
                 let digits = &text[start..at];
                 let number = digits.parse::<Decimal>().or_else(|_| Decimal::from_scientific(digits));
@@ -109,11 +114,31 @@ pub fn tokens(text: &str, length_max: usize) -> Result<Vec<(Token, Span)>, Formu
                 at = text[start..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |length| start + length);
                 Token::Name(text[start..at].into())
             }
-            _ => return Err(syntax(start, at, format!("`{c}` has no meaning here"))),
+            _ => return Err(syntax(start, at, meaningless(c))),
         };
         out.push((token, Span { start, end: at }));
     }
     Ok(out)
+}
+
+/// What is said of a character that means nothing in a formula: what it may have been meant for.
+fn meaningless(c: char) -> String {
+    let advice = match c {
+        ';' => "; arguments are separated by `,`",
+        '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201c}' | '\u{201d}' | '\u{201e}' => "; quotes are `\"` and `'`",
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "; `-` is the operator",
+        '\u{d7}' => "; `*` is the operator",
+        '\u{f7}' => "; `/` is the operator",
+        '\u{2260}' => "; `!=` is the operator",
+        '\u{2264}' => "; `<=` is the operator",
+        '\u{2265}' => "; `>=` is the operator",
+        // Nobody would see it.
+        _ if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}') => {
+            return format!("the character U+{:04X} has no meaning here", u32::from(c));
+        }
+        _ => "",
+    };
+    format!("`{c}` has no meaning here{advice}")
 }
 
 fn syntax(start: usize, end: usize, message: impl std::fmt::Display) -> FormulaError {

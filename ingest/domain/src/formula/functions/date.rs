@@ -50,8 +50,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let (Some(year), Some(month), Some(day)) = (year?, month?, day?) else { return Err(out_of_range()) };
             // As everywhere where there is such a function.
             let year = if (0..100).contains(&year) { year + 1900 } else { year };
-            let first =
-                i16::try_from(year).ok().filter(|year| *year > 0).and_then(|year| Date::new(year, 1, 1).ok()).ok_or_else(out_of_range)?;
+            if year < 0 {
+                return Err(error(ErrorKind::Range, "DATE wants a year from 0 on"));
+            }
+            let first = i16::try_from(year).ok().and_then(|year| Date::new(year, 1, 1).ok()).ok_or_else(out_of_range)?;
             let months = Span::new().try_months(month.checked_sub(1).ok_or_else(out_of_range)?);
             let days = Span::new().try_days(day.checked_sub(1).ok_or_else(out_of_range)?);
             let date = months.and_then(|span| first.checked_add(span)).and_then(|date| date.checked_add(days?));

@@ -32,26 +32,27 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         name: "IFS",
         arguments: "condition, value, [condition, value …]",
-        parameters: Parameters::with_rest(&[Kind::Condition, Kind::Any], Kind::Any),
+        parameters: Parameters::in_pairs(&[Kind::Condition, Kind::Any], Kind::Any),
         returns: |types| types.iter().skip(1).step_by(2).cloned().reduce(Type::union).unwrap_or(Type::Blank),
         call: Call::Lazy(|evaluation, arguments| {
-            for pair in arguments.chunks(2) {
-                let [condition, value] = pair else {
-                    return Err(error(ErrorKind::Value, "IFS wants a value for each condition"));
-                };
-                if truth(&evaluation.expr(condition)?) {
-                    return evaluation.expr(value);
+            for pair in arguments.chunks_exact(2) {
+                if truth(&evaluation.expr(&pair[0])?) {
+                    return evaluation.expr(&pair[1]);
                 }
             }
             Ok(Value::Blank)
         }),
         doc: "The value of the first condition that is true; blank if none is.",
-        examples: &[("IFS({a} > 5, \"much\", {a} > 1, \"some\")", "\"much\""), ("IFS(FALSE(), 1)", "blank")],
+        examples: &[
+            ("IFS({a} > 5, \"much\", {a} > 1, \"some\")", "\"much\""),
+            ("IFS(FALSE(), 1)", "blank"),
+            ("IFS({a} > 5, 1, 2)", "refused"),
+        ],
     },
     Function {
         name: "SWITCH",
         arguments: "expression, case, value, [case, value …], [otherwise]",
-        parameters: Parameters::with_rest(&[Kind::Any, Kind::Any], Kind::Any),
+        parameters: Parameters::with_rest(&[Kind::Any, Kind::Any, Kind::Any], Kind::Any),
         returns: |types| {
             let values = types.iter().skip(2).step_by(2);
             let otherwise = types.len().is_multiple_of(2).then(|| types.last()).flatten();
@@ -73,6 +74,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("SWITCH(2, 1, \"one\", 2, \"two\", \"many\")", "\"two\""),
             ("SWITCH(9, 1, \"one\", \"many\")", "\"many\""),
             ("SWITCH(9, 1, \"one\")", "blank"),
+            ("SWITCH(9, 1)", "refused"),
         ],
     },
     Function {

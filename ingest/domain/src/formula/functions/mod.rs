@@ -101,19 +101,25 @@ pub struct Parameters {
     pub optional: &'static [Kind],
     /// Arguments that may follow those, any number of them.
     pub rest: Option<Kind>,
+    /// Whether each second argument belongs to the one before it.
+    pub come_in_pairs: bool,
 }
 
 impl Parameters {
     const fn exactly(required: &'static [Kind]) -> Self {
-        Self { required, optional: &[], rest: None }
+        Self { required, optional: &[], rest: None, come_in_pairs: false }
     }
 
     const fn with_optional(required: &'static [Kind], optional: &'static [Kind]) -> Self {
-        Self { required, optional, rest: None }
+        Self { required, optional, rest: None, come_in_pairs: false }
     }
 
     const fn with_rest(required: &'static [Kind], rest: Kind) -> Self {
-        Self { required, optional: &[], rest: Some(rest) }
+        Self { required, optional: &[], rest: Some(rest), come_in_pairs: false }
+    }
+
+    const fn in_pairs(required: &'static [Kind], rest: Kind) -> Self {
+        Self { required, optional: &[], rest: Some(rest), come_in_pairs: true }
     }
 
     /// The kind of the argument at `index`, counted from 0.

@@ -45,15 +45,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Lazy(|evaluation, arguments| {
             let search = Search::new(evaluation, arguments)?;
             search.pays(evaluation, 0)?;
-            let found = search.pattern.regex.captures(&search.text).and_then(|found| found.get(1).or(found.get(0)));
+            let group = usize::from(search.pattern.regex.captures_len() > 1);
+            let found = search.pattern.regex.captures(&search.text).and_then(|found| found.get(group));
             Ok(found.map_or(Value::Blank, |found| Value::text(found.as_str())))
         }),
-        doc: "The first match, or its first group if there is one; blank if nothing matches.",
+        doc: "The first match, or what its first group matched if the expression has one; blank if nothing matches.",
         examples: &[
             ("REGEX_EXTRACT(\"Order 66 of 99\", \"[0-9]+\")", "\"66\""),
             ("REGEX_EXTRACT(\"Zoë Müller\", \"\\\\p{L}+\")", "\"Zoë\""),
             ("REGEX_EXTRACT(\"a@b\", \"(.+)@\")", "\"a\""),
             ("REGEX_EXTRACT(\"a\", \"b\")", "blank"),
+            ("REGEX_EXTRACT(\"b\", \"(a)?b\")", "blank"),
         ],
     },
     Function {
@@ -71,7 +73,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             }
             list(out)
         }),
-        doc: "All matches, as a list.",
+        doc: "All matches, as a list; each whole, whatever groups the expression has.",
         examples: &[("REGEX_EXTRACTALL(\"a1b22\", \"[0-9]+\")", "[\"1\", \"22\"]")],
     },
     Function {
@@ -284,7 +286,14 @@ pub(super) fn compiled(expression: &str) -> Outcome<Rc<Pattern>> {
         let built = RegexBuilder::new(&translated).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
         let regex = built.map_err(|cause| match cause {
             regex::Error::CompiledTooBig(_) => error(ErrorKind::Limit, "the regular expression is too large"),
-            _ => error(ErrorKind::Value, format!("\"{}\" is not a regular expression", excerpt(expression))),
+            _ => {
+                let why = match regex_syntax::parse(&translated) {
+                    Err(regex_syntax::Error::Parse(cause)) => format!(": {}", cause.kind()),
+                    Err(regex_syntax::Error::Translate(cause)) => format!(": {}", cause.kind()),
+                    _ => String::new(),
+                };
+                error(ErrorKind::Value, format!("\"{}\" is not a regular expression{why}", excerpt(expression)))
+            }
         })?;
         if kept.len() >= KEPT_MAX {
             kept.clear();

@@ -9,7 +9,7 @@ use rust_decimal::{Decimal, MathematicalOps};
 
 use super::{Call, Function, Kind, Parameters, any_of, flattened, number_among};
 use crate::exact::{ExactSquares, ExactSum};
-use crate::formula::coerce::{compare, equal, number, text};
+use crate::formula::coerce::{compare, equal, number, only, text};
 use crate::formula::dates::{self, Moment};
 use crate::formula::eval::too_large;
 use crate::formula::outcome::{Outcome, error};
@@ -110,7 +110,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: Parameters::exactly(&[Kind::Any, Kind::Any]),
         returns: |_| Type::Number,
         call: Call::Strict(|values| {
-            let criterion = Criterion::of(&values[1]);
+            let criterion = Criterion::of(&values[1])?;
             let mut found = 0;
             flattened(&values[..1], &mut |value| {
                 found += i64::from(criterion.admits(value));
@@ -118,8 +118,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
             })?;
             Ok(Value::from(found))
         }),
-        doc: "How many items fit the criterion: a value that they equal, or text that begins with a comparison, as \">2\".",
-        examples: &[("COUNTIF({nums}, \">1\")", "2"), ("COUNTIF({tags}, \"red\")", "2")],
+        doc: "How many items fit the criterion: a value that they equal, or text that begins with a comparison, as \">2\". A blank is neither less nor greater than anything.",
+        examples: &[
+            ("COUNTIF({nums}, \">1\")", "2"),
+            ("COUNTIF({tags}, \"red\")", "2"),
+            ("COUNTIF(ARRAYFLATTEN(1, BLANK()), \"<5\")", "1"),
+        ],
     },
     Function {
         name: "SUMIF",
@@ -127,7 +131,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         parameters: Parameters::with_optional(&[Kind::Any, Kind::Any], &[Kind::Number]),
         returns: |_| Type::Number,
         call: Call::Strict(|values| {
-            let criterion = Criterion::of(&values[1]);
+            let criterion = Criterion::of(&values[1])?;
             let (mut items, mut added) = (Vec::new(), Vec::new());
             flattened(&values[..1], &mut |value| {
                 items.push(value);
@@ -312,8 +316,12 @@ struct Criterion {
 }
 
 impl Criterion {
-    fn of(value: &Value) -> Self {
-        let Value::Text(written) = value else { return Self { operator: "=", value: value.clone(), written: None } };
+    fn of(value: &Value) -> Outcome<Self> {
+        let value = match value {
+            Value::List(items) => only(items, "criterion")?,
+            other => other,
+        };
+        let Value::Text(written) = value else { return Ok(Self { operator: "=", value: value.clone(), written: None }) };
         let operator = [">=", "<=", "<>", "!=", ">", "<", "="].into_iter().find(|operator| written.starts_with(operator));
         let operand = written[operator.map_or(0, str::len)..].trim();
         let value = match operand.parse::<Decimal>() {
@@ -322,7 +330,7 @@ impl Criterion {
             Err(_) if operand.eq_ignore_ascii_case("false") => Value::Bool(false),
             Err(_) => Value::text(operand),
         };
-        Self { operator: operator.unwrap_or("="), value, written: Some(operand.into()) }
+        Ok(Self { operator: operator.unwrap_or("="), value, written: Some(operand.into()) })
     }
 
     fn admits(&self, item: &Value) -> bool {
@@ -333,7 +341,7 @@ impl Criterion {
             (Value::Bool(_), _) => false,
             (wanted, there) => equal(there, wanted) || (matches!(there, Value::Text(_)) && text(there) == text(wanted)),
         };
-        let order = || compare(item, &self.value).ok();
+        let order = || if equal(item, &Value::Blank) { None } else { compare(item, &self.value).ok() };
         match self.operator {
             "=" => same,
             "<>" | "!=" => !same,

@@ -4,7 +4,7 @@ use ecow::EcoString;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{Call, Function, Kind, Parameters, flattened};
-use crate::formula::coerce::{TEXT_LENGTH_MAX, bounded, number, text};
+use crate::formula::coerce::{TEXT_LENGTH_MAX, bounded, number, only, text};
 use crate::formula::outcome::{Outcome, error, excerpt};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
@@ -216,6 +216,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("VALUE(\"1.234,56\")", "#value"),
             ("VALUE(\"\")", "blank"),
             ("VALUE(\"abc\")", "#value"),
+            ("VALUE({nums})", "#value"),
         ],
     },
     Function {
@@ -317,7 +318,11 @@ fn separates_thousands(number: &str) -> bool {
 }
 
 fn value(values: &[Value]) -> Outcome {
-    let written = text(&values[0]);
+    let written = match &values[0] {
+        // Joined, its items would look like one number with separators.
+        Value::List(items) => text(only(items, "number")?),
+        other => text(other),
+    };
     let trimmed = written.trim();
     if trimmed.is_empty() {
         return Ok(Value::Blank);

@@ -3,6 +3,7 @@
 //! Runs random histories until so many batches were compared, with one and with two workers in turn, or in several
 //! processes. Prints the extent; at the first difference the seed of the history, which runs it again.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _, stdin, stdout};
 use std::net::TcpListener;
 use std::panic::catch_unwind;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
 use decidr_dataflow::oracle::cluster::{self, Barrier, Member, Next};
 use decidr_dataflow::oracle::histories::{Extent, run};
+use decidr_domain::rollup::{ROLLUPS, Rollup};
 
 /// Compares incremental with recomputed results over random histories.
 #[derive(Parser)]
@@ -55,6 +57,9 @@ impl Words {
     }
 }
 
+/// In how many batches each rollup must have been compared at least once.
+const BATCHES_OF_EACH: u64 = 20_000;
+
 /// What another process says when it is through with a timestamp. The communication between them may say something else, of
 /// connections that are not there yet.
 const THROUGH: &str = "through";
@@ -76,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         }
     };
     let sum = |of: fn(&Extent) -> u64| extents.iter().map(of).sum::<u64>();
+    let by_rollup = total(extents.iter().map(|extent| &extent.cells_by_rollup));
     let by_collections = |n| extents.iter().filter(|extent| extent.collections == n).count();
     let report = serde_json::json!({
         "processes": options.processes,
@@ -85,6 +91,10 @@ fn main() -> anyhow::Result<()> {
         "deepest": extents.iter().map(|extent| extent.depth).max(),
         "at_least_8_deep": extents.iter().filter(|extent| extent.depth >= 8).count(),
         "events": sum(|extent| extent.events),
+        "events_by_type": total(extents.iter().map(|extent| &extent.events_by_type)),
+        "commands_refused": sum(|extent| extent.refused),
+        "attributes_by_kind": total(extents.iter().map(|extent| &extent.attributes_by_kind)),
+        "cells_by_rollup": &by_rollup,
         "with_circles": sum(|extent| u64::from(extent.cycles > 0)),
         "cells_through_closures": sum(|extent| extent.closures),
         "cells_through_matches": sum(|extent| extent.matches),
@@ -94,7 +104,19 @@ fn main() -> anyhow::Result<()> {
         "seconds": started.elapsed().as_secs_f64(),
     });
     println!("{report}");
+    let is_missing = |rollup: &&&Rollup| by_rollup.get(rollup.name).is_none_or(|cells| *cells == 0);
+    let missing: Vec<_> = ROLLUPS.iter().filter(is_missing).map(|rollup| rollup.name).collect();
+    ensure!(missing.is_empty() || sum(|extent| extent.batches) < BATCHES_OF_EACH, "these rollups were never compared: {missing:?}");
     Ok(())
+}
+
+/// The counts of all, added up.
+fn total<'a, K: Ord + Clone + 'a>(counts: impl Iterator<Item = &'a BTreeMap<K, u64>>) -> BTreeMap<K, u64> {
+    let mut out = BTreeMap::new();
+    for (kind, count) in counts.flatten() {
+        *out.entry(kind.clone()).or_default() += count;
+    }
+    out
 }
 
 /// In this process, with one and with two workers.

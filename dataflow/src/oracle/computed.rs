@@ -198,8 +198,10 @@ impl World {
                 let stored = schema.collection(collection)?.attributes().iter().filter(|a| !a.definition.is_computed());
                 let stored: Vec<_> =
                     stored.filter(|a| !matches!(a.definition, Definition::Backlink { .. })).map(|a| a.key.to_string()).collect();
-                match self.word()? % 4 {
+                match self.word()? % 6 {
                     0 => DefinitionInput::CreatedTime,
+                    4 => DefinitionInput::CreatedBy,
+                    5 => DefinitionInput::ModifiedBy { attributes: vec![self.pick(&stored)?] },
                     3 => DefinitionInput::Autonumber,
                     1 => DefinitionInput::ModifiedTime { attributes: vec![] },
                     _ => DefinitionInput::ModifiedTime { attributes: vec![self.pick(&stored)?, self.pick(&stored)?] },

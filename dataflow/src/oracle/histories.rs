@@ -78,17 +78,27 @@ impl History {
     /// How much it was up to here.
     pub(super) fn extent(&self) -> Extent {
         let oracle = self.oracle();
-        let mut extent = Extent { batches: self.batches, events: self.log.len() as u64, depth: self.depth, ..Extent::default() };
+        let (batches, events, refused) = (self.batches, self.log.len() as u64, self.world.refused);
+        let mut extent = Extent { batches, events, refused, depth: self.depth, ..Extent::default() };
+        for recorded in &self.log {
+            *extent.events_by_type.entry(recorded.event.to_stored().event_type.into_owned()).or_default() += 1;
+        }
         for schema in oracle.catalog.tenants() {
             extent.collections = schema.collections().count() as u64;
+            for attribute in schema.collections().flat_map(|collection| collection.attributes()) {
+                *extent.attributes_by_kind.entry(attribute.definition.kind()).or_default() += 1;
+            }
         }
         for (id, cells) in oracle.compute() {
             let schema = oracle.catalog.tenant(oracle.entities[&id].tenant_id).expect("its tenant was registered");
             let is_cycle = |value: &Value| matches!(value, Value::Error(error) if error.kind == ErrorKind::Cycle);
             extent.cycles += cells.iter().filter(|(_, value)| is_cycle(value)).count() as u64;
             let nothing = [Value::from(0), Value::from(false)];
-            for (attribute, _) in cells.iter().filter(|(_, value)| !nothing.contains(value)) {
+            for (attribute, value) in cells.iter().filter(|(_, value)| !nothing.contains(value)) {
                 let analyzed = schema.shown_analyzed(*attribute);
+                if let Some(Definition::Rollup { function, .. }) = schema.attribute(*attribute).map(|shown| &shown.definition) {
+                    *extent.cells_by_rollup.entry(function.name).or_default() += u64::from(!value.is_error());
+                }
                 extent.conversions += u64::from(analyzed.is_some_and(|analyzed| analyzed.is_converted()));
                 match analyzed.and_then(|analyzed| Some(analyzed.crossing()?.direction)) {
                     Some(Direction::Reach { .. }) => extent.closures += 1,
@@ -222,7 +232,7 @@ impl Running {
 }
 
 /// How much a history was.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Extent {
     /// How many batches were compared.
     pub batches: u64,
@@ -230,6 +240,14 @@ pub struct Extent {
     pub collections: u64,
     /// How many events were in the batches.
     pub events: u64,
+    /// The same by the type of event.
+    pub events_by_type: BTreeMap<String, u64>,
+    /// How many commands were refused, as they would be by the write side.
+    pub refused: u64,
+    /// How many attributes there were at the end, by what they are.
+    pub attributes_by_kind: BTreeMap<&'static str, u64>,
+    /// How many cells were compared of each rollup, neither blank nor 0 nor an error.
+    pub cells_by_rollup: BTreeMap<&'static str, u64>,
     /// Through how many links, one after the other, the deepest cell followed from what is stored.
     pub depth: u32,
     /// How many cells were compared that hold the error of a circle in the data.

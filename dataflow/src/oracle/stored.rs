@@ -34,10 +34,21 @@ impl World {
     }
 
     fn stored(&mut self, before: &[Choice]) -> Option<DefinitionInput> {
-        Some(match self.word()? % 15 {
+        Some(match self.word()? % 19 {
             12 => DefinitionInput::Datetime { zone: None },
             13 => DefinitionInput::Datetime { zone: Some("Europe/Berlin".into()) },
             14 => DefinitionInput::DateRange,
+            15 => DefinitionInput::Attachments,
+            16 => DefinitionInput::User { multiple: self.word()? % 2 == 0 },
+            17 => {
+                let code = "EUR".into();
+                let formats = [NumberFormat::Percent {}, NumberFormat::Currency { code }, NumberFormat::Duration {}];
+                DefinitionInput::Number { scale: [None, Some(2)][self.word()? % 2], format: self.pick(&formats)? }
+            }
+            18 => {
+                let format = self.pick(&[TextFormat::Long, TextFormat::Url, TextFormat::Phone])?;
+                DefinitionInput::Text { max_length: None, format }
+            }
             0 | 1 => DefinitionInput::text(),
             2 | 3 => DefinitionInput::number(),
             4 => DefinitionInput::Checkbox,
@@ -90,7 +101,18 @@ impl World {
                     }
                 }
                 Definition::Text { format: TextFormat::Email, .. } => json!(["a@example.com", "b@example.com"][word % 2]),
+                Definition::Text { format: TextFormat::Url, .. } => json!(["https://example.com/a", "http://b.example"][word % 2]),
+                Definition::Text { format: TextFormat::Phone, .. } => json!(["+49 30 123456", "12"][word % 2]),
                 Definition::Text { .. } => json!(["", "x", "12", "-3.5"][word % 4]),
+                Definition::Attachments {} => {
+                    let file = |size: usize| json!({ "name": format!("{size}.pdf"), "url": "https://example.com/f", "size": size });
+                    let unmeasured = json!({ "name": "f", "url": "https://example.com/g" });
+                    [json!([file(word)]), json!([file(1), file(2)]), json!([unmeasured, file(12)]), json!([])][word % 4].clone()
+                }
+                Definition::User { multiple } => {
+                    let user = self.pick(&self.users.clone())?.to_string();
+                    if *multiple { json!([user]) } else { json!(user) }
+                }
                 Definition::SingleSelect { options } => json!(self.pick(options)?.name.as_str()),
                 Definition::MultiSelect { options } => json!([self.pick(options)?.name.as_str(), self.pick(options)?.name.as_str()]),
                 Definition::Date {} => json!(["2020-02-29", "1970-01-01"][word % 2]),

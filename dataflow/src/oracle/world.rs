@@ -8,9 +8,10 @@ use decidr_domain::aggregate::collection::CollectionCommand;
 use decidr_domain::aggregate::entity::{Entity, EntityCommand};
 use decidr_domain::aggregate::space::SpaceCommand;
 use decidr_domain::aggregate::tenant::TenantCommand;
+use decidr_domain::aggregate::user::UserCommand;
 use decidr_domain::command::{Authority, Command, Request, decide};
 use decidr_domain::event::{Metadata, Recorded};
-use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, EventId, Key, SpaceId, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, CommandId, EntityId, EventId, Key, SpaceId, TenantId, UserId};
 use jiff::Timestamp;
 use serde_json::{Map, json};
 use uuid::Uuid;
@@ -23,9 +24,10 @@ pub(super) struct World {
     position: u64,
     ids: u128,
     pub(super) tenant: TenantId,
+    pub(super) users: [UserId; 2],
     pub(super) collections: Vec<CollectionId>,
     pub(super) words: std::vec::IntoIter<u32>,
-    refused: usize,
+    pub(super) refused: u64,
 }
 
 impl World {
@@ -35,18 +37,24 @@ impl World {
             position: 0,
             ids: 0,
             tenant: TenantId(Uuid::nil()),
+            users: [UserId(Uuid::nil()); 2],
             collections: vec![],
             words: words.into_iter(),
             refused: 0,
         };
         let mut events = Vec::new();
         world.tenant = TenantId(world.id());
+        world.users = [UserId(world.id()), UserId(world.id())];
         let register = TenantCommand::RegisterTenant {
             id: world.tenant,
             key: Key::new("t").expect("it is made of letters and digits"),
             name: "T".into(),
         };
         events.extend(world.execute(Authority::Operator, Command::Tenant(register)));
+        for (id, name) in world.users.into_iter().zip(["ada", "bo"]) {
+            let user = UserCommand::RegisterUser { id, email: format!("{name}@example.com"), name: name.into() };
+            events.extend(world.execute(Authority::Tenant(world.tenant), Command::User(user)));
+        }
         let space_id = SpaceId(world.id());
         let space =
             SpaceCommand::CreateSpace { id: space_id, key: Key::new("s").expect("it is made of letters and digits"), name: "S".into() };
@@ -89,7 +97,9 @@ impl World {
 
     pub(super) fn execute(&mut self, authority: Authority, command: Command) -> Vec<Recorded> {
         let command_id = CommandId(self.id());
-        let request = Request { command_id, authority, actor: "test".into(), correlation_id: command_id.0, command };
+        // Now one acts and now the other.
+        let actor = ["ada", "bo"][self.ids as usize / 7 % 2];
+        let request = Request { command_id, authority, actor: actor.into(), correlation_id: command_id.0, command };
         let oracle = &self.oracle;
         let entities = |id: EntityId| oracle.entities.get(&id).cloned().map(Arc::new);
         // Some changes of the schema are computed aside, whatever the size.
@@ -109,7 +119,7 @@ impl World {
                 command_id,
                 causation_id: command_id.0,
                 correlation_id: command_id.0,
-                actor: "test".into(),
+                actor: actor.into(),
                 recorded_at: Timestamp::from_second(self.position as i64 / 3).expect("it is early in the history of time"),
             };
             let recorded_event = Recorded { position: self.position, stream, version: 1, tenant: decision.tenant, event, metadata };
@@ -129,8 +139,11 @@ impl World {
             11 => {
                 let id = self.attribute()?;
                 let home = self.oracle.catalog.tenant(self.tenant)?.attribute(id)?.collection_id;
-                let definition = Some(self.computed(home)?);
-                AttributeCommand::UpdateAttribute { id, key: None, name: None, definition }.into_command()
+                let (key, definition) = match self.word()? % 4 {
+                    0 => (Some(self.key()), None),
+                    _ => (None, Some(self.computed(home)?)),
+                };
+                AttributeCommand::UpdateAttribute { id, key, name: None, definition }.into_command()
             }
             12..16 => {
                 let collection_id = self.pick(&self.collections.clone())?;
@@ -171,7 +184,7 @@ impl World {
                     return Some(self.execute(Authority::Tenant(self.tenant), Command::Entity(set)));
                 }
                 if kind == 21 {
-                    targets.retain(|target| self.oracle.entities[&id].values.get(link.id).targets().contains(target));
+                    targets = held;
                 }
                 let mut target_ids = vec![self.pick(&targets)?];
                 if kind == 20 {

@@ -56,7 +56,7 @@ pub(crate) struct Explanation {
     /// The formula, if it is one.
     expression: Option<String>,
     /// How it is kept up to date, if it comes from other entities.
-    strategy: Option<&'static str>,
+    strategy: Option<String>,
     /// How many entities contribute, if it comes from other entities; `inputs` shows some of them.
     source_count: Option<i64>,
     /// The cells that it was computed from.

@@ -17,6 +17,10 @@ pub(super) fn kernel(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Average {
+    fn kept(&self) -> &'static str {
+        super::SUMS
+    }
+
     fn add(&mut self, value: &Value) {
         if let Value::Number(number) = value {
             self.sum.add(*number);

@@ -18,6 +18,10 @@ pub(super) fn kernel(rollup: &'static Rollup, argument: &Value) -> Box<dyn Kerne
 }
 
 impl Kernel for Basic {
+    fn kept(&self) -> &'static str {
+        "a multiset of the values, summarised anew"
+    }
+
     fn add(&mut self, value: &Value) {
         *self.counts.entry(value.clone()).or_default() += 1;
     }

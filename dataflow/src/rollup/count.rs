@@ -11,6 +11,10 @@ pub(super) fn kernel(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Count {
+    fn kept(&self) -> &'static str {
+        super::COUNTS
+    }
+
     fn add(&mut self, value: &Value) {
         self.0 += i64::from(!value.is_blank());
     }

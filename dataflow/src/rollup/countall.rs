@@ -11,6 +11,10 @@ pub(super) fn kernel(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for CountAll {
+    fn kept(&self) -> &'static str {
+        super::COUNTS
+    }
+
     fn add(&mut self, _: &Value) {
         self.0 += 1;
     }

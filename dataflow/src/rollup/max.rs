@@ -13,6 +13,10 @@ pub(super) fn kernel(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Max {
+    fn kept(&self) -> &'static str {
+        super::ORDERED
+    }
+
     fn add(&mut self, value: &Value) {
         self.0.add(value);
     }

@@ -67,16 +67,24 @@ const KERNELS: &[(&str, NewKernel)] = &[
     ("STDEVP", spread::stdevp),
 ];
 
+/// How counters keep values.
+const COUNTS: &str = "counts, to which each value is added and from which it is taken";
+
+/// How sums keep values.
+const SUMS: &str = "exact sums, to which each value is added and from which it is taken";
+
+/// How [`Ordered`] keeps values.
+const ORDERED: &str = "an ordered multiset of the values, which is a sorted list while few differ and a tree from then on";
+
 /// How a cell that comes from other entities is kept up to date, in words.
-pub fn strategy(crossing: &Crossing) -> &'static str {
+pub fn strategy(crossing: &Crossing) -> String {
     match &crossing.summary {
-        Summary::Only => "the one value there is",
-        Summary::Count => "a count",
-        Summary::List => "the values by source, listed anew",
-        Summary::Collect(_) if !is_sequence(crossing) => "the values by source, filtered, ordered and summarised anew",
+        Summary::Only => "the one value there is".into(),
+        Summary::Count => COUNTS.into(),
+        Summary::List => "the values by source, listed anew".into(),
+        Summary::Collect(_) if !is_sequence(crossing) => "the values by source, filtered, ordered and summarised anew".into(),
         Summary::Collect(collect) => sequence::strategy(collect),
-        Summary::Rollup(rollup, _) if KERNELS.iter().any(|(name, _)| *name == rollup.name) => "a kernel that takes each value in and out",
-        Summary::Rollup(..) => "a multiset of the values, summarised anew",
+        Summary::Rollup(rollup, argument) => Group::new(rollup, argument).kept().into(),
     }
 }
 
@@ -103,6 +111,8 @@ pub(crate) trait Kernel: Send {
     fn remove(&mut self, value: &Value);
     /// The summary of what is there.
     fn summary(&self) -> Value;
+    /// How it keeps the values, in words for users.
+    fn kept(&self) -> &'static str;
     /// How many values it keeps, where it keeps more than what it makes of them.
     fn held(&self) -> usize {
         0
@@ -129,6 +139,11 @@ impl Group {
         let mut kernel = known.map_or_else(|| basic::kernel(rollup, argument), |(_, kernel)| kernel(argument));
         let is_ordered = kernel.ordered().is_some();
         Self { rollup, kernel, is_ordered, errors: BTreeMap::new() }
+    }
+
+    /// How it keeps the values, in words for users.
+    fn kept(&self) -> &'static str {
+        self.kernel.kept()
     }
 
     /// How many different errors are in it.

@@ -21,6 +21,10 @@ pub(super) fn months(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Range {
+    fn kept(&self) -> &'static str {
+        super::ORDERED
+    }
+
     fn add(&mut self, value: &Value) {
         self.values.add(value);
     }

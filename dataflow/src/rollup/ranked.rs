@@ -82,6 +82,10 @@ pub(super) fn percentile(argument: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Ranked {
+    fn kept(&self) -> &'static str {
+        "the numbers in sorted runs, in which one is found by its rank"
+    }
+
     fn add(&mut self, value: &Value) {
         if let Value::Number(number) = value {
             self.numbers.add(*number);

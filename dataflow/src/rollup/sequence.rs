@@ -104,25 +104,19 @@ impl Counted {
         }
     }
 
-    /// How it is kept, in words.
-    fn strategy(&self, is_asked: bool, is_limited: bool) -> &'static str {
-        match (self, is_asked) {
-            (Counted::Group(_), false) => "a kernel that takes each value in and out",
-            (Counted::Group(_), true) => {
-                "a kernel that takes in and out what passes the filter, which is asked of all anew when the host changes"
-            }
-            (Counted::AtAnEnd { .. }, false) => "the values in their order, of which one end is looked at",
-            (Counted::AtAnEnd { .. }, true) => {
-                "what passes the filter, in its order, of which one end is looked at; all anew when the host changes"
-            }
-            (Counted::Distinct { .. }, false) => "where each different value stands",
-            (Counted::Distinct { .. }, true) => "where each different value stands that passes the filter; all anew when the host changes",
-            (Counted::InOrder(_), false) if is_limited => "the values in their order, of which the first are summarised anew",
-            (Counted::InOrder(_), true) if is_limited => {
-                "what passes the filter, in its order, of which the first are summarised anew; all anew when the host changes"
-            }
-            (Counted::InOrder(_), false) => "the values in their order, summarised anew",
-            (Counted::InOrder(_), true) => "what passes the filter, in its order, summarised anew; all anew when the host changes",
+    /// How it is kept, in words for users.
+    fn strategy(&self, is_asked: bool, is_limited: bool) -> String {
+        let how = match self {
+            Counted::Group(group) => group.kept(),
+            Counted::AtAnEnd { .. } => "the values in their order, of which one end is looked at",
+            Counted::Distinct { .. } => "where each different value stands",
+            Counted::InOrder(_) if is_limited => "the values in their order, of which the first are summarised anew",
+            Counted::InOrder(_) => "the values in their order, summarised anew",
+        };
+        if is_asked {
+            format!("{how}; of those that pass the filter, which is asked of all anew when the host changes")
+        } else {
+            how.into()
         }
     }
 
@@ -232,7 +226,7 @@ fn end_of(value: &Value, end: End) -> Option<Value> {
 }
 
 /// How what this collects is kept where no link of the host's gives the order, in words.
-pub(super) fn strategy(collect: &Collect) -> &'static str {
+pub(super) fn strategy(collect: &Collect) -> String {
     Counted::new(collect).strategy(collect.filter.is_some(), collect.limit.is_some())
 }
 

@@ -66,6 +66,10 @@ pub(super) fn xor(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Counter {
+    fn kept(&self) -> &'static str {
+        super::COUNTS
+    }
+
     fn add(&mut self, value: &Value) {
         self.all += 1;
         self.counted += usize::from((self.counts)(value));
@@ -90,6 +94,10 @@ pub(super) fn count_unique(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Different {
+    fn kept(&self) -> &'static str {
+        super::ORDERED
+    }
+
     fn add(&mut self, value: &Value) {
         self.0.add(value);
     }
@@ -123,6 +131,10 @@ pub(super) fn percent_unique(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for DifferentOfAll {
+    fn kept(&self) -> &'static str {
+        super::ORDERED
+    }
+
     fn add(&mut self, value: &Value) {
         self.different.add(value);
         self.all += 1;

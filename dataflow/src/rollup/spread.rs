@@ -32,6 +32,10 @@ pub(super) fn stdevp(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Spread {
+    fn kept(&self) -> &'static str {
+        super::SUMS
+    }
+
     fn add(&mut self, value: &Value) {
         if let Value::Number(number) = value {
             self.squares.add(*number);

@@ -16,6 +16,10 @@ pub(super) fn kernel(argument: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Top {
+    fn kept(&self) -> &'static str {
+        super::ORDERED
+    }
+
     fn add(&mut self, value: &Value) {
         self.values.add(value);
     }

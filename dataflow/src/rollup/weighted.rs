@@ -14,6 +14,10 @@ pub(super) fn kernel(_: &Value) -> Box<dyn Kernel> {
 }
 
 impl Kernel for Weighted {
+    fn kept(&self) -> &'static str {
+        super::SUMS
+    }
+
     fn add(&mut self, value: &Value) {
         if let Some((number, weight)) = pair(value) {
             self.0.add(number, weight);

@@ -102,6 +102,11 @@ async fn each_type_has_its_operators() {
         ("IS_SAME(SET_TIMEZONE({at}, 'Europe/Berlin'), '2026-02-03', 'day')", "a"),
         ("IS_BEFORE({at}, '2026-02-03T12:00:00Z')", "a"),
         ("ISBLANK({at})", "c"),
+        ("IS_SAME({at}, '2026-02-28', 'month')", "ab"),
+        ("IS_SAME({at}, '2026-03-01', 'month')", ""),
+        ("IS_SAME({at}, '2026-12-31', 'year')", "ab"),
+        ("AND(YEAR({at}) = 2026, MONTH({at}) = 2, HOUR({at}) < 12)", "a"),
+        ("AND({day} >= TODAY(), {day} <= DATEADD(TODAY(), 7, 'days'))", "a"),
         // Boxes: one that nobody touched is not ticked.
         ("{done}", "a"),
         ("NOT({done})", "bc"),
@@ -136,6 +141,9 @@ async fn each_type_has_its_operators() {
         ("ISBLANK({owner})", "c"),
         ("ISBLANK({owners})", "c"),
         ("COUNTALL({owners}) = 2", "a"),
+        ("COUNTALL({owner_names}) = 2", "a"),
+        ("COUNTALL(ARRAYUNIQUE({owner_names})) = 1", "b"),
+        ("COUNTALL(FILTER({owner_names}, FIND('nn', value) > 0)) > 0", "a"),
     ] {
         assert_eq!(passing(&api, &tenant, &things, filter).await.concat(), wanted, "{filter}");
     }
@@ -143,7 +151,13 @@ async fn each_type_has_its_operators() {
         (format!("{{owner}} = '{ann}'"), "a"),
         (format!("HAS_ANY({{owners}}, '{bob}')"), "ab"),
         (format!("HAS_EXACTLY({{owners}}, '{bob}')"), "b"),
+        (format!("HAS_ALL({{owners}}, '{ann}', '{bob}')"), "a"),
+        (format!("HAS_NONE({{owners}}, '{ann}')"), "bc"),
+        (format!("HAS_ANY({{owner}}, '{ann}', '{bob}')"), "ab"),
         (format!("{{who}} = '{other}'"), "b"),
+        (format!("HAS_ALL({{team}}, '{other}', '{mine}')"), "a"),
+        (format!("HAS_NONE({{team}}, '{mine}')"), "bc"),
+        (format!("HAS_EXACTLY({{team}}, '{other}')"), "b"),
         // Groups in groups, ten deep.
         (format!("{}{{n}} = 4{}", "AND(OR(".repeat(5), ", FALSE()), {state} = 'doing')".repeat(5)), "a"),
     ] {
@@ -187,4 +201,56 @@ async fn me_is_who_asks() {
     assert!(error["message"].as_str().unwrap().contains("everybody"), "{error}");
     let query = "query($c: ID!) { entities(collectionId: $c, filter: \"ME(1) = 2\") { id } }";
     tenant.refused("FORMULA_TYPE", query, json!({ "c": tasks })).await;
+}
+
+/// Users come by their names, whatever their ids, also when one gets another name.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_sorted_by_name() {
+    let api = Api::start().await;
+    let tenant = api.tenant("acme").await;
+    let space = tenant.id("mutation { createSpace(key: \"s\", name: \"S\") { id } }", json!({})).await;
+    let things = tenant.collection(&space, "things").await;
+    tenant.attribute(&things, "who", json!({ "user": {} })).await;
+    tenant.attribute(&things, "team", json!({ "user": { "multiple": true } })).await;
+    let mut users = Vec::new();
+    for name in ["Zoe", "Ann", "Mia"] {
+        let register = "mutation($e: String!, $n: String!) { registerUser(email: $e, name: $n) { id } }";
+        users.push(tenant.id(register, json!({ "e": format!("{name}@example.org"), "n": name })).await);
+    }
+    for user in &users {
+        tenant.entity(&things, json!({ "who": user, "team": [user, users[1]] })).await;
+    }
+    tenant.entity(&things, json!({})).await;
+    let place = |id: &Json| users.iter().position(|user| Some(user.as_str()) == id.as_str());
+    let order = json!([{ "attribute": "who" }]);
+    let sorted = async |key: &str| {
+        let query = "query($c: ID!, $k: String!) { entities(collectionId: $c, orderBy: [{ attribute: $k }]) { values(keys: [\"who\"]) } }";
+        let listed = tenant.ok(query, json!({ "c": things, "k": key })).await["entities"].clone();
+        listed.as_array().unwrap().iter().map(|e| place(&e["values"]["who"])).collect::<Vec<_>>()
+    };
+    let grouped = async || {
+        let query = "query($c: ID!) { groups(collectionId: $c, groupBy: [{ attribute: \"who\" }]) { groups { key } } }";
+        let groups = tenant.ok(query, json!({ "c": things })).await["groups"]["groups"].clone();
+        groups.as_array().unwrap().iter().map(|group| place(&group["key"])).collect::<Vec<_>>()
+    };
+    let by_name = [None, Some(1), Some(2), Some(0)];
+    assert_eq!((sorted("who").await, sorted("team").await, grouped().await), (by_name.to_vec(), by_name.to_vec(), by_name.to_vec()));
+    let live = "subscription($c: ID!, $o: [OrderBy!]) { entities(collectionId: $c, orderBy: $o, first: 2) { kind ops { op node { values(keys: [\"who\"]) } } } }";
+    let mut stream = Box::pin(api.schema.execute_stream(api.request(tenant.authority, live, json!({ "c": things, "o": order }))));
+    let mut next = async || {
+        let response = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("a message comes").unwrap();
+        let body: Json = serde_json::from_str(&serde_json::to_string(&response).unwrap()).unwrap();
+        let ops = body["data"]["entities"]["ops"].as_array().unwrap().clone();
+        ops.iter().map(|op| (op["op"].as_str().unwrap().to_owned(), place(&op["node"]["values"]["who"]))).collect::<Vec<_>>()
+    };
+    assert_eq!(next().await, [("INSERT".to_owned(), None), ("INSERT".to_owned(), Some(1))]);
+    tenant.ok("mutation($i: ID!) { updateUser(id: $i, name: \"Abe\") { id } }", json!({ "i": users[0] })).await;
+    assert_eq!(sorted("who").await, [None, Some(0), Some(1), Some(2)]);
+    loop {
+        let ops = next().await;
+        if !ops.is_empty() {
+            assert_eq!(ops, [("DELETE".to_owned(), None), ("INSERT".to_owned(), Some(0))], "another is among the first two");
+            break;
+        }
+    }
 }

@@ -187,7 +187,9 @@ async fn a_window_that_runs_short_is_filled_anew() {
     }
 }
 
-const SUMMARIES: &str = "[{ function: SUM, attribute: \"n\" }, { function: MAX, attribute: \"n\" }, { function: MEDIAN, attribute: \"twice\" }, { function: COUNT_UNIQUE, attribute: \"kind\" }, { function: JOIN, attribute: \"kind\" }, { function: PERCENT_FILLED, attribute: \"state\" }, { function: WEIGHTED_AVERAGE, attribute: \"n\", weight: \"twice\" }, { function: FORMULA, attribute: \"n\", expression: \"MAX(values) - MIN(values)\" }]";
+const SUMMARIES: &str = "[{ function: SUM, attribute: \"n\" }, { function: MAX, attribute: \"n\" }, { function: MEDIAN, attribute: \"twice\" }, { function: COUNT_UNIQUE, attribute: \"kind\" }, { function: JOIN, attribute: \"kind\" }, { function: PERCENT_FILLED, attribute: \"state\" }, { function: WEIGHTED_AVERAGE, attribute: \"n\", weight: \"twice\" }, { function: FORMULA, attribute: \"n\", expression: \"MAX(values) - MIN(values)\" }, { function: PERCENTILE, attribute: \"n\", share: 0.25 }, { function: TOP, attribute: \"n\", count: 2 }]";
+
+const MORE_SUMMARIES: &str = "[{ function: COUNT, attribute: \"n\" }, { function: COUNTA, attribute: \"n\" }, { function: COUNTALL, attribute: \"n\" }, { function: COUNT_EMPTY, attribute: \"n\" }, { function: AVERAGE, attribute: \"n\" }, { function: MIN, attribute: \"n\" }, { function: AND, attribute: \"n\" }, { function: OR, attribute: \"n\" }, { function: XOR, attribute: \"n\" }, { function: STDEV, attribute: \"n\" }, { function: STDEVP, attribute: \"n\" }, { function: VAR, attribute: \"n\" }, { function: VARP, attribute: \"n\" }, { function: RANGE, attribute: \"n\" }, { function: FIRST, attribute: \"n\" }, { function: LAST, attribute: \"n\" }, { function: UNIQUE, attribute: \"n\" }, { function: COMPACT, attribute: \"n\" }, { function: PERCENT_EMPTY, attribute: \"n\" }, { function: PERCENT_UNIQUE, attribute: \"n\" }]";
 
 fn flat(group: &Json, path: &mut Vec<Json>, out: &mut BTreeMap<String, Json>) {
     out.insert(json!(path).to_string(), json!([group["count"], group["summaries"]]));
@@ -200,13 +202,22 @@ fn flat(group: &Json, path: &mut Vec<Json>, out: &mut BTreeMap<String, Json>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_are_what_a_query_gives() {
+    groups_follow(SUMMARIES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_what_a_query_gives_of_other_summaries() {
+    groups_follow(MORE_SUMMARIES).await;
+}
+
+async fn groups_follow(summaries: &str) {
     let api = Api::start().await;
     let mut things = Things::new(&api, 5).await;
     let subscription = format!(
-        "subscription($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [\"kind\", \"state\", \"n\"], summaries: {SUMMARIES}) {{ kind ops {{ op path count summaries }} }} }}"
+        "subscription($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [\"kind\", \"state\", \"n\"], summaries: {summaries}) {{ kind ops {{ op path count summaries }} }} }}"
     );
     let query = format!(
-        "query($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [{{ attribute: \"kind\" }}, {{ attribute: \"state\" }}, {{ attribute: \"n\" }}], summaries: {SUMMARIES}) {{ count summaries groups {{ key count summaries groups {{ key count summaries groups {{ key count summaries }} }} }} }} }}"
+        "query($c: ID!) {{ groups(collectionId: $c, filter: \"{{n}} != 3\", groupBy: [{{ attribute: \"kind\" }}, {{ attribute: \"state\" }}, {{ attribute: \"n\" }}], summaries: {summaries}) {{ count summaries groups {{ key count summaries groups {{ key count summaries groups {{ key count summaries }} }} }} }} }}"
     );
     let tenant = Tenant { api: &api, authority: things.tenant.authority };
     let (mut messages, mut mirror) = (Messages::of(&tenant, &subscription, json!({ "c": things.collection })), BTreeMap::new());

@@ -15,13 +15,14 @@ mod shared;
 mod subscription;
 mod unscheduled;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use decidr_domain::aggregate::attribute::Attribute;
+use decidr_domain::aggregate::user::User;
 use decidr_domain::delta::{Change, Delta};
 use decidr_domain::formula::{Equality, Program};
-use decidr_domain::id::{AttributeId, CollectionId, Key, Position, TenantId};
+use decidr_domain::id::{AttributeId, CollectionId, Key, Position, TenantId, UserId};
 use decidr_domain::schema::Catalog;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
@@ -185,8 +186,13 @@ impl State {
         };
         let mut redefined = Vec::new();
         let changed: Vec<_> = self.interests.keys().copied().filter(|(tenant, _)| is_changed(*tenant)).collect();
+        let tenants: HashSet<TenantId> = changed.iter().map(|(tenant, _)| *tenant).collect();
+        let has_others = |tenant: &TenantId| users(before, *tenant) != users(catalog, *tenant);
+        let of_other_users: HashSet<TenantId> = tenants.into_iter().filter(has_others).collect();
         for collection in changed {
-            if attributes(before, collection) != attributes(catalog, collection) {
+            // Users come in the order of their names.
+            let is_of_users = of_other_users.contains(&collection.0) && shows_users(catalog, collection);
+            if is_of_users || attributes(before, collection) != attributes(catalog, collection) {
                 redefined.push(collection);
             }
             let queries: HashSet<QueryId> = self.interests.get(&collection).into_iter().flat_map(Interests::all).collect();
@@ -344,6 +350,19 @@ impl Sink for Live {
 /// The attributes of a collection by what they are called.
 fn keys(catalog: &Catalog, collection: (TenantId, CollectionId)) -> impl Iterator<Item = (AttributeId, &Key)> {
     attributes(catalog, collection).unwrap_or_default().iter().map(|attribute| (attribute.id, &attribute.key))
+}
+
+/// The users of a tenant.
+fn users(catalog: &Catalog, tenant: TenantId) -> Option<&BTreeMap<UserId, User>> {
+    Some(&catalog.tenant(tenant)?.users)
+}
+
+/// Whether an attribute of a collection holds users, or looks them up.
+fn shows_users(catalog: &Catalog, (tenant, collection): (TenantId, CollectionId)) -> bool {
+    catalog.tenant(tenant).is_some_and(|schema| {
+        let collection = schema.collection(collection);
+        collection.is_some_and(|collection| collection.attributes().iter().any(|attribute| schema.shows_users(attribute)))
+    })
 }
 
 /// The attributes of a collection.

@@ -140,6 +140,7 @@ pub(super) fn checked_summaries(view: &TenantView, collection: CollectionId, inp
             let wants = |wanted| Refusal::new("FORMULA_TYPE", format!("{rollup:?} wants {wanted}, and this is {read}"));
             (rollup.result)(read).map_err(wants)?;
         }
+        attribute.map_or(Ok(()), |attribute| resolve::summarises(&view.schema, rollup, attribute.id))?;
         resolve::summary_parts(rollup, input.weight.is_some(), input.expression.is_some())?;
         let weight = input.weight.as_ref().map(|key| view.reading(schema.attribute_or_refuse(key)?.id)).transpose()?;
         let item = read.map_or(Type::Any, |read| read.item().clone());
@@ -211,7 +212,7 @@ impl Grouping {
         let Self { levels, summaries, alike } = self;
         let directions: Vec<_> = levels.iter().map(|(_, direction)| *direction).collect();
         let mut alike: Vec<_> = alike.into_iter().collect();
-        if levels.iter().any(|(reading, _)| reading.is_of_select()) {
+        if levels.iter().any(|(reading, _)| reading.has_own_order()) {
             let places = |(keys, _): &(Vec<Value>, _)| -> Vec<(Value, Value)> {
                 levels.iter().zip(keys).map(|((reading, _), key)| (reading.place_of(key.clone()), key.clone())).collect()
             };

@@ -48,7 +48,8 @@ pub(crate) struct PageInfo {
 }
 
 /// A key to sort by. In lists of entities blanks are less than anything else: first when ascending. What a lookup or rollup sorts
-/// has them last, whichever way, so that a limit takes what has a value first.
+/// has them last, whichever way, so that a limit takes what has a value first. Options of a select come in the order in which it
+/// has them; users by their names in lists of entities, and by their ids in what a lookup or rollup sorts.
 #[derive(InputObject)]
 pub(crate) struct OrderBy {
     pub(crate) attribute: String,

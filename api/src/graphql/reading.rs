@@ -1,5 +1,6 @@
 //! How cells of an attribute are read to sort, to group and to summarise by them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
@@ -26,6 +27,8 @@ pub(crate) struct Reading {
     may_be_anything: bool,
     /// Whether it is true or false: a box that was never ticked is not ticked.
     is_condition: bool,
+    /// The names of all users by their ids, if it holds users.
+    names: Option<BTreeMap<String, String>>,
 }
 
 /// Whatever else is another about the attribute, as its name.
@@ -33,7 +36,7 @@ impl PartialEq for Reading {
     fn eq(&self, other: &Self) -> bool {
         let what_matters =
             |reading: &Self| (reading.attribute.id, reading.cell, reading.is_count, reading.may_be_anything, reading.is_condition);
-        what_matters(self) == what_matters(other) && self.options() == other.options()
+        what_matters(self) == what_matters(other) && self.options() == other.options() && self.names == other.names
     }
 }
 
@@ -43,6 +46,7 @@ impl Reading {
         let attribute = schema.attribute(id)?;
         let analyzed = schema.shown_analyzed(id);
         let crossing = analyzed.and_then(|analyzed| analyzed.crossing());
+        let names = || schema.users.iter().map(|(id, user)| (id.to_string(), user.name.clone())).collect();
         Some(Self {
             attribute: attribute.clone(),
             cell: schema.shown_cell(id),
@@ -50,6 +54,7 @@ impl Reading {
                 && crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
             may_be_anything: analyzed.is_some_and(|analyzed| *analyzed.ty.item() == Type::Any),
             is_condition: analyzed.is_some_and(|analyzed| analyzed.ty == Type::Bool),
+            names: schema.shows_users(attribute).then(names),
         })
     }
 
@@ -77,9 +82,9 @@ impl Reading {
         self.attribute.definition.options()
     }
 
-    /// Whether its values have an order of their own.
-    pub(crate) fn is_of_select(&self) -> bool {
-        !self.options().is_empty()
+    /// Whether its values have another order than what is stored of them.
+    pub(crate) fn has_own_order(&self) -> bool {
+        !self.options().is_empty() || self.names.is_some()
     }
 
     /// What a row holds, to summarise it.
@@ -99,7 +104,7 @@ impl Reading {
         }
     }
 
-    /// The same to sort by: options of a select come in the order in which it has them.
+    /// The same to sort by: options of a select come in the order in which it has them, users by their names.
     pub(crate) fn place(&self, row: &Row) -> Value {
         self.place_of(self.value(row))
     }
@@ -107,7 +112,19 @@ impl Reading {
     /// By what such a value is sorted.
     pub(crate) fn place_of(&self, value: Value) -> Value {
         let value = if self.is_condition && value.is_blank() { Value::Bool(false) } else { value };
-        place_among(self.options(), &value).into_owned()
+        match &self.names {
+            Some(names) => named(value, names),
+            None => place_among(self.options(), &value).into_owned(),
+        }
+    }
+}
+
+/// A value with names in place of the ids of users.
+fn named(value: Value, names: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::Text(id) => names.get(id.as_str()).map_or(Value::Text(id), Value::text),
+        Value::List(items) => Value::List(items.iter().cloned().map(|item| named(item, names)).collect()),
+        other => other,
     }
 }
 

@@ -192,6 +192,11 @@ impl TenantSchema {
         std::iter::successors(Some(attribute), next).take(LOOKUPS_MAX)
     }
 
+    /// Whether its cells are ids of users, its own or looked up.
+    pub fn shows_users(&self, attribute: &Attribute) -> bool {
+        self.looked_up(attribute).last().is_some_and(|shown| matches!(shown.definition, Definition::User { .. }))
+    }
+
     /// What users call each attribute of a collection, for printing formulas.
     pub fn keys(&self, collection: CollectionId) -> HashMap<AttributeId, EcoString> {
         let attributes = self.collection(collection).into_iter().flat_map(|collection| &collection.attributes);

@@ -117,13 +117,7 @@ pub fn definition(
                 let by = |wanted| mistaken_rollup(format!("{function:?} weighs by {wanted}, and this is {}", weights.ty));
                 (function.result)(&weights.ty).map_err(by)?;
             }
-            let is_of_files = |id| {
-                let shown = schema.attribute(id).and_then(|attribute| schema.looked_up(attribute).last());
-                shown.is_none_or(|shown| shown.definition.is_computed() || matches!(shown.definition, Definition::Attachments {}))
-            };
-            if function.name == "ATTACHMENTS_SIZE" && !attribute_id.is_none_or(is_of_files) {
-                return Err(mistaken_rollup(format!("{function:?} wants attachments")));
-            }
+            attribute_id.map_or(Ok(()), |id| summarises(schema, function, id))?;
             let values = attribute_id.and_then(|id| schema.analyzed(id)).map_or(Type::Any, |analyzed| analyzed.ty.item().clone());
             let formula = formula.as_ref().map(|text| over_values(schema, collection.id(), text, values)).transpose()?;
             let (filter, sort, limit) = self::selection(schema, collection, target, selection)?;
@@ -157,6 +151,16 @@ fn choices(schema: &TenantSchema, id: AttributeId, inputs: &[ChoiceInput]) -> Re
         Some(attribute) => choice::checked(inputs, attribute.definition.options(), &attribute.retired),
         None => choice::checked(inputs, &[], &[]),
     }
+}
+
+/// Refuses a summary that nothing in this attribute's cells can be for, though their type could.
+pub fn summarises(schema: &TenantSchema, function: &Rollup, attribute: AttributeId) -> Result<(), Rejection> {
+    let shown = schema.attribute(attribute).and_then(|attribute| schema.looked_up(attribute).last());
+    let is_of_files = shown.is_none_or(|shown| shown.definition.is_computed() || matches!(shown.definition, Definition::Attachments {}));
+    if function.name == "ATTACHMENTS_SIZE" && !is_of_files {
+        return Err(mistaken_rollup(format!("{function:?} wants attachments")));
+    }
+    Ok(())
 }
 
 /// How often an attribute may change the type of what is stored.

@@ -4,15 +4,18 @@
 
 use std::path::Path;
 
+use decidr_domain::aggregate::entity::{Entity, EntityEvent, Values, evolve};
 use decidr_domain::formula::functions;
-use decidr_domain::formula::reference::{self, FIELDS};
-use decidr_domain::formula::{Attributes, Context, Resolved, Scope, Type, check, parse};
-use decidr_domain::id::AttributeId;
+use decidr_domain::formula::reference::{self, CREATED, ENTITY, FIELDS, MODIFIED, NOW};
+use decidr_domain::formula::{Attributes, Cells, Context, Resolved, Scope, Type, check, parse};
+use decidr_domain::id::{AttributeId, CollectionId, EntityId, TenantId};
+use decidr_domain::stamp::Stamp;
 use decidr_domain::value::Value;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 /// The attributes of the reference's examples.
-struct Fields(Vec<(&'static str, Type, Value)>);
+struct Fields(Vec<(&'static str, Type, Value)>, Entity);
 
 impl Fields {
     fn new() -> Self {
@@ -28,7 +31,30 @@ impl Fields {
         for ((name, shown), (there, _, value)) in FIELDS.iter().zip(&fields) {
             assert_eq!((*name, (*shown).to_owned()), (*there, reference::show(value)));
         }
-        Fields(fields)
+        let (id, stamp) =
+            (EntityId(Uuid::parse_str(ENTITY).unwrap()), |at: &str, by: &str| Stamp { at: at.parse().unwrap(), by: by.into() });
+        let created = EntityEvent::EntityCreated {
+            id,
+            tenant_id: TenantId(Uuid::nil()),
+            collection_id: CollectionId(Uuid::nil()),
+            values: Values::default(),
+        };
+        let set = EntityEvent::AttributeValueSet { id, attribute_id: AttributeId(Uuid::nil()), stored_as: None, value: Value::from(7) };
+        let entity = evolve(None, &created, &stamp(CREATED, "ada"));
+        let entity = evolve(entity, &set, &stamp(MODIFIED, "bo"));
+        Fields(fields, Entity { number: 5, ..entity.unwrap() })
+    }
+}
+
+impl Cells for Fields {
+    fn cell(&self, id: AttributeId) -> Value {
+        self.0[id.0.as_u128() as usize].2.clone()
+    }
+    fn entity(&self) -> Option<&Entity> {
+        Some(&self.1)
+    }
+    fn now(&self) -> Option<Timestamp> {
+        Some(NOW.parse().unwrap())
     }
 }
 
@@ -50,8 +76,7 @@ fn shown(formula: &str, fields: &Fields) -> String {
         Ok(program) => program,
         Err(_) => return "refused".into(),
     };
-    let cell = |id: AttributeId| fields.0[id.0.as_u128() as usize].2.clone();
-    match program.outcome(&cell, Context::utc(), vec![]) {
+    match program.outcome(fields, Context::utc(), vec![]) {
         Ok(value) => reference::show(&value),
         Err((error, _)) => format!("#{}", error.kind),
     }
@@ -75,15 +100,10 @@ fn every_example_holds() {
 #[test]
 fn every_function_is_explained() {
     let mut names = std::collections::BTreeSet::new();
-    // Examples have no entity behind them.
     for function in functions::all() {
         assert!(names.insert(function.name), "{} is there twice", function.name);
         assert!(function.doc.ends_with('.'), "{}", function.name);
-        assert!(
-            !function.examples.is_empty() || functions::TIMED.contains(&function.name) || functions::is_of_entity(function),
-            "{} has no example",
-            function.name
-        );
+        assert!(!function.examples.is_empty(), "{} has no example", function.name);
     }
 }
 

@@ -20,6 +20,18 @@ pub fn show(value: &Value) -> String {
 pub const FIELDS: &[(&str, &str)] =
     &[("a", "7"), ("nums", "[3, 1, 2]"), ("tags", "[\"red\", \"blue\", \"red\"]"), ("day", "2024-01-31"), ("at", "2024-01-31T10:30:15Z")];
 
+/// The id of the entity that they belong to.
+pub const ENTITY: &str = "0190a5b0-0000-7000-8000-000000000005";
+
+/// When ada made it, as the fifth of its collection.
+pub const CREATED: &str = "2024-02-01T09:00:00Z";
+
+/// When bo set `{a}`.
+pub const MODIFIED: &str = "2024-02-02T10:30:00Z";
+
+/// What time it is.
+pub const NOW: &str = "2024-02-03T12:34:56Z";
+
 const LANGUAGE: &str = include_str!("reference.md");
 
 /// The whole reference, in Markdown.
@@ -27,6 +39,10 @@ pub fn markdown() -> String {
     let mut out = LANGUAGE.to_owned();
     let fields: Vec<_> = FIELDS.iter().map(|(name, value)| format!("`{{{name}}}` is `{value}`")).collect();
     let _ = write!(out, "\n## Functions\n\nIn the examples {}.\n", fields.join(", "));
+    let _ = writeln!(
+        out,
+        "The entity is the fifth of its collection, made by ada at {CREATED}; bo set `{{a}}` at {MODIFIED}, and it is {NOW}."
+    );
     let aliases: Vec<_> = ALIASES.iter().map(|(alias, name)| format!("{alias} is {name}")).collect();
     let _ = writeln!(out, "Other names are known too: {}.", aliases.join(", "));
     for (heading, functions) in FAMILIES {

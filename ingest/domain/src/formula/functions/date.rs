@@ -130,7 +130,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::DateTime,
         call: Call::Dated(|context, _| now(context).map(Value::DateTime)),
         doc: "The time. In a comparison (`<`, `<=`, `>`, `>=`, IS_BEFORE, IS_AFTER) it is that to the millisecond, and the cell changes when the comparison flips; anywhere else it is the minute that has begun.",
-        examples: &[],
+        examples: &[("NOW()", "2024-02-03T12:34:00Z"), ("{at} < NOW()", "true"), ("DATETIME_DIFF(NOW(), {at}, \"days\")", "3")],
     },
     Function {
         name: "TODAY",
@@ -139,7 +139,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Date,
         call: Call::Dated(|context, _| Ok(Value::Date(context.zone.to_datetime(now(context)?).date()))),
         doc: "The day that it is in the formula's zone; in attributes that is UTC.",
-        examples: &[],
+        examples: &[("TODAY()", "2024-02-03"), ("DATETIME_DIFF(TODAY(), {day}, \"days\")", "3")],
     },
 ];
 

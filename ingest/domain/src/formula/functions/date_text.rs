@@ -119,7 +119,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Text,
         call: Call::Dated(distance),
         doc: "How far it is from now, in words, as `3 days`; looked at once a minute.",
-        examples: &[],
+        examples: &[("FROMNOW({day})", "\"4 days\""), ("FROMNOW(DATEADD(NOW(), 2, \"hours\"))", "\"2 hours\"")],
     },
     Function {
         name: "TONOW",
@@ -128,7 +128,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Text,
         call: Call::Dated(distance),
         doc: "The same as FROMNOW.",
-        examples: &[],
+        examples: &[("TONOW({day})", "\"4 days\"")],
     },
 ];
 

@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Text,
         call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::text(entity.id.to_string())))),
         doc: "The id of the entity, as text.",
-        examples: &[],
+        examples: &[("RECORD_ID()", "\"0190a5b0-0000-7000-8000-000000000005\"")],
     },
     Function {
         name: "AUTONUMBER",
@@ -25,7 +25,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Number,
         call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::number(entity.number.into())))),
         doc: "Which entity of its collection it is: 1 for the first that was made, and so on. It never changes.",
-        examples: &[],
+        examples: &[("AUTONUMBER()", "5"), ("\"INV-\" & AUTONUMBER()", "\"INV-5\"")],
     },
     Function {
         name: "CREATED_TIME",
@@ -34,7 +34,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::DateTime,
         call: Call::Lazy(|evaluation, _| Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::DateTime(entity.created.at)))),
         doc: "When the entity was made.",
-        examples: &[],
+        examples: &[("CREATED_TIME()", "2024-02-01T09:00:00Z")],
     },
     Function {
         name: "CREATED_BY",
@@ -45,7 +45,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(evaluation.cells.entity().map_or(Value::Blank, |entity| Value::text(entity.created.by.as_str())))
         }),
         doc: "Who made the entity.",
-        examples: &[],
+        examples: &[("CREATED_BY()", "\"ada\"")],
     },
     Function {
         name: "LAST_MODIFIED_TIME",
@@ -55,7 +55,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         call: Call::Lazy(|evaluation, of| Ok(modified(evaluation, of).map_or(Value::Blank, |stamp| Value::DateTime(stamp.at)))),
         doc: "When one of the attributes, or without any the entity, was last written to: a value set, or a link made or cut. \
               What is computed is never written to.",
-        examples: &[],
+        examples: &[
+            ("LAST_MODIFIED_TIME()", "2024-02-02T10:30:00Z"),
+            ("LAST_MODIFIED_TIME({a})", "2024-02-02T10:30:00Z"),
+            ("LAST_MODIFIED_TIME({day})", "2024-02-01T09:00:00Z"),
+        ],
     },
     Function {
         name: "LAST_MODIFIED_BY",
@@ -64,7 +68,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: |_| Type::Text,
         call: Call::Lazy(|evaluation, of| Ok(modified(evaluation, of).map_or(Value::Blank, |stamp| Value::text(stamp.by.as_str())))),
         doc: "Who wrote last to one of the attributes, or without any to the entity.",
-        examples: &[],
+        examples: &[("LAST_MODIFIED_BY()", "\"bo\""), ("LAST_MODIFIED_BY({day})", "\"ada\"")],
     },
     Function {
         name: CALLER,

@@ -51,8 +51,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "SWITCH",
-        arguments: "expression, case, value, [case, value …], [otherwise]",
-        parameters: Parameters::with_rest(&[Kind::Any, Kind::Any, Kind::Any], Kind::Any),
+        arguments: "expression, [case, value …], [otherwise]",
+        parameters: Parameters::with_rest(&[Kind::Any, Kind::Any], Kind::Any),
         returns: |types| {
             let values = types.iter().skip(2).step_by(2);
             let otherwise = types.len().is_multiple_of(2).then(|| types.last()).flatten();
@@ -74,7 +74,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("SWITCH(2, 1, \"one\", 2, \"two\", \"many\")", "\"two\""),
             ("SWITCH(9, 1, \"one\", \"many\")", "\"many\""),
             ("SWITCH(9, 1, \"one\")", "blank"),
-            ("SWITCH(9, 1)", "refused"),
+            ("SWITCH(9, \"many\")", "\"many\""),
         ],
     },
     Function {

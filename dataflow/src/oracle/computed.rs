@@ -1,8 +1,9 @@
 //! The part of random histories that is about what is computed: links, formulas, lookups, rollups, closures and matches.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use decidr_domain::aggregate::attribute::{AttributeCommand, Definition, DefinitionInput, SelectionInput};
+use decidr_domain::aggregate::attribute::{Attribute, AttributeCommand, Definition, DefinitionInput, SelectionInput};
 use decidr_domain::command::{Authority, Command};
 use decidr_domain::event::Recorded;
 use decidr_domain::id::{AttributeId, CollectionId, Key};
@@ -219,7 +220,11 @@ impl World {
                 let twin = if self.word()? % 2 == 0 { self.pick(&others) } else { None };
                 let link = match twin {
                     Some((link, _)) => schema.attribute(link)?.clone(),
-                    None => self.pick(&links)?,
+                    // Mostly one by which somebody holds somebody.
+                    None => {
+                        let held: Vec<_> = links.iter().filter(|link| self.is_held(link)).cloned().collect();
+                        if held.is_empty() || self.word()? % 4 == 0 { self.pick(&links)? } else { self.pick(&held)? }
+                    }
                 };
                 let target = link.definition.leads_to()?;
                 let attributes: Vec<_> = schema.collection(target)?.attributes().iter().map(|a| a.key.to_string()).collect();
@@ -227,37 +232,115 @@ impl World {
                     Some((_, attribute)) => schema.attribute(attribute)?.key.to_string(),
                     None => self.pick(&attributes)?,
                 };
-                let selection = match self.word()? % 6 {
-                    0 | 1 => SelectionInput::default(),
-                    2 => SelectionInput { filter: Some(format!("{{{attribute}}} >= 1")), ..SelectionInput::default() },
-                    _ => self.selection(collection, target)?,
-                };
                 if kind == 1 || kind == 5 {
+                    let selection = self.some_selection(collection, target, &attribute)?;
                     DefinitionInput::Lookup { link: link.key.to_string(), attribute, selection }
                 } else {
                     let function = self.pick(ROLLUPS)?;
-                    let argument = match function.argument {
-                        Argument::None => Value::Blank,
-                        Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().expect("each is a number")),
-                        Argument::Count => Value::from(1 + (self.word()? % 3) as i64),
-                        Argument::Separator => [Value::Blank, Value::text("+")][self.word()? % 2].clone(),
-                    };
-                    let weight = if function.is_weighted() { self.pick(&attributes) } else { None };
-                    let formula = (function.name == "FORMULA").then_some([
-                        "COUNTALL(values)",
-                        "SUM(values) + 1",
-                        "ARRAYJOIN(values)",
-                        "LAST(values)",
-                    ]);
-                    let formula = match formula {
-                        Some(formulas) => self.pick(&formulas).map(str::to_owned),
-                        None => None,
-                    };
-                    let (link, attribute) = (link.key.to_string(), Some(attribute));
-                    DefinitionInput::Rollup { link, attribute, function, selection, argument, weight, formula }
+                    self.rollup(collection, &link, attribute, function)?
                 }
             }
         })
+    }
+
+    /// Several rollups through one link, by which somebody holds somebody if there is such a one.
+    pub(super) fn create_rollups(&mut self) -> Option<Vec<Recorded>> {
+        const TOGETHER: usize = 5;
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let all: Vec<Arc<Attribute>> = schema.collections().flat_map(|collection| collection.attributes().iter().cloned()).collect();
+        let links: Vec<_> = all.iter().filter(|attribute| attribute.definition.leads_to().is_some()).cloned().collect();
+        let held: Vec<_> = links.iter().filter(|link| self.is_held(link)).cloned().collect();
+        let link = self.pick(if held.is_empty() { &links } else { &held })?;
+        let target = link.definition.leads_to()?;
+        let targets = schema.collection(target)?.attributes();
+        let first = self.word()?;
+        let mut events = Vec::new();
+        for n in 0..TOGETHER {
+            let function = ROLLUPS[(first + n) % ROLLUPS.len()];
+            // Few attributes are of files or days.
+            let needed = match function.name {
+                "ATTACHMENTS_SIZE" => Some(DefinitionInput::Attachments),
+                "RANGE_MONTHS" | "LATEST" => Some(DefinitionInput::Date),
+                _ => None,
+            };
+            if let Some(needed) = needed {
+                let create = self.create(target, needed);
+                events.extend(self.execute(Authority::Tenant(self.tenant), create));
+            }
+            let attribute = self.pick(targets).map(|attribute| attribute.key.to_string());
+            let definition = attribute.and_then(|attribute| self.rollup(link.collection_id, &link, attribute, function));
+            // When the words are used up, what was made stays.
+            let Some(definition) = definition else { break };
+            let create = self.create(link.collection_id, definition);
+            events.extend(self.execute(Authority::Tenant(self.tenant), create));
+        }
+        Some(events)
+    }
+
+    /// A rollup of this attribute, or of one that it says more of.
+    fn rollup(
+        &mut self,
+        collection: CollectionId,
+        link: &Attribute,
+        attribute: String,
+        function: &'static Rollup,
+    ) -> Option<DefinitionInput> {
+        let target = link.definition.leads_to()?;
+        let attribute = self.fitting(target, function)?.unwrap_or(attribute);
+        let selection = self.some_selection(collection, target, &attribute)?;
+        let argument = match function.argument {
+            Argument::None => Value::Blank,
+            Argument::Share => Value::number(["0", "0.25", "0.5", "1"][self.word()? % 4].parse().expect("each is a number")),
+            Argument::Count => Value::from(1 + (self.word()? % 3) as i64),
+            Argument::Separator => [Value::Blank, Value::text("+")][self.word()? % 2].clone(),
+        };
+        let weight = match function.is_weighted() {
+            true => Some(self.fitting(target, function)?.unwrap_or_else(|| attribute.clone())),
+            false => None,
+        };
+        let formulas = ["COUNTALL(values)", "SUM(values) + 1", "ARRAYJOIN(values)", "LAST(values)"];
+        let formula = if function.name == "FORMULA" { Some(self.pick(&formulas)?.to_owned()) } else { None };
+        let (link, attribute) = (link.key.to_string(), Some(attribute));
+        Some(DefinitionInput::Rollup { link, attribute, function, selection, argument, weight, formula })
+    }
+
+    /// Which sources count, by this attribute or any other; often all do.
+    fn some_selection(&mut self, host: CollectionId, target: CollectionId, attribute: &str) -> Option<SelectionInput> {
+        match self.word()? % 6 {
+            0 | 1 => Some(SelectionInput::default()),
+            2 => Some(SelectionInput { filter: Some(format!("{{{attribute}}} >= 1")), ..SelectionInput::default() }),
+            _ => self.selection(host, target),
+        }
+    }
+
+    /// Whether a link leads from somebody to somebody, or a backlink from those.
+    fn is_held(&self, link: &Attribute) -> bool {
+        let stored = match link.definition {
+            Definition::Backlink { link_id, .. } => link_id,
+            _ => link.id,
+        };
+        self.oracle.entities.values().any(|entity| !entity.values.get(stored).targets().is_empty())
+    }
+
+    /// Mostly an attribute that such a rollup says something of, if there is one: of most it makes an error.
+    fn fitting(&mut self, target: CollectionId, function: &Rollup) -> Option<Option<String>> {
+        let is_wanted: fn(&Definition) -> bool = match function.name {
+            _ if self.word()? % 4 == 0 => return Some(None),
+            "ATTACHMENTS_SIZE" => |definition| matches!(definition, Definition::Attachments {}),
+            "RANGE_MONTHS" | "EARLIEST" | "LATEST" => {
+                |definition| matches!(definition, Definition::Date {} | Definition::Datetime { .. } | Definition::CreatedTime {})
+            }
+            "AND" | "OR" | "XOR" | "COUNT_CHECKED" | "COUNT_UNCHECKED" | "PERCENT_CHECKED" | "PERCENT_UNCHECKED" => {
+                |definition| matches!(definition, Definition::Checkbox {})
+            }
+            "SUM" | "AVERAGE" | "WEIGHTED_AVERAGE" | "MEDIAN" | "PERCENTILE" | "VAR" | "VARP" | "STDEV" | "STDEVP" | "RANGE" | "MIN"
+            | "MAX" | "TOP" => |definition| matches!(definition, Definition::Number { .. }),
+            _ => return Some(None),
+        };
+        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
+        let fitting = schema.collection(target)?.attributes().iter().filter(|attribute| is_wanted(&attribute.definition));
+        let fitting: Vec<_> = fitting.map(|attribute| attribute.key.to_string()).collect();
+        if fitting.is_empty() { Some(None) } else { self.pick(&fitting).map(Some) }
     }
 
     fn selection(&mut self, host: CollectionId, target: CollectionId) -> Option<SelectionInput> {

@@ -19,7 +19,7 @@ impl World {
         let definition = match self.word()? % 6 {
             0 => DefinitionInput::text(),
             1 => DefinitionInput::Checkbox,
-            2 => self.stored(&[])?,
+            2 | 3 => self.stored(&[])?,
             _ => DefinitionInput::number(),
         };
         Some(self.create(collection, definition))
@@ -125,7 +125,11 @@ impl World {
                 Definition::DateRange {} => json!({ "start": "2020-02-29", "end": (["2020-02-29", "2021-01-01"][word % 2]) }),
                 // Most are small; some have a fraction, or all the digits that there may be.
                 _ => {
-                    let written = ["0", "1", "2", "7", "-4", "0.1", "-2.75", "9876543210987654321098765432", "1e-27"][word % 9];
+                    let written = match word % 27 {
+                        26 => "9876543210987654321098765432",
+                        25 => "1e-27",
+                        small => ["0", "1", "2", "7", "-4", "0.1", "-2.75", "12.5"][small % 8],
+                    };
                     serde_json::from_str(written).expect("each is a number")
                 }
             };

@@ -18,6 +18,9 @@ use uuid::Uuid;
 
 use super::Oracle;
 
+/// From how many attributes for each collection on a schema is large.
+const ATTRIBUTES_OF_EACH: usize = 12;
+
 /// Makes commands from words and decides them, so that only events come out which the write side would accept.
 pub(super) struct World {
     pub(super) oracle: Oracle,
@@ -131,7 +134,19 @@ impl World {
 
     /// The events of the next command; `None` when the words are used up.
     pub(super) fn step(&mut self) -> Option<Vec<Recorded>> {
-        let command = match self.word()? % 33 {
+        // Beyond these kinds words are about what is stored, and so are most about the schema when it is large: there is more
+        // to compute where there are few attributes and many values and links.
+        let is_large = self.attributes().len() > ATTRIBUTES_OF_EACH * self.collections.len();
+        let kind = match self.word()? % 70 {
+            kind @ 0..10 if is_large && self.word()? % 4 > 0 => 12 + kind,
+            kind @ 0..33 => kind,
+            33..40 => 12,
+            40..49 => 16,
+            49..59 => 19,
+            59..66 => 20,
+            _ => return self.create_rollups(),
+        };
+        let command = match kind {
             0..2 => self.create_stored()?,
             2..4 => self.create_link()?,
             4..10 => self.create_computed()?,
@@ -147,13 +162,13 @@ impl World {
             }
             12..16 => {
                 let collection_id = self.pick(&self.collections.clone())?;
-                let values = self.values(collection_id, 4)?;
+                let values = self.values(collection_id, 10)?;
                 let id = EntityId(self.id());
                 Command::Entity(EntityCommand::CreateEntity { id, collection_id, values })
             }
             16..19 => {
                 let (id, collection) = self.entity()?;
-                let values = self.values(collection, 2)?;
+                let values = self.values(collection, 4)?;
                 Command::Entity(EntityCommand::SetValues { id, values, expected_version: None })
             }
             kind @ 19..22 => {
@@ -161,7 +176,9 @@ impl World {
                 let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
                 let links: Vec<_> =
                     schema.collection(collection)?.attributes().iter().filter(|a| a.definition.leads_to().is_some()).cloned().collect();
-                let link = self.pick(&links)?;
+                // Mostly one that something is computed through.
+                let crossed: Vec<_> = links.iter().filter(|link| self.is_crossed(link.id)).cloned().collect();
+                let link = if crossed.is_empty() || self.word()? % 3 == 0 { self.pick(&links)? } else { self.pick(&crossed)? };
                 let mut targets: Vec<_> =
                     self.oracle.entities.values().filter(|e| Some(e.collection_id) == link.definition.leads_to()).map(|e| e.id).collect();
                 let held = match link.definition {
@@ -237,9 +254,20 @@ impl World {
     }
 
     pub(super) fn attribute(&mut self) -> Option<AttributeId> {
-        let schema = self.oracle.catalog.tenant(self.tenant)?.clone();
-        let all: Vec<_> = schema.collections().flat_map(|c| c.attributes().iter().map(|a| a.id)).collect();
-        self.pick(&all)
+        self.pick(&self.attributes())
+    }
+
+    /// All attributes that there are.
+    fn attributes(&self) -> Vec<AttributeId> {
+        let collections = self.oracle.catalog.tenant(self.tenant).into_iter().flat_map(|schema| schema.collections());
+        collections.flat_map(|collection| collection.attributes().iter().map(|attribute| attribute.id)).collect()
+    }
+
+    /// Whether a lookup or rollup goes through this link.
+    pub(super) fn is_crossed(&self, link: AttributeId) -> bool {
+        let collections = self.oracle.catalog.tenant(self.tenant).into_iter().flat_map(|schema| schema.collections());
+        let goes_through = |definition: &Definition| matches!(definition, Definition::Lookup { link_id, .. } | Definition::Rollup { link_id, .. } if *link_id == link);
+        collections.flat_map(|collection| collection.attributes()).any(|attribute| goes_through(&attribute.definition))
     }
 
     fn entity(&mut self) -> Option<(EntityId, CollectionId)> {

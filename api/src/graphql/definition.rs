@@ -5,7 +5,7 @@ use async_graphql::{Enum, ID, InputObject, OneofObject};
 use decidr_domain::aggregate::attribute::{DefinitionInput, SelectionInput};
 use decidr_domain::aggregate::choice::ChoiceInput;
 use decidr_domain::aggregate::format::{NumberFormat, TextFormat};
-use decidr_domain::formula::eval::approximate;
+use decidr_domain::formula::power::approximate;
 use decidr_domain::id::{AttributeId, Key};
 use decidr_domain::rollup::Rollup;
 use decidr_domain::value::Value;

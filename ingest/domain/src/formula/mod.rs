@@ -19,6 +19,7 @@ pub mod functions;
 pub mod locale;
 pub mod outcome;
 pub mod parse;
+pub mod power;
 pub mod reference;
 mod time;
 pub mod token;

@@ -5,8 +5,9 @@ use rust_decimal::{Decimal, MathematicalOps};
 
 use super::{Call, Function, Kind, Parameters, flattened, number_among};
 use crate::formula::coerce::number;
-use crate::formula::eval::{approximate, modulo, power, too_large};
+use crate::formula::eval::{modulo, too_large};
 use crate::formula::outcome::{Outcome, error};
+use crate::formula::power::{approximate, power};
 use crate::formula::types::Type;
 use crate::value::{ErrorKind, Value};
 

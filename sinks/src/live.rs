@@ -186,13 +186,10 @@ impl State {
         };
         let mut redefined = Vec::new();
         let changed: Vec<_> = self.interests.keys().copied().filter(|(tenant, _)| is_changed(*tenant)).collect();
-        let tenants: HashSet<TenantId> = changed.iter().map(|(tenant, _)| *tenant).collect();
-        let has_others = |tenant: &TenantId| users(before, *tenant) != users(catalog, *tenant);
-        let of_other_users: HashSet<TenantId> = tenants.into_iter().filter(has_others).collect();
         for collection in changed {
             // Users come in the order of their names.
-            let is_of_users = of_other_users.contains(&collection.0) && shows_users(catalog, collection);
-            if is_of_users || attributes(before, collection) != attributes(catalog, collection) {
+            let has_other_users = shows_users(catalog, collection) && users(before, collection.0) != users(catalog, collection.0);
+            if has_other_users || attributes(before, collection) != attributes(catalog, collection) {
                 redefined.push(collection);
             }
             let queries: HashSet<QueryId> = self.interests.get(&collection).into_iter().flat_map(Interests::all).collect();
@@ -353,7 +350,7 @@ fn keys(catalog: &Catalog, collection: (TenantId, CollectionId)) -> impl Iterato
 }
 
 /// The users of a tenant.
-fn users(catalog: &Catalog, tenant: TenantId) -> Option<&BTreeMap<UserId, User>> {
+fn users(catalog: &Catalog, tenant: TenantId) -> Option<&Arc<BTreeMap<UserId, User>>> {
     Some(&catalog.tenant(tenant)?.users)
 }
 

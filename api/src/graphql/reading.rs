@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use decidr_domain::aggregate::attribute::{Attribute, Definition};
 use decidr_domain::aggregate::choice::{Choice, place_among};
+use decidr_domain::aggregate::user::User;
 use decidr_domain::delta::Row;
 use decidr_domain::formula::{Cells, Type, coerce};
-use decidr_domain::id::AttributeId;
+use decidr_domain::id::{AttributeId, UserId};
 use decidr_domain::schema::{Summary, TenantSchema};
 use decidr_domain::value::Value;
 
@@ -27,8 +28,8 @@ pub(crate) struct Reading {
     may_be_anything: bool,
     /// Whether it is true or false: a box that was never ticked is not ticked.
     is_condition: bool,
-    /// The names of all users by their ids, if it holds users.
-    names: Option<BTreeMap<String, String>>,
+    /// All users, if it holds some: they come by their names.
+    users: Option<Arc<BTreeMap<UserId, User>>>,
 }
 
 /// Whatever else is another about the attribute, as its name.
@@ -36,7 +37,7 @@ impl PartialEq for Reading {
     fn eq(&self, other: &Self) -> bool {
         let what_matters =
             |reading: &Self| (reading.attribute.id, reading.cell, reading.is_count, reading.may_be_anything, reading.is_condition);
-        what_matters(self) == what_matters(other) && self.options() == other.options() && self.names == other.names
+        what_matters(self) == what_matters(other) && self.options() == other.options() && self.users == other.users
     }
 }
 
@@ -46,7 +47,6 @@ impl Reading {
         let attribute = schema.attribute(id)?;
         let analyzed = schema.shown_analyzed(id);
         let crossing = analyzed.and_then(|analyzed| analyzed.crossing());
-        let names = || schema.users.iter().map(|(id, user)| (id.to_string(), user.name.clone())).collect();
         Some(Self {
             attribute: attribute.clone(),
             cell: schema.shown_cell(id),
@@ -54,7 +54,7 @@ impl Reading {
                 && crossing.is_some_and(|crossing| matches!(crossing.summary, Summary::Count)),
             may_be_anything: analyzed.is_some_and(|analyzed| *analyzed.ty.item() == Type::Any),
             is_condition: analyzed.is_some_and(|analyzed| analyzed.ty == Type::Bool),
-            names: schema.shows_users(attribute).then(names),
+            users: schema.shows_users(attribute).then(|| schema.users.clone()),
         })
     }
 
@@ -84,7 +84,7 @@ impl Reading {
 
     /// Whether its values have another order than what is stored of them.
     pub(crate) fn has_own_order(&self) -> bool {
-        !self.options().is_empty() || self.names.is_some()
+        !self.options().is_empty() || self.users.is_some()
     }
 
     /// What a row holds, to summarise it.
@@ -112,18 +112,21 @@ impl Reading {
     /// By what such a value is sorted.
     pub(crate) fn place_of(&self, value: Value) -> Value {
         let value = if self.is_condition && value.is_blank() { Value::Bool(false) } else { value };
-        match &self.names {
-            Some(names) => named(value, names),
+        match &self.users {
+            Some(users) => named(value, users),
             None => place_among(self.options(), &value).into_owned(),
         }
     }
 }
 
 /// A value with names in place of the ids of users.
-fn named(value: Value, names: &BTreeMap<String, String>) -> Value {
+fn named(value: Value, users: &BTreeMap<UserId, User>) -> Value {
     match value {
-        Value::Text(id) => names.get(id.as_str()).map_or(Value::Text(id), Value::text),
-        Value::List(items) => Value::List(items.iter().cloned().map(|item| named(item, names)).collect()),
+        Value::Text(id) => {
+            let user = id.parse().ok().and_then(|id: UserId| users.get(&id));
+            user.map_or(Value::Text(id), |user| Value::text(user.name.as_str()))
+        }
+        Value::List(items) => Value::List(items.iter().cloned().map(|item| named(item, users)).collect()),
         other => other,
     }
 }

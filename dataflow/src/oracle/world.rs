@@ -264,7 +264,7 @@ impl World {
     }
 
     /// Whether a lookup or rollup goes through this link.
-    pub(super) fn is_crossed(&self, link: AttributeId) -> bool {
+    fn is_crossed(&self, link: AttributeId) -> bool {
         let collections = self.oracle.catalog.tenant(self.tenant).into_iter().flat_map(|schema| schema.collections());
         let goes_through = |definition: &Definition| matches!(definition, Definition::Lookup { link_id, .. } | Definition::Rollup { link_id, .. } if *link_id == link);
         collections.flat_map(|collection| collection.attributes()).any(|attribute| goes_through(&attribute.definition))

@@ -52,8 +52,8 @@ pub struct Catalog {
 pub struct TenantSchema {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its users.
-    pub users: BTreeMap<UserId, User>,
+    /// Its users; shared with whoever sorts by their names.
+    pub users: Arc<BTreeMap<UserId, User>>,
     /// Its spaces, in the order of their creation.
     pub spaces: BTreeMap<SpaceId, Space>,
     collections: BTreeMap<CollectionId, Arc<CollectionSchema>>,
@@ -117,7 +117,7 @@ impl TenantSchema {
     fn new(tenant: Tenant) -> Self {
         Self {
             tenant,
-            users: BTreeMap::new(),
+            users: Arc::default(),
             spaces: BTreeMap::new(),
             collections: BTreeMap::new(),
             homes: FxHashMap::default(),
@@ -225,8 +225,9 @@ impl TenantSchema {
                     | user::UserEvent::UserDeactivated { id } => *id,
                 };
                 bump(&mut self.versions, id.0);
-                let state = user::evolve(self.users.remove(&id), event);
-                self.users.extend(state.map(|state| (id, state)));
+                let users = Arc::make_mut(&mut self.users);
+                let state = user::evolve(users.remove(&id), event);
+                users.extend(state.map(|state| (id, state)));
             }
             Event::Space(event) => {
                 let id = match event {
